@@ -1,0 +1,65 @@
+# A thin index of the real commands. Where the lab lives in a private libvirt, `$(IN)` runs them in there;
+# `make shell` opens a shell in which all of them work as anywhere else.
+
+PYTHON := $(firstword $(wildcard /usr/bin/python3) python3)
+IN := .venv/bin/python -m host run --
+UNIT := verify/unit mirror/tests host/tests roles/tests
+
+.DEFAULT_GOAL := help
+.PHONY: help setup doctor lab test lint unit mirror up provision tutorial verify reset bench report shell destroy
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
+
+setup: ## install what the host lacks (apt) and the Python environment
+	@$(PYTHON) -m host setup
+
+doctor: setup ## say what is wrong with this host, and how to cure it
+	@.venv/bin/python -m host doctor
+
+lab: setup ## everything: from a fresh machine to a lab in which MySQL's data outlived its node
+	@.venv/bin/python -m host lab
+
+test: lint unit ## lint, unit tests, and a real lab with the power-off; a lab that it made is removed again
+	@.venv/bin/python -m host test
+
+lint: setup ## ruff, mypy, yamllint, ansible-lint
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/yamllint --strict .
+	PATH=$(CURDIR)/.venv/bin:$$PATH .venv/bin/ansible-lint --offline
+
+unit: setup ## tests without VMs
+	PATH=$(CURDIR)/.venv/bin:$$PATH .venv/bin/pytest $(UNIT) -m unit
+
+mirror: setup ## build the mirror and the box (only what isn't there yet)
+	@.venv/bin/python -m mirror build --box full
+
+up: setup ## make and start the VMs
+	@$(IN) ansible-playbook playbooks/check.yml
+	@$(IN) vagrant up --no-tty
+
+provision: ## cluster and NFS server (playbooks/site.yml)
+	@$(IN) ansible-playbook playbooks/site.yml
+
+tutorial: ## apply the tutorial's manifests (playbooks/tutorial.yml)
+	@$(IN) ansible-playbook playbooks/tutorial.yml
+
+verify: ## check everything, then power off MySQL's node and look for its data
+	@$(IN) pytest verify -m "static or storage or disruptive"
+
+reset: ## put the VMs back to the fresh cluster
+	@.venv/bin/python -m host reset
+
+bench: ## measure this host; reports/bench-*.json
+	@.venv/bin/python -m host bench $(if $(COLD),--cold)
+
+report: ## print the newest report's summary and where it lies
+	@$(IN) python -m verify.summary
+
+shell: ## a shell in which vagrant, virsh, ansible-playbook, kubectl and pytest work on the lab; CMD='...' runs one command
+	@.venv/bin/python -m host shell
+
+destroy: ## remove the VMs and all state; reports stay
+	@$(PYTHON) -m host destroy

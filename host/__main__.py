@@ -1,0 +1,82 @@
+"""Command line of the host's side: `python3 -m host COMMAND`. The Makefile lists what people call."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from verify.lab.errors import LabError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; return the exit status. What a user can cure is one sentence on standard error."""
+    parser = argparse.ArgumentParser(prog="python3 -m host", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("setup", help="install what the host lacks and make the virtual environment")
+    commands.add_parser("doctor", help="say what is wrong with this host, and how to cure it")
+    commands.add_parser("lab", help="everything: from a fresh machine to a verified fail-over")
+    commands.add_parser("test", help="the lab with all its checks; removed again where it wasn't there before")
+    commands.add_parser("reset", help="put the VMs back to the fresh cluster")
+    commands.add_parser("destroy", help="remove the VMs and this checkout's state")
+    commands.add_parser("status", help="say how this host runs the lab and whether it is there")
+    bench = commands.add_parser("bench", help="measure set-up, second run and reset; write reports/bench-*.json")
+    bench.add_argument("--cold", action="store_true", help="measure the mirror with an empty cache too")
+    run = commands.add_parser("run", help="run one command where the lab's VMs can be reached")
+    run.add_argument("argv", nargs=argparse.REMAINDER)
+    commands.add_parser("shell", help="open a shell where the lab's VMs can be reached")
+    options = parser.parse_args(arguments)
+    try:
+        return _call(options)
+    except LabError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\ninterrupted: nothing is lost; `make {options.command}` goes on where it stopped", file=sys.stderr)
+        return 130
+
+
+def _call(options: argparse.Namespace) -> int:
+    from host import lab
+    from host.access import reach
+
+    match options.command:
+        case "setup":
+            lab.setup()
+        case "lab":
+            lab.make()
+        case "test":
+            lab.test()
+        case "reset":
+            lab.reset()
+        case "destroy":
+            lab.destroy()
+        case "doctor":
+            from host import checks
+
+            return checks.report()
+        case "status":
+            from host import checks
+
+            return checks.status()
+        case "bench":
+            from host import bench
+
+            bench.run(cold=options.cold)
+        case "run":
+            argv = options.argv[1:] if options.argv[:1] == ["--"] else options.argv
+            if not argv:
+                raise LabError("no command was given: write it behind `run --`, for example `python3 -m host run -- kubectl get nodes`")
+            return reach().run(argv)
+        case "shell":
+            there = reach()
+            command = os.environ.get("CMD")
+            if command:
+                return there.run(["bash", "-c", command])
+            print("vagrant, virsh, ansible-playbook, kubectl and pytest work on the lab in here; `exit` leaves.")
+            return there.run([os.environ.get("SHELL", "/bin/bash")])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

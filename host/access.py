@@ -1,0 +1,118 @@
+"""Make this checkout's lab reachable: whichever command needs its VMs goes through `reach()`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from host import box, checks, private
+from host.command import logged
+from host.paths import LOGS, ROOT, cache
+from host.settings import Settings, decide
+from verify.lab.errors import LabError
+
+
+@dataclass(frozen=True)
+class Lab:
+    """This checkout's lab, reachable: how to run a command that sees its VMs."""
+
+    settings: Settings
+    holder: private.Holder | None
+
+    def argv(self, command: list[str]) -> list[str]:
+        """Return the command line that runs `command` where the lab's VMs can be reached."""
+        if self.holder is None:
+            return command
+        return private.enter(self.holder, command, self.settings.environment())
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment to run `argv`'s result under."""
+        return {**os.environ, **self.settings.environment()}
+
+    def run(self, command: list[str]) -> int:
+        """Run `command` with this terminal; return its exit status."""
+        return subprocess.run(self.argv(command), env=self.environment(), check=False).returncode
+
+    def output(self, command: list[str], timeout: float = 120) -> str:
+        """Return what `command` prints.
+
+        Raises:
+            LabError: it fails or takes longer than `timeout` seconds.
+        """
+        done = subprocess.run(
+            self.argv(command),
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+        if done.returncode != 0:
+            words = (done.stderr or done.stdout).strip().splitlines()
+            raise LabError(f"`{' '.join(command)}` ended with status {done.returncode}: {words[-1] if words else 'no output'}")
+        return done.stdout
+
+    def step(self, what: str, command: list[str], show: Callable[[str], str | None]) -> float:
+        """Run a long step with its output in a log of its name; return the seconds it took."""
+        return logged(what, self.argv(command), LOGS / f"{what.replace(' ', '-')}.log", env=self.environment(), show=show)
+
+
+def reach() -> Lab:
+    """Make this checkout's lab reachable: start its private libvirt where it has one, stage its box, serve the mirror.
+
+    Raises:
+        LabError: a setting is wrong, or the private libvirt doesn't start.
+    """
+    settings = decide()
+    if not settings.private:
+        return Lab(settings, None)
+    mirror = []
+    if settings.sources == "mirror":
+        mirror = [
+            "/usr/bin/env",
+            f"OUTLIVE_CACHE={cache()}",
+            f"PYTHONPATH={ROOT}",
+            str(ROOT / ".venv/bin/python"),
+            "-m",
+            "mirror",
+            "serve",
+            "--address",
+            "0.0.0.0",
+        ]
+    fresh = private.current() is None
+    holder = private.ensure(hide_kvm=settings.driver == "qemu", mirror=mirror)
+    lab = Lab(settings, holder)
+    catalog = _catalog(settings)
+    if catalog is not None and catalog.exists():
+        box.stage(box.read_catalog(catalog), private.pool())
+        private.serve_mirror(holder)
+    if fresh:
+        _clear_leftovers(lab)
+    return lab
+
+
+def _catalog(settings: Settings) -> Path | None:
+    """Return the box catalogue that the Vagrantfile will read, None where the box comes from upstream."""
+    if settings.sources == "upstream":
+        return None
+    named = checks.load_inventory(settings).setting("lab_box_catalog")
+    return cache() / named if named else None
+
+
+def _clear_leftovers(lab: Lab) -> None:
+    """Remove machines that a killed `vagrant up` left half made: Vagrant doesn't know them and stumbles over their names."""
+    known = {path.read_text(encoding="utf-8").strip() for path in ROOT.glob(".vagrant/machines/*/libvirt/id")}
+    for line in lab.output(["virsh", "list", "--all", "--uuid", "--name"]).splitlines():
+        words = line.split()
+        if len(words) == 2 and words[0] not in known:
+            print(f"clearing {words[1]}, which an interrupted `vagrant up` left half made")
+            lab.run(["virsh", "--quiet", "undefine", words[0], "--remove-all-storage", "--snapshots-metadata"])
+
+
+def machine_ids() -> dict[str, str]:
+    """Return the provider's ids of the machines that Vagrant made, by name."""
+    return {path.parts[-3]: path.read_text(encoding="utf-8").strip() for path in sorted(ROOT.glob(".vagrant/machines/*/*/id"))}

@@ -1,0 +1,121 @@
+"""Measure what the README promises on this host: set-up, second run, reset, memory. One run, one JSON file in reports/."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from host import lab, private
+from host.command import logged
+from host.paths import LOGS, REPORTS
+from host.settings import decide
+
+
+def run(*, cold: bool) -> Path:
+    """Remove this checkout's lab, make it anew and measure; the lab is left running.
+
+    Args:
+        cold: Build mirror and boxes in an empty cache too, Go's caches included.
+
+    Returns:
+        The JSON file.
+
+    Raises:
+        LabError: a step failed.
+    """
+    figures: dict[str, float] = {}
+    settings = decide()
+    lab.destroy()
+    if cold:
+        figures["mirror and box from cold, s"] = _cold_mirror()
+    if settings.sources == "mirror":
+        lab.build_mirror()
+        figures["mirror and box again, s"] = lab.build_mirror()
+    steps = lab.make()
+    for name, seconds in steps.items():
+        figures[f"first make lab: {name}, s"] = seconds
+    figures["from boxes to MySQL Ready, s"] = sum(steps[name] for name in ("inventory", "up", "site", "snapshot", "tutorial"))
+    figures["memory of all VMs, MiB"] = _memory()
+    figures["make lab again, s"] = _timed(lab.make)
+    figures["reset to Ready, s"] = _timed(lab.reset)
+    record = {
+        "format": 1,
+        "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "host": describe_host(),
+        "provider": settings.provider,
+        "driver": settings.driver,
+        "figures": {name: round(value, 1) for name, value in figures.items()},
+    }
+    file = REPORTS / f"bench-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    for name, value in figures.items():
+        print(f"{value:>8.1f}  {name}")
+    print(f"written to {file}")
+    return file
+
+
+def describe_host() -> dict[str, object]:
+    """Return what a reader needs to compare figures: processor, cores, memory, system, QEMU."""
+    cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    model = next((line.split(":", 1)[1].strip() for line in cpuinfo.splitlines() if line.startswith("model name")), platform.processor())
+    meminfo = Path("/proc/meminfo").read_text(encoding="ascii")
+    memory = next(int(line.split()[1]) // 1024 for line in meminfo.splitlines() if line.startswith("MemTotal"))
+    qemu = subprocess.run(["qemu-system-x86_64", "--version"], capture_output=True, text=True, check=False).stdout.splitlines()
+    return {
+        "processor": model,
+        "cores": os.cpu_count(),
+        "memory_mib": memory,
+        "system": platform.freedesktop_os_release().get("PRETTY_NAME"),
+        "kernel": platform.release(),
+        "qemu": qemu[0] if qemu else None,
+    }
+
+
+def _timed(call: Callable[[], object]) -> float:
+    started = time.monotonic()
+    call()
+    return time.monotonic() - started
+
+
+def _cold_mirror() -> float:
+    """Build mirror and box with empty caches, ours and Go's; return the seconds."""
+    scratch = Path(tempfile.mkdtemp(prefix="outlive-cold-", dir=REPORTS.parent))
+    caches = {"OUTLIVE_CACHE": scratch / "cache", "GOCACHE": scratch / "go-build", "GOMODCACHE": scratch / "go-mod"}
+    env = {**os.environ, **{name: str(path) for name, path in caches.items()}}
+    try:
+        return logged(
+            "mirror from cold",
+            [sys.executable, "-m", "mirror", "build", "--box", "full"],
+            LOGS / "mirror-cold.log",
+            env=env,
+            show=lambda line: line,
+        )
+    finally:
+        # Go makes its module cache read-only.
+        subprocess.run(["chmod", "-R", "u+w", str(scratch)], check=False)
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _memory() -> float:
+    """Return the resident memory of this lab's QEMU processes in MiB."""
+    holder = private.current()
+    inside = Path(f"/proc/{holder.pid}/ns/pid").readlink() if holder else None
+    total = 0
+    for status in Path("/proc").glob("[0-9]*/status"):
+        try:
+            fields = dict(line.split(":", 1) for line in status.read_text(encoding="utf-8").splitlines() if ":" in line)
+            ours = inside is None or (status.parent / "ns/pid").readlink() == inside
+        except OSError:
+            continue
+        if fields["Name"].strip().startswith("qemu-system") and ours:
+            total += int(fields["VmRSS"].split()[0])
+    return total / 1024

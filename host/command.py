@@ -1,0 +1,145 @@
+"""Run other programs: as root where needed, with their output in a log file and a line of progress on the screen."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from verify.lab.errors import LabError
+
+
+def as_root(argv: Sequence[str]) -> list[str]:
+    """Return `argv` preceded by sudo where this process isn't root; the environment is kept."""
+    return list(argv) if os.geteuid() == 0 else ["sudo", "--preserve-env", *argv]
+
+
+def output(argv: Sequence[str], timeout: float = 60, env: Mapping[str, str] | None = None) -> str:
+    """Return what `argv` prints on standard output, stripped.
+
+    Raises:
+        LabError: it can't be started, ends with another status than 0, or takes longer than `timeout` seconds.
+    """
+    try:
+        done = subprocess.run(list(argv), capture_output=True, text=True, timeout=timeout, env=env, stdin=subprocess.DEVNULL, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise LabError(f"`{shlex.join(argv)}` did not run: {error}") from error
+    if done.returncode != 0:
+        words = (done.stderr or done.stdout).strip().splitlines()
+        raise LabError(f"`{shlex.join(argv)}` ended with status {done.returncode}: {words[-1] if words else 'no output'}")
+    return done.stdout.strip()
+
+
+def logged(
+    what: str,
+    argv: Sequence[str],
+    log: Path,
+    *,
+    env: Mapping[str, str] | None = None,
+    show: Callable[[str], str | None] = lambda _line: None,
+) -> float:
+    """Run `argv` with its output in `log`; show `what`, the elapsed time and the lines that `show` picks.
+
+    Args:
+        what: The step, as the user reads it.
+        argv: Program and arguments.
+        log: File for everything it prints; the folder is made.
+        env: Environment; this process's when None.
+        show: Given a line of output, returns the text to show as progress, or None.
+
+    Returns:
+        Seconds it took.
+
+    Raises:
+        LabError: the program ended with another status than 0. The sentence names the log and quotes its last error.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    progress = _Progress(what, started)
+    with log.open("w", encoding="utf-8") as file:
+        file.write(f"$ {shlex.join(argv)}\n")
+        file.flush()
+        process = subprocess.Popen(
+            list(argv), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True, env=env, errors="replace"
+        )
+        assert process.stdout is not None
+        with progress:
+            try:
+                for line in process.stdout:
+                    file.write(line)
+                    file.flush()
+                    text = show(line.rstrip())
+                    if text:
+                        progress.note(text)
+                status = process.wait()
+            except KeyboardInterrupt:
+                # The child got the same Ctrl-C from the terminal; give it the time to clean up after itself.
+                try:
+                    process.wait(timeout=60)
+                except subprocess.TimeoutExpired:
+                    process.terminate()
+                raise
+    seconds = time.monotonic() - started
+    if status != 0:
+        progress.end(f"failed after {_clock(seconds)}")
+        raise LabError(f"{what}: `{shlex.join(argv[-3:])}` ended with status {status}; {last_error(log)} (whole log: {log})")
+    progress.end(_clock(seconds))
+    return seconds
+
+
+def last_error(log: Path) -> str:
+    """Return the line of `log` that says best why a program failed: the last one with a word of failure, else the last one."""
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()[1:] if line.strip()]
+    if not lines:
+        return "it printed nothing"
+    telling = [line for line in lines if any(word in line.lower() for word in ("error", "fatal", "failed", "cannot", "can't"))]
+    recap = ("play recap", "unreachable=")
+    telling = [line for line in telling if not any(word in line.lower() for word in recap)]
+    return (telling or lines)[-1][:600]
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s" if seconds >= 60 else f"{seconds:.0f} s"
+
+
+class _Progress:
+    """A line a step: on a terminal it is rewritten each second, in a log it is printed at start, every minute and at the end."""
+
+    def __init__(self, what: str, started: float) -> None:
+        self._what = what
+        self._started = started
+        self._text = ""
+        self._done = threading.Event()
+        self._terminal = sys.stdout.isatty()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> None:
+        if not self._terminal:
+            print(f"{self._what} ...", flush=True)
+        self._thread.start()
+
+    def __exit__(self, *_exc: object) -> None:
+        self._done.set()
+        self._thread.join()
+        if self._terminal:
+            print("\r\x1b[K", end="", flush=True)
+
+    def note(self, text: str) -> None:
+        self._text = text
+
+    def end(self, how: str) -> None:
+        print(f"{self._what}: {how}", flush=True)
+
+    def _run(self) -> None:
+        while not self._done.wait(1 if self._terminal else 60):
+            line = f"{self._what} {_clock(time.monotonic() - self._started)}  {self._text}"
+            if self._terminal:
+                width = os.get_terminal_size(sys.stdout.fileno()).columns
+                print(f"\r\x1b[K{line[: width - 1]}", end="", flush=True)
+            else:
+                print(line, flush=True)

@@ -1,0 +1,183 @@
+"""The lab as a whole: `make lab` leads from a fresh machine to a verified fail-over; reset and destroy."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from host import checks, packages, private
+from host.access import Lab, machine_ids, reach
+from host.command import logged
+from host.paths import LOGS, REPORTS, ROOT, STATE
+from host.settings import decide
+from verify.lab.errors import LabError
+
+SNAPSHOT = "fresh"
+"""Name of the snapshot that `make reset` goes back to: the cluster as site.yml left it."""
+
+VERIFIED = STATE / "verified.json"
+"""Which VMs passed the power-off verification, and where its report lies."""
+
+
+def test() -> None:
+    """Make the lab, verify it in any case, and remove it again where it wasn't there before.
+
+    Raises:
+        LabError: a step or a check failed; the end of its log was printed.
+    """
+    ours = not machine_ids()
+    VERIFIED.unlink(missing_ok=True)
+    try:
+        make()
+    except LabError:
+        newest = max(LOGS.glob("*.log"), key=lambda path: path.stat().st_mtime, default=None)
+        if newest is not None:
+            print(f"--- the end of {newest}", *newest.read_text(encoding="utf-8", errors="replace").splitlines()[-80:], sep="\n")
+        raise
+    finally:
+        if ours:
+            destroy()
+
+
+def make() -> dict[str, float]:
+    """Do all that leads from a fresh machine to a lab in which MySQL's data was seen to outlive its node.
+
+    Each step is done only as far as it isn't done yet, so that an interrupted run can be run again.
+
+    Returns:
+        Seconds that each step took, by name.
+
+    Raises:
+        LabError: a step failed; the sentence names it, its log and the cure.
+    """
+    started = time.monotonic()
+    settings = decide()
+    print(
+        f"provider: {settings.provider}{f' ({settings.driver})' if settings.driver else ''}, sources: {settings.sources} [{settings.why}]"
+    )
+    checks.before_anything(settings)
+    took: dict[str, float] = {}
+    if settings.sources == "mirror":
+        took["mirror"] = build_mirror()
+    lab = reach()
+    took["inventory"] = lab.step("inventory", ["ansible-playbook", "playbooks/check.yml"], _task)
+    took["up"] = lab.step("virtual machines", ["vagrant", "up", "--no-tty"], _vagrant)
+    took["site"] = lab.step("cluster", ["ansible-playbook", "playbooks/site.yml"], _task)
+    took["snapshot"] = _snapshot(lab)
+    took["tutorial"] = lab.step("tutorial", ["ansible-playbook", "playbooks/tutorial.yml"], _task)
+    took["verification"] = _verify(lab)
+    print(
+        f"\nThe lab is up after {(time.monotonic() - started) / 60:.0f} minutes. `make shell` opens a shell in which kubectl and vagrant see it.\n",
+        flush=True,
+    )
+    status = lab.run([sys.executable, "-m", "verify.summary"])
+    if status != 0:
+        raise LabError("the summary could not be printed: run `make report` to see where the reports lie")
+    return took
+
+
+def build_mirror() -> float:
+    """Build mirror and box, as far as they aren't built; return the seconds it took."""
+    return logged("mirror", [sys.executable, "-m", "mirror", "build", "--box", "full"], LOGS / "mirror.log", show=lambda line: line)
+
+
+def _verify(lab: Lab) -> float:
+    """Run the checks with the power-off, unless these very VMs passed them already."""
+    identity = machine_ids()
+    kept = _kept()
+    if identity and kept.get("machines") == identity and Path(str(kept.get("report"))).is_dir():
+        print(f"verification: passed on these machines at {kept['when']} (run it again: `make verify`)")
+        return 0.0
+    seconds = lab.step("verification", ["pytest", "verify", "-m", "static or storage or disruptive"], _pytest)
+    print(_closing_line(LOGS / "verification.log"))
+    latest = (REPORTS / "latest").resolve()
+    VERIFIED.write_text(
+        json.dumps({"machines": identity, "report": str(latest), "when": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())}),
+        encoding="utf-8",
+    )
+    return seconds
+
+
+def _closing_line(log: Path) -> str:
+    """Return pytest's closing line, as in `===== 12 passed in 3.45s =====`."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return next((line for line in reversed(lines) if re.search(r"\d+ (passed|failed|error)", line)), "")
+
+
+def _kept() -> dict[str, object]:
+    try:
+        data = json.loads(VERIFIED.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def _snapshot(lab: Lab) -> float:
+    """Keep the fresh cluster, once, for `make reset`; return the seconds it took."""
+    names = list(machine_ids())
+    have = lab.output(["vagrant", "snapshot", "list", "--machine-readable"]).count(SNAPSHOT)
+    if have >= len(names):
+        return 0.0
+    return lab.step("snapshot", ["vagrant", "snapshot", "save", "--force", SNAPSHOT], lambda line: line)
+
+
+def reset() -> None:
+    """Put the VMs back to the fresh cluster and wait until its nodes are Ready.
+
+    Raises:
+        LabError: there is no snapshot, or the cluster doesn't come back.
+    """
+    lab = reach()
+    if SNAPSHOT not in lab.output(["vagrant", "snapshot", "list", "--machine-readable"]):
+        raise LabError("there is no snapshot of a fresh cluster to go back to: run `make lab`, which takes one after playbooks/site.yml")
+    lab.step("restore", ["vagrant", "snapshot", "restore", "--no-provision", "--no-start", SNAPSHOT], lambda line: line)
+    lab.step("nodes ready", ["ansible-playbook", "playbooks/reset.yml"], _task)
+    VERIFIED.unlink(missing_ok=True)
+
+
+def destroy() -> None:
+    """Remove the VMs, the private libvirt and this checkout's state; reports stay."""
+    settings = decide()
+    if settings.private:
+        # Ending the holder ends the VMs; their disks lie in its folder.
+        private.stop()
+    elif (ROOT / ".vagrant").exists():
+        Lab(settings, None).run(["vagrant", "destroy", "--force"])
+    shutil.rmtree(ROOT / ".vagrant", ignore_errors=True)
+    subprocess.run(["rm", "-rf", "--one-file-system", str(STATE)], check=True)
+
+
+def setup() -> None:
+    """Install what the host lacks and make the virtual environment.
+
+    Raises:
+        LabError: see `host/packages.py`.
+    """
+    # Only hosts that build the mirror need its tools; whether this one does is known once QEMU is there to try KVM.
+    packages.install_packages(packages.missing_packages(packages.TOOLS, packages.LIBVIRT if _wants_libvirt() else {}))
+    packages.make_environment()
+    if decide().sources == "mirror":
+        packages.install_packages(packages.missing_mirror_packages())
+
+
+def _wants_libvirt() -> bool:
+    return os.environ.get("OUTLIVE_PROVIDER", "auto") != "virtualbox"
+
+
+def _task(line: str) -> str | None:
+    found = re.match(r"(?:TASK|PLAY|RUNNING HANDLER) \[(.+?)\]", line)
+    return found[1] if found else None
+
+
+def _vagrant(line: str) -> str | None:
+    return line.removeprefix("==> ").strip() if line.startswith("==> ") else None
+
+
+def _pytest(line: str) -> str | None:
+    return line if "::" in line or line.startswith("verify/") else None

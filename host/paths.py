@@ -1,0 +1,32 @@
+"""Where things lie: the checkout, its state and the cache that all checkouts share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The checkout."""
+
+STATE = ROOT / ".lab"
+"""State of this checkout's lab: private libvirt, secrets, kubeconfig. Never in git; `make destroy` removes it."""
+
+REPORTS = ROOT / "reports"
+"""One folder a run. Never in git; `make destroy` keeps it."""
+
+LOGS = REPORTS / "logs"
+"""Output of long steps, a file each."""
+
+KUBECONFIG = STATE / "kubeconfig"
+"""The administrator's kubeconfig that the role control_plane fetches, mode 0600."""
+
+
+def cache() -> Path:
+    """Return the folder that all checkouts of a user share: mirror, boxes, virtual environments.
+
+    `OUTLIVE_CACHE` names it, else it is `outlive` below `XDG_CACHE_HOME` or `~/.cache`.
+    """
+    named = os.environ.get("OUTLIVE_CACHE")
+    if named:
+        return Path(named).expanduser().resolve()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "outlive"

@@ -1,0 +1,136 @@
+"""How this host runs the lab, decided once a command: provider, accelerator, where packages come from, whose libvirt.
+
+Each can be given by an environment variable; `auto`, the default, looks at the host.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from host import virtualization
+from host.paths import KUBECONFIG, ROOT, STATE, cache
+from verify.lab.errors import LabError
+
+Provider = Literal["libvirt", "virtualbox"]
+Driver = Literal["kvm", "qemu"]
+Sources = Literal["upstream", "mirror"]
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "OUTLIVE_PROVIDER": ("auto", "libvirt", "virtualbox"),
+    "OUTLIVE_DRIVER": ("auto", "kvm", "qemu"),
+    "OUTLIVE_SOURCES": ("auto", "upstream", "mirror"),
+    "OUTLIVE_LIBVIRT": ("auto", "private", "system"),
+}
+"""The settings and what each may be."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What was decided, and why."""
+
+    provider: Provider
+    driver: Driver | None
+    """libvirt's domain type: hardware virtualization or software emulation. None on VirtualBox."""
+    sources: Sources
+    """Packages and images from the internet or from the mirror on this host."""
+    private: bool
+    """The lab runs a libvirtd of its own, in namespaces of its own (`host/private.py`)."""
+    why: str
+
+    @property
+    def inventories(self) -> list[str]:
+        """The inventory and its overlays, in the order in which they override each other."""
+        chosen = ["inventories/lab"]
+        if self.sources == "mirror":
+            chosen.append("inventories/offline")
+        if self.driver == "qemu":
+            chosen.append("inventories/emulated")
+        return chosen
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables under which vagrant, virsh, ansible-playbook, kubectl and pytest work on this lab."""
+        variables = {
+            "ANSIBLE_INVENTORY": ",".join(str(ROOT / name) for name in self.inventories),
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "KUBECONFIG": str(KUBECONFIG),
+            "OUTLIVE_CACHE": str(cache()),
+            "OUTLIVE_SHELL": "1",
+            "PATH": f"{ROOT / '.venv/bin'}:{os.environ.get('PATH', '/usr/bin:/bin')}:/usr/sbin:/sbin",
+            "VAGRANT_CWD": str(ROOT),
+            "VAGRANT_DEFAULT_PROVIDER": self.provider,
+            "VAGRANT_CHECKPOINT_DISABLE": "1",
+            "VAGRANT_NO_COLOR": "1",
+        }
+        if self.provider == "libvirt":
+            variables["LIBVIRT_DEFAULT_URI"] = "qemu:///system"
+        if self.private:
+            variables["VAGRANT_HOME"] = str(STATE / "vagrant.d")
+        return variables
+
+
+def decide(given: Mapping[str, str] = os.environ) -> Settings:
+    """Decide how the lab runs on this host.
+
+    Raises:
+        LabError: a setting has a value that isn't one of its choices, or asks for what the host can't do.
+    """
+    wish = {name: _choice(name, given.get(name, "auto")) for name in CHOICES}
+    provider, driver = wish["OUTLIVE_PROVIDER"], wish["OUTLIVE_DRIVER"]
+    why: list[str] = []
+
+    if provider == "auto" or (provider == "libvirt" and driver == "auto"):
+        kvm = virtualization.kvm() if driver != "qemu" else virtualization.Finding(False, "emulation was asked for")
+        why.append(f"KVM: {kvm.reason}")
+        if kvm.usable or driver == "kvm":
+            provider, driver = "libvirt", "kvm"
+        elif provider == "auto" and driver == "auto" and (box := virtualization.virtualbox()).usable:
+            provider = "virtualbox"
+            why.append(f"VirtualBox: {box.reason}")
+        else:
+            provider, driver = "libvirt", "qemu"
+    if provider == "virtualbox":
+        found = virtualization.virtualbox()
+        if not found.usable:
+            raise LabError(f"OUTLIVE_PROVIDER is 'virtualbox', but {found.reason}: install VirtualBox or set it to 'auto' or 'libvirt'")
+        if driver not in ("auto", "kvm"):
+            raise LabError(
+                f"OUTLIVE_DRIVER is '{driver}', which VirtualBox doesn't have: leave it out, or set OUTLIVE_PROVIDER to 'libvirt'"
+            )
+
+    emulated = provider == "libvirt" and driver == "qemu"
+    sources = wish["OUTLIVE_SOURCES"]
+    if sources == "auto":
+        # Unpacking an image in an emulated VM takes minutes; the mirror's full box has them unpacked already.
+        sources = "mirror" if emulated else "upstream"
+    private = wish["OUTLIVE_LIBVIRT"] == "private" or (wish["OUTLIVE_LIBVIRT"] == "auto" and (emulated or not _system_libvirt()))
+    return Settings(
+        provider="libvirt" if provider == "libvirt" else "virtualbox",
+        driver=None if provider == "virtualbox" else ("qemu" if driver == "qemu" else "kvm"),
+        sources="mirror" if sources == "mirror" else "upstream",
+        private=private and provider == "libvirt",
+        why="; ".join(why) or "as asked",
+    )
+
+
+def _choice(name: str, value: str) -> str:
+    if value not in CHOICES[name]:
+        raise LabError(f"{name} is '{value}', which isn't known: set it to one of {', '.join(CHOICES[name])}")
+    return value
+
+
+def _system_libvirt() -> bool:
+    """Say whether a libvirtd of the system answers this user."""
+    if shutil.which("virsh") is None:
+        return False
+    try:
+        done = subprocess.run(
+            ["virsh", "-c", "qemu:///system", "uri"], capture_output=True, timeout=20, stdin=subprocess.DEVNULL, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0

@@ -1,0 +1,102 @@
+"""Which hypervisor this host can really use. `/dev/kvm` being there proves nothing: boot a kernel and look."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from host.paths import STATE, cache
+
+BOOT_SECONDS = 25.0
+"""Time that a kernel gets to reach its own panic for want of a root file system; on KVM it takes about two seconds."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Whether something is usable, and the reason as a sentence's part."""
+
+    usable: bool
+    reason: str
+
+
+def kvm() -> Finding:
+    """Boot a kernel under KVM and say whether it came up. The answer is kept until the host is rebooted."""
+    kept = STATE / "kvm.json"
+    boot = _boot_id()
+    try:
+        record = json.loads(kept.read_text(encoding="utf-8"))
+        if record["boot"] == boot and record["decided"]:
+            return Finding(record["usable"], record["reason"])
+    except (OSError, ValueError, KeyError):
+        pass
+    finding, decided = _probe_kvm()
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_text(json.dumps({"boot": boot, "decided": decided, "usable": finding.usable, "reason": finding.reason}), encoding="utf-8")
+    return finding
+
+
+def virtualbox() -> Finding:
+    """Say whether VirtualBox is installed with its kernel module loaded."""
+    if shutil.which("VBoxManage") is None:
+        return Finding(False, "VBoxManage is not installed")
+    if os.uname().sysname == "Linux" and not Path("/dev/vboxdrv").exists():
+        return Finding(False, "its kernel module isn't loaded (/dev/vboxdrv is missing)")
+    return Finding(True, "VBoxManage is there")
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return "unknown"
+
+
+def _probe_kvm() -> tuple[Finding, bool]:
+    """Return the finding and whether it is final; without a kernel to boot it isn't."""
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        there = Path("/dev/kvm").exists()
+        return Finding(False, "/dev/kvm can't be opened by this user" if there else "there is no /dev/kvm"), True
+    with tempfile.TemporaryDirectory() as scratch:
+        kernel = _kernel(Path(scratch))
+        if kernel is None:
+            return Finding(False, "/dev/kvm is there, but no kernel was found to try it with"), False
+        return boots(["-accel", "kvm", "-cpu", "host"], kernel), True
+
+
+def boots(accelerator: list[str], kernel: Path, seconds: float = BOOT_SECONDS) -> Finding:
+    """Boot `kernel` under QEMU with `accelerator`'s options; usable when it runs until it looks for its root file system."""
+    argv = ["qemu-system-x86_64", *accelerator, "-m", "256", "-display", "none", "-no-reboot", "-serial", "stdio", "-monitor", "none"]
+    argv += ["-kernel", str(kernel), "-append", "console=ttyS0 panic=-1"]
+    try:
+        done = subprocess.run(argv, capture_output=True, stdin=subprocess.DEVNULL, timeout=seconds, check=False)
+    except FileNotFoundError:
+        return Finding(False, "qemu-system-x86_64 is not installed")
+    except subprocess.TimeoutExpired:
+        return Finding(False, f"a kernel did not boot within {seconds:.0f} s")
+    if b"Unable to mount root" in done.stdout or b"VFS: Cannot open root" in done.stdout:
+        return Finding(True, "a kernel boots")
+    words = done.stderr.decode(errors="replace").strip().splitlines()
+    return Finding(False, f"a kernel did not boot ({words[-1] if words else 'QEMU ended without a word'})")
+
+
+def _kernel(scratch: Path) -> Path | None:
+    """Return a kernel to boot: the host's own, the mirror's, or the distribution's by apt; None if there is none."""
+    own = sorted(path for path in Path("/boot").glob("vmlinuz-*") if os.access(path, os.R_OK))
+    if own:
+        return own[-1]
+    packages = sorted(cache().glob("**/linux-image-*.deb"))
+    if not packages and shutil.which("apt-get"):
+        # The metapackage's dependency is the kernel itself.
+        depends = subprocess.run(["apt-cache", "depends", "linux-image-cloud-amd64"], capture_output=True, text=True, check=False).stdout
+        names = [line.split()[-1] for line in depends.splitlines() if line.strip().startswith("Depends: linux-image")]
+        subprocess.run(["apt-get", "-qq", "download", *names], cwd=scratch, capture_output=True, timeout=120, check=False)
+        packages = sorted(scratch.glob("linux-image-*.deb"))
+    if not packages:
+        return None
+    subprocess.run(["dpkg-deb", "--extract", str(packages[-1]), str(scratch)], capture_output=True, timeout=120, check=False)
+    return next(iter(sorted(scratch.glob("boot/vmlinuz-*"))), None)
