@@ -1,0 +1,199 @@
+"""What a user can get wrong on the host: one sentence that names the setting and the cure."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from host import box, checks, packages, private, virtualization
+from host.command import last_error, logged
+from host.paths import ROOT
+from host.settings import decide
+from verify.lab.errors import LabError
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("OUTLIVE_PROVIDER", "vmware"), ("OUTLIVE_DRIVER", "xen"), ("OUTLIVE_SOURCES", "cloud"), ("OUTLIVE_LIBVIRT", "mine")],
+)
+def test_unknown_value_of_a_setting(setting: str, value: str) -> None:
+    with pytest.raises(LabError, match=f"{setting} is '{value}', which isn't known: set it to one of auto, "):
+        decide({setting: value})
+
+
+def test_command_line_prints_one_sentence_and_fails() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "host", "status"],
+        cwd=ROOT,
+        env={**os.environ, "OUTLIVE_PROVIDER": "vmware"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "error: OUTLIVE_PROVIDER is 'vmware', which isn't known: set it to one of auto, libvirt, virtualbox"
+    ]
+
+
+def test_virtualbox_asked_for_but_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(
+        LabError, match="OUTLIVE_PROVIDER is 'virtualbox', but VBoxManage is not installed: install VirtualBox or set it to"
+    ):
+        decide({"OUTLIVE_PROVIDER": "virtualbox"})
+
+
+def test_emulation_chooses_mirror_and_private_libvirt() -> None:
+    settings = decide({"OUTLIVE_PROVIDER": "libvirt", "OUTLIVE_DRIVER": "qemu"})
+    assert settings.inventories == ["inventories/lab", "inventories/offline", "inventories/emulated"]
+    assert settings.private
+
+
+def test_kvm_keeps_kubernetes_defaults_and_upstream_sources() -> None:
+    settings = decide({"OUTLIVE_PROVIDER": "libvirt", "OUTLIVE_DRIVER": "kvm"})
+    assert settings.inventories == ["inventories/lab"]
+
+
+def test_too_little_memory() -> None:
+    finding = checks.memory(7680, "MemTotal: 8000000 kB\nMemAvailable: 4194304 kB\n")
+    assert not finding.ok
+    assert finding.sentence.startswith("the lab needs 7680 MiB of memory")
+    assert "4096 are available" in finding.sentence
+    assert "lower lab_memory in inventories/lab/hosts.yml" in finding.sentence
+    assert checks.memory(7680, "MemAvailable: 8388608 kB\n").ok
+
+
+def test_too_little_disk(tmp_path: Path) -> None:
+    finding = checks.disk(tmp_path / "not/yet/made", 10**6, "the mirror")
+    assert not finding.ok
+    assert "the mirror needs 1000000 GiB of disk" in finding.sentence
+    assert "OUTLIVE_CACHE" in finding.sentence
+    assert checks.disk(tmp_path, 0, "the mirror").ok
+
+
+def test_network_already_taken_on_the_host() -> None:
+    links = [{"ifname": "docker0", "addr_info": [{"local": "10.9.0.1", "prefixlen": 16}]}]
+    finding = checks.network("10.9.8.0/24", links, "virbr7")
+    assert not finding.ok
+    assert finding.sentence.startswith(
+        "lab_network is 10.9.8.0/24, and the host's interface docker0 has 10.9.0.1/16 in it: give lab_network"
+    )
+    assert checks.network("10.9.8.0/24", links, "docker0").ok, "the lab's own bridge is no collision"
+    assert checks.network("10.8.8.0/24", links, "virbr7").ok
+
+
+def test_missing_tool_is_found_by_its_debian_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "vagrant" not in packages.missing_packages({"sh": "dash"}, {})
+    assert "no-such-package" in packages.missing_packages({"no-such-tool": "no-such-package"}, {})
+    assert "no-such-file-package" in packages.missing_packages({}, {"/no/such/file-*": "no-such-file-package"})
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(LabError, match="missing on this system, which has no apt-get: vagrant"):
+        packages.install_packages(["vagrant"])
+
+
+def test_box_that_is_not_there(tmp_path: Path) -> None:
+    catalog = tmp_path / "full.json"
+    with pytest.raises(LabError, match=r"lab_box_catalog names .*full\.json, which isn't there: run `make mirror`"):
+        box.read_catalog(catalog)
+    catalog.write_text("{", encoding="utf-8")
+    with pytest.raises(LabError, match="no catalogue with a libvirt box: run `make mirror`"):
+        box.read_catalog(catalog)
+    provider = {"name": "libvirt", "url": f"file://{tmp_path}/gone.box"}
+    catalog.write_text(json.dumps({"name": "outlive/full", "versions": [{"version": "1.0", "providers": [provider]}]}), encoding="utf-8")
+    with pytest.raises(LabError, match=r"the box outlive/full 1\.0 isn't there .*: run `make mirror`"):
+        box.read_catalog(catalog)
+
+
+def test_vagrant_without_its_private_libvirt_says_where_to_go(tmp_path: Path) -> None:
+    if shutil.which("vagrant") is None:
+        pytest.skip("vagrant is not installed")
+    shutil.copy(ROOT / "Vagrantfile", tmp_path)
+    (tmp_path / ".lab/private").mkdir(parents=True)
+    (tmp_path / ".lab/private/ready").touch()
+    env = {name: value for name, value in os.environ.items() if name != "OUTLIVE_SHELL"} | {"VAGRANT_CWD": str(tmp_path)}
+    done = subprocess.run(["vagrant", "status"], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "This lab's VMs live in a libvirt of their own: run `make shell`, and `vagrant status` in there." in done.stderr + done.stdout
+
+
+def test_a_fourth_node_is_one_more_entry(tmp_path: Path) -> None:
+    if shutil.which("vagrant") is None:
+        pytest.skip("vagrant is not installed")
+    shutil.copytree(ROOT / "inventories/lab", tmp_path / "lab")
+    hosts = tmp_path / "lab/hosts.yml"
+    text = hosts.read_text(encoding="utf-8")
+    third = text[text.index("        k8s-node2:") : text.index("    nfs_servers:")]
+    hosts.write_text(text.replace(third, third + third.replace("k8s-node2", "k8s-node3").replace(".12", ".13")), encoding="utf-8")
+    env = {
+        **os.environ,
+        "ANSIBLE_INVENTORY": str(tmp_path / "lab"),
+        "OUTLIVE_SHELL": "1",
+        "VAGRANT_CWD": str(ROOT),
+        "VAGRANT_HOME": str(tmp_path / "home"),
+    }
+    env["VAGRANT_DOTFILE_PATH"] = str(tmp_path / "dot")
+    done = subprocess.run(["vagrant", "status", "--machine-readable"], env=env, capture_output=True, text=True, check=False)
+    names = [line.split(",")[1] for line in done.stdout.splitlines() if ",state," in line]
+    assert names == ["k8s-master", "k8s-node1", "k8s-node2", "k8s-node3"], done.stdout + done.stderr
+
+
+def test_failed_step_names_its_log_and_quotes_the_error(tmp_path: Path) -> None:
+    log = tmp_path / "step.log"
+    with pytest.raises(LabError) as raised:
+        logged("a step", ["sh", "-c", "echo fine; echo 'Error: the disk is full'; echo bye; exit 3"], log)
+    assert "a step: " in str(raised.value)
+    assert "ended with status 3; Error: the disk is full (whole log: " in str(raised.value)
+    assert str(log) in str(raised.value)
+    log.write_text("$ command\n", encoding="utf-8")
+    assert last_error(log) == "it printed nothing"
+
+
+def test_a_kvm_that_boots_no_kernel_is_not_usable(tmp_path: Path) -> None:
+    if shutil.which("qemu-system-x86_64") is None:
+        pytest.skip("QEMU is not installed")
+    kernel = tmp_path / "vmlinuz"
+    kernel.write_bytes(b"no kernel at all")
+    finding = virtualization.boots(["-accel", "tcg"], kernel, seconds=20)
+    assert not finding.usable
+    assert "did not boot" in finding.reason
+
+
+def test_a_dead_holder_is_not_taken_for_a_living_one(tmp_path: Path) -> None:
+    child = subprocess.Popen(["sleep", "60"])
+    try:
+        born = private._born(child.pid)
+        assert born is not None
+        record = {"pid": child.pid, "born": born, "root": str(ROOT)}
+        (tmp_path / "holder.json").write_text(json.dumps(record), encoding="utf-8")
+        assert private.current(tmp_path) == private.Holder(**record)  # type: ignore[arg-type]
+        (tmp_path / "holder.json").write_text(json.dumps({**record, "born": born - 1}), encoding="utf-8")
+        assert private.current(tmp_path) is None, "the pid was given to another process since"
+    finally:
+        child.terminate()
+        child.wait()
+    (tmp_path / "holder.json").write_text(json.dumps(record), encoding="utf-8")
+    assert private.current(tmp_path) is None
+
+
+def test_a_lab_whose_checkout_is_gone_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(private, "REGISTRY", tmp_path)
+    child = subprocess.Popen(["sleep", "60"])
+    try:
+        record = {"pid": child.pid, "born": private._born(child.pid), "root": str(tmp_path / "deleted")}
+        (tmp_path / "deleted.json").write_text(json.dumps(record), encoding="utf-8")
+        assert [holder.pid for holder in private.orphans()] == [child.pid]
+        private.clear_orphans()
+        assert child.wait(timeout=30) != 0
+        private.clear_orphans()
+        assert not list(tmp_path.glob("*.json"))
+    finally:
+        child.kill()
