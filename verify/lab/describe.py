@@ -1,0 +1,110 @@
+"""What a report says about the lab that it is about: host, machines, versions and the settings that decide a fail-over's speed."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from verify.lab import machines, nfs
+from verify.lab.errors import LabError, NotFoundError
+from verify.lab.inventory import Inventory
+from verify.lab.kube import Cluster
+from verify.lab.mysql import DEPLOYMENT, NAMESPACE
+from verify.lab.remote import Remote
+
+KUBERNETES_DEFAULT = "Kubernetes' default"
+
+
+def lab(inventory: Inventory) -> dict[str, Any]:
+    """Return the host and the machines."""
+    return {
+        "host": {
+            "system": platform.platform(),
+            "processor": platform.machine(),
+            "cpus": os.cpu_count(),
+            "memory_mib": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20,
+        },
+        "inventory": inventory.source,
+        "network": inventory.setting("lab_network"),
+        "machines": [
+            {
+                "name": host.name,
+                "address": host.address,
+                "memory_mib": host.variables.get("lab_memory"),
+                "cpus": host.variables.get("lab_cpus"),
+                "groups": [name for name, members in inventory.groups.items() if host.name in members and name != "all"],
+                "power": _power(host.name, inventory),
+            }
+            for host in inventory.hosts.values()
+        ],
+    }
+
+
+def versions(cluster: Cluster) -> dict[str, str]:
+    """Return the versions that run, as the nodes tell them; several of a kind are joined."""
+    nodes = cluster.nodes()
+    return {
+        "kubernetes": _joined(node.kubelet for node in nodes),
+        "container runtime": _joined(node.runtime for node in nodes),
+        "system": _joined(node.system for node in nodes),
+        "kernel": _joined(node.kernel for node in nodes),
+        "MySQL image": _or_unknown(lambda: cluster.deployment(NAMESPACE, DEPLOYMENT).image),
+    }
+
+
+def settings(cluster: Cluster, inventory: Inventory, remote: Remote) -> dict[str, str]:
+    """Return the settings that decide how fast a fail-over is."""
+    manager = cluster.commands("kube-system", "component=kube-controller-manager")
+    server = inventory.group("nfs_servers")[0].name
+    return {
+        "node-monitor-grace-period": _option(manager, "--node-monitor-grace-period"),
+        "toleration of an unreachable node (s)": _or_unknown(lambda: _toleration(cluster)),
+        "NFSv4 lease (s)": _or_unknown(lambda: str(nfs.lease_seconds(remote, server))),
+    }
+
+
+def _toleration(cluster: Cluster) -> str:
+    deployment = cluster.deployment(NAMESPACE, DEPLOYMENT)
+    for pod in cluster.pods(NAMESPACE, deployment.selector):
+        for each in pod.tolerations:
+            if each.get("key") == "node.kubernetes.io/unreachable" and "tolerationSeconds" in each:
+                return str(each["tolerationSeconds"])
+        return "for ever"
+    raise NotFoundError("MySQL has no pod: its tolerations can be read only from one, so run `make tutorial`.")
+
+
+def _option(command: tuple[str, ...], name: str) -> str:
+    found = [each.partition("=")[2] for each in command if each.startswith(f"{name}=")]
+    return found[-1] if found else KUBERNETES_DEFAULT
+
+
+def _power(name: str, inventory: Inventory) -> str:
+    """Return what the machine is made of; machines that exist without Vagrant have no VM that is known here."""
+    try:
+        provider = machines.find(name).provider
+    except LabError:
+        return "its own hardware"
+    driver = inventory.setting("lab_libvirt_driver")
+    return f"{provider} ({driver})" if provider == "libvirt" and driver else provider
+
+
+def _or_unknown(read: Callable[[], str]) -> str:
+    """Return what ``read`` finds, or 'unknown': a description must not fail a run."""
+    try:
+        return read()
+    except LabError:
+        return "unknown"
+
+
+def _joined(values: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(values)) or "unknown"
+
+
+def facts(read: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+    """Return a description, or the sentence why there is none."""
+    try:
+        return dict(read())
+    except LabError as error:
+        return {"unknown": str(error)}

@@ -1,0 +1,236 @@
+"""The cluster through its API, from the host: reads, watches and the few objects that the verifications make."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import urllib3.exceptions
+from kubernetes import client, config
+from urllib3 import BaseHTTPResponse
+
+from verify.lab import objects
+from verify.lab.errors import LabError, NotFoundError, UnreachableError
+from verify.lab.inventory import ROOT
+from verify.lab.objects import Claim, Deployment, Json, Node, Pod, SecretKey, Volume
+
+CALL_TIMEOUT = (10.0, 60.0)
+"""Seconds to connect and to wait for an answer; an emulated API server is slow, not dead."""
+WATCH_SECONDS = 45
+"""Seconds after which the API server ends a watch, which is then taken up where it ended; shorter than an answer may take."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line of a watch: ``kind`` is LISTED, ADDED, MODIFIED or DELETED; ``data`` the object's JSON."""
+
+    kind: str
+    data: Json
+
+
+class Cluster:
+    """The cluster that a kubeconfig leads to."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        """Read the kubeconfig; nothing is sent yet."""
+        if not kubeconfig.is_file():
+            raise LabError(
+                f"The kubeconfig {kubeconfig} (KUBECONFIG) isn't there: it has to be a file that `make provision` writes, "
+                "so run that first or correct KUBECONFIG."
+            )
+        settings: Any = client.Configuration
+        load: Any = config.load_kube_config
+        configuration = settings()
+        try:
+            load(config_file=str(kubeconfig), client_configuration=configuration)
+        except Exception as error:  # the loader raises whatever its YAML and base64 readers raise
+            raise LabError(
+                f"The kubeconfig {kubeconfig} (KUBECONFIG) can't be read ({_first_line(error)}): "
+                "remove it and run `make provision`, which writes it again."
+            ) from error
+        configuration.retries = False
+        self.kubeconfig = kubeconfig
+        self.server = str(configuration.host)
+        api_client: Any = client.ApiClient
+        self._core: Any = client.CoreV1Api(api_client(configuration))
+        self._apps: Any = client.AppsV1Api(self._core.api_client)
+
+    def nodes(self) -> tuple[Node, ...]:
+        """Return all nodes."""
+        return tuple(map(objects.node, self._list(self._core.list_node)))
+
+    def node(self, name: str) -> Node:
+        """Return one node."""
+        return objects.node(self._get(f"node {name}", self._core.read_node, name))
+
+    def pods(self, namespace: str, selector: str = "") -> tuple[Pod, ...]:
+        """Return the pods of a namespace that a label selector picks."""
+        return tuple(map(objects.pod, self._list(self._core.list_namespaced_pod, namespace, label_selector=selector or None)))
+
+    def all_pods(self) -> tuple[Pod, ...]:
+        """Return the pods of all namespaces."""
+        return tuple(map(objects.pod, self._list(self._core.list_pod_for_all_namespaces)))
+
+    def pod(self, namespace: str, name: str) -> Pod:
+        """Return one pod."""
+        return objects.pod(self._get(f"pod {namespace}/{name}", self._core.read_namespaced_pod, name, namespace))
+
+    def commands(self, namespace: str, selector: str) -> tuple[str, ...]:
+        """Return command and arguments of the first pod that a selector picks, to read settings from."""
+        for data in self._list(self._core.list_namespaced_pod, namespace, label_selector=selector):
+            container = data["spec"]["containers"][0]
+            return (*container.get("command", ()), *container.get("args", ()))
+        return ()
+
+    def deployment(self, namespace: str, name: str) -> Deployment:
+        """Return one Deployment."""
+        return objects.deployment(self._get(f"deployment {namespace}/{name}", self._apps.read_namespaced_deployment, name, namespace))
+
+    def volumes(self) -> tuple[Volume, ...]:
+        """Return all PersistentVolumes."""
+        return tuple(map(objects.volume, self._list(self._core.list_persistent_volume)))
+
+    def volume(self, name: str) -> Volume:
+        """Return one PersistentVolume."""
+        return objects.volume(self._get(f"volume {name}", self._core.read_persistent_volume, name))
+
+    def claims(self, namespace: str) -> tuple[Claim, ...]:
+        """Return the PersistentVolumeClaims of a namespace."""
+        return tuple(map(objects.claim, self._list(self._core.list_namespaced_persistent_volume_claim, namespace)))
+
+    def claim(self, namespace: str, name: str) -> Claim:
+        """Return one PersistentVolumeClaim."""
+        read = self._core.read_namespaced_persistent_volume_claim
+        return objects.claim(self._get(f"claim {namespace}/{name}", read, name, namespace))
+
+    def service_address(self, namespace: str, name: str) -> str:
+        """Return the cluster address of a Service."""
+        data = self._get(f"service {namespace}/{name}", self._core.read_namespaced_service, name, namespace)
+        return str(data["spec"]["clusterIP"])
+
+    def secret(self, namespace: str, reference: SecretKey) -> str:
+        """Return the text that a key of a Secret holds."""
+        read = self._core.read_namespaced_secret
+        data = self._get(f"secret {namespace}/{reference.name}", read, reference.name, namespace)
+        values = data.get("data", {})
+        if reference.key not in values:
+            raise NotFoundError(f"The secret {namespace}/{reference.name} has no key {reference.key!r}: `make tutorial` writes it.")
+        return base64.b64decode(values[reference.key]).decode()
+
+    def create_pod(self, namespace: str, manifest: Json) -> None:
+        """Create a pod."""
+        self._call(f"pod {manifest['metadata']['name']}", self._core.create_namespaced_pod, namespace, dict(manifest))
+
+    def delete_pod(self, namespace: str, name: str) -> None:
+        """Delete a pod; one that isn't there is no error."""
+        try:
+            self._call(f"pod {namespace}/{name}", self._core.delete_namespaced_pod, name, namespace)
+        except NotFoundError:
+            return
+
+    def watch_nodes(self) -> Iterator[Event]:
+        """List the nodes, then follow their changes until the watch breaks (``UnreachableError``)."""
+        return self._watch(self._core.list_node)
+
+    def watch_pods(self, namespace: str) -> Iterator[Event]:
+        """List the pods of a namespace, then follow their changes until the watch breaks (``UnreachableError``)."""
+        return self._watch(self._core.list_namespaced_pod, namespace)
+
+    def follow_log(self, namespace: str, name: str) -> Iterator[str]:
+        """Yield the lines that a pod writes from now on, as they come, until the stream ends."""
+        response = self._call(
+            f"log of pod {namespace}/{name}",
+            self._core.read_namespaced_pod_log,
+            name,
+            namespace,
+            follow=True,
+            tail_lines=0,
+        )
+        yield from _lines(response)
+
+    def _watch(self, list_call: Callable[..., Any], *arguments: str) -> Iterator[Event]:
+        listing = json.loads(self._call("watch", list_call, *arguments).data)
+        for item in listing["items"]:
+            yield Event("LISTED", item)
+        version = listing["metadata"]["resourceVersion"]
+        while True:
+            response = self._call("watch", list_call, *arguments, watch=True, resource_version=version, timeout_seconds=WATCH_SECONDS)
+            for line in _lines(response):
+                event = json.loads(line)
+                if event["type"] == "ERROR":  # 410 Gone: the version is too old, list again
+                    raise UnreachableError(f"the API server ended a watch ({event['object'].get('message', '')})")
+                version = event["object"]["metadata"]["resourceVersion"]
+                yield Event(event["type"], event["object"])
+
+    def _list(self, call: Callable[..., Any], *arguments: str, **options: object) -> list[Json]:
+        answer = json.loads(self._call("list", call, *arguments, **options).data)
+        items: list[Json] = answer["items"]
+        return items
+
+    def _get(self, subject: str, call: Callable[..., Any], *arguments: str) -> Json:
+        answer: Json = json.loads(self._call(subject, call, *arguments).data)
+        return answer
+
+    def _call(self, subject: str, call: Callable[..., Any], *arguments: object, **options: object) -> BaseHTTPResponse:
+        """Send a request and return its raw response; errors become sentences."""
+        try:
+            response: BaseHTTPResponse = call(*arguments, **options, _preload_content=False, _request_timeout=CALL_TIMEOUT)
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise UnreachableError(f"the API server {self.server} gave no answer ({_first_line(error)})") from error
+        except client.ApiException as error:
+            raise _refusal(subject, self, error.status or 0, str(error.reason)) from error
+        if response.status >= HTTPStatus.BAD_REQUEST:
+            raise _refusal(subject, self, response.status, _message(response.data))
+        return response
+
+
+def connect() -> Cluster:
+    """Return the cluster of ``KUBECONFIG``, else of the lab's own kubeconfig."""
+    return Cluster(Path(os.environ.get("KUBECONFIG") or ROOT / ".lab" / "kubeconfig"))
+
+
+def _refusal(subject: str, cluster: Cluster, status: int, message: str) -> LabError:
+    """Return the error for an answer that isn't the wanted one."""
+    if status == HTTPStatus.NOT_FOUND:
+        return NotFoundError(f"The cluster has no {subject}: `kubectl get` shows what it has; `make tutorial` applies the manifests.")
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        return LabError(
+            f"The API server {cluster.server} refuses the credentials of {cluster.kubeconfig} ({message}): "
+            "the kubeconfig has to be of this cluster, so run `make provision`, which writes it again."
+        )
+    if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return UnreachableError(f"the API server {cluster.server} answered {status} ({message})")
+    return LabError(f"The API server {cluster.server} refuses {subject} with {status} ({message}).")
+
+
+def _lines(response: BaseHTTPResponse) -> Iterator[str]:
+    """Yield the lines of a streamed response as they arrive."""
+    rest = b""
+    try:
+        for piece in response.stream(amt=None, decode_content=False):
+            *whole, rest = (rest + piece).split(b"\n")
+            yield from (line.decode(errors="replace") for line in whole if line)
+        if rest:
+            yield rest.decode(errors="replace")
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        raise UnreachableError(f"a stream from the API server broke ({_first_line(error)})") from error
+    finally:
+        response.close()
+
+
+def _message(body: bytes) -> str:
+    """Return the message in the API's answer to a refused request."""
+    try:
+        return str(json.loads(body).get("message", ""))
+    except (json.JSONDecodeError, AttributeError):
+        return body.decode(errors="replace")[:200]
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -1,0 +1,139 @@
+"""The machines under the nodes: is the VM's process there, switch it on, cut its power.
+
+The same for each provider: Vagrant keeps the provider's own id of a machine in its folder, that id is on the command line of
+the VM's process, and the provider's tool takes it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+from verify.lab.clock import HOST_CLOCK, Clock
+from verify.lab.errors import LabError
+from verify.lab.inventory import ROOT
+from verify.lab.wait import wait_for
+
+OFF_WITHIN = 300.0
+"""Seconds that a guest may take to shut down; a software-emulated one under load needs tens of seconds."""
+
+
+class Machine(ABC):
+    """A VM that Vagrant made; ``name`` is its name in the inventory, ``identity`` the provider's id."""
+
+    provider: str
+    process_option: str
+    """The option of the VM's process that the provider's id follows."""
+
+    def __init__(self, name: str, identity: str) -> None:
+        """Take the inventory's name and the provider's id of the machine."""
+        self.name = name
+        self.identity = identity
+
+    @abstractmethod
+    def start(self) -> None:
+        """Switch the power on; returns as soon as the process runs."""
+
+    @abstractmethod
+    def cut(self) -> None:
+        """Pull the plug: the process ends at once, the guest isn't asked."""
+
+    def process(self) -> int | None:
+        """Return the id of the VM's process, or None where there is none."""
+        return find_process(_tool(["ps", "-A", "-ww", "-o", "pid=,stat=,args="]), self.process_option, self.identity)
+
+    def wait_until_off(self, within: float = OFF_WITHIN, clock: Clock = HOST_CLOCK) -> None:
+        """Wait until the VM's process is gone."""
+        wait_for(
+            f"VM of {self.name}",
+            "process gone",
+            self.process,
+            lambda process: process is None,
+            within=within,
+            every=0.2,
+            describe=lambda process: f"process {process} running",
+            clock=clock,
+        )
+
+
+class LibvirtMachine(Machine):
+    """A VM of libvirt, in whichever libvirt ``LIBVIRT_DEFAULT_URI`` names."""
+
+    provider = "libvirt"
+    process_option = "-uuid"
+
+    def start(self) -> None:
+        """Start the domain."""
+        self._virsh("start")
+
+    def cut(self) -> None:
+        """Destroy the domain, which in libvirt means its power and not its definition."""
+        self._virsh("destroy")
+
+    def _virsh(self, action: str) -> None:
+        uri = os.environ.get("LIBVIRT_DEFAULT_URI", "qemu:///system")
+        _tool(["virsh", "--quiet", "--connect", uri, action, self.identity])
+
+
+class VirtualBoxMachine(Machine):
+    """A VM of VirtualBox."""
+
+    provider = "virtualbox"
+    process_option = "--startvm"
+
+    def start(self) -> None:
+        """Start the VM without a window."""
+        _tool(["VBoxManage", "startvm", self.identity, "--type", "headless"])
+
+    def cut(self) -> None:
+        """Switch the VM's power off."""
+        _tool(["VBoxManage", "controlvm", self.identity, "poweroff"])
+
+
+PROVIDERS: tuple[type[Machine], ...] = (LibvirtMachine, VirtualBoxMachine)
+
+
+def vagrant_folder(name: str) -> Path:
+    """Return the folder below which Vagrant keeps its data of one machine, a folder for each provider."""
+    return ROOT / os.environ.get("VAGRANT_DOTFILE_PATH", ".vagrant") / "machines" / name
+
+
+def find(name: str) -> Machine:
+    """Return the machine under the node of that name."""
+    for kind in PROVIDERS:
+        identity = vagrant_folder(name) / kind.provider / "id"
+        if identity.is_file():
+            return kind(name, identity.read_text().strip())
+    known = " or ".join(kind.provider for kind in PROVIDERS)
+    raise LabError(
+        f"{name} has no VM below {vagrant_folder(name)}: power can be switched only on machines that Vagrant made "
+        f"with {known}, so run `vagrant up {name}` or leave the disruptive tests out."
+    )
+
+
+def find_process(listing: str, option: str, identity: str) -> int | None:
+    """Return the id of the process whose command line holds ``option identity`` in the output of ``ps``.
+
+    A process that ended and only waits for its parent to notice (state Z) is gone.
+    """
+    wanted = re.compile(rf"\s{re.escape(option)}\s+{re.escape(identity)}(\s|$)")
+    for line in listing.splitlines():
+        process, state, command = (*line.split(maxsplit=2), "", "", "")[:3]
+        if not state.startswith("Z") and wanted.search(command):
+            return int(process)
+    return None
+
+
+def _tool(command: list[str]) -> str:
+    """Run one of the host's tools and return its output."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise LabError(f"The program {command[0]} is missing: it has to be on PATH; `make doctor` says how to get it.") from error
+    if done.returncode != 0:
+        reason = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()[-1]
+        raise LabError(f"`{' '.join(command)}` failed ({reason}): see whether the VM is there with `vagrant status`.")
+    return done.stdout

@@ -1,0 +1,265 @@
+"""MySQL as its users reach it: the tutorial's client pod, and a witness that asks again and again.
+
+The witness is a pod that asks the Service once a second and writes a line for each answer; the host follows its log and stamps
+each line on arrival. So the first answer after a fault has the host's time, and no long-lived connection can hide a gap.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from verify.lab.clock import HOST_CLOCK, Clock, Instant
+from verify.lab.errors import LabError, NotFoundError, RefusedError, UnreachableError
+from verify.lab.kube import Cluster
+from verify.lab.objects import Deployment, Json, SecretKey
+from verify.lab.wait import wait_for
+
+NAMESPACE = "default"
+DEPLOYMENT = "mysql"
+CLIENT_POD = "mysql-client"
+WITNESS_POD = "mysql-witness"
+
+WITNESS_SCRIPT = """\
+while true; do
+  if answer=$(timeout 10 mysql -h mysql -uroot --connect-timeout=3 -N -B -e 'select id from mysql.my_id' 2>&1)
+  then echo "OK" $answer
+  else echo "FAIL" $answer
+  fi
+  sleep 1
+done
+"""
+"""What the witness runs. The table is the tutorial's; the pause is the pace of its questions."""
+
+ACCESS_DENIED = 1045
+UNANSWERED = {1040, 1053, 2002, 2003, 2005, 2006, 2013}
+"""MySQL errors that mean 'not just now': too many connections, shutting down, no connection, unknown host, connection lost."""
+
+
+class Password:
+    """A password that shows itself nowhere by accident."""
+
+    def __init__(self, text: str) -> None:
+        """Keep the text."""
+        self._text = text
+
+    def __repr__(self) -> str:
+        """Hide the text from tracebacks and logs."""
+        return "Password(…)"
+
+    def reveal(self) -> str:
+        """Return the text, for a command's argument."""
+        return self._text
+
+    def hide(self, text: str) -> str:
+        """Return ``text`` without the password in it."""
+        return text.replace(self._text, "…") if self._text else text
+
+
+@dataclass(frozen=True)
+class Account:
+    """MySQL's root account: the image of the server and where its password is kept."""
+
+    image: str
+    reference: SecretKey
+    password: Password
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer that the witness got: rows as text where ``ok``, else what went wrong."""
+
+    at: Instant
+    ok: bool
+    text: str
+
+
+def account(cluster: Cluster, deployment: Deployment) -> Account:
+    """Return the account that a MySQL Deployment was given."""
+    if deployment.password is None:
+        raise LabError(
+            f"The deployment {deployment.name} takes MYSQL_ROOT_PASSWORD from no Secret: it has to refer to one, "
+            "so apply the tutorial's manifests with `make tutorial`."
+        )
+    return Account(deployment.image, deployment.password, Password(cluster.secret(NAMESPACE, deployment.password)))
+
+
+def failure(text: str, reference: SecretKey) -> LabError:
+    """Turn what a client printed into an error: MySQL's own answers are told from a client that never got there."""
+    found = re.search(r"ERROR (\d+) \(\w+\).*", text)
+    if found is None:
+        # For example 'error executing setns process' on an overloaded node: not MySQL's answer.
+        return UnreachableError(f"the MySQL client didn't run ({_last_line(text)})")
+    code = int(found.group(1))
+    if code == ACCESS_DENIED:
+        return LabError(
+            f"MySQL refuses the password in Secret {reference.name} (key {reference.key}; {found.group(0)}): it has to be the one "
+            "that the data folder was first started with, so put that one back into the Secret and delete the mysql pod, or empty "
+            "the volume's folder to start anew."
+        )
+    if code in UNANSWERED:
+        return UnreachableError(f"MySQL gave no answer ({found.group(0)})")
+    return RefusedError(f"MySQL refuses the statement ({found.group(0)}).")
+
+
+def tutorial_client(cluster: Cluster, account: Account, statements: str, run: Callable[..., str] | None = None) -> list[str]:
+    """Run statements by the tutorial's own command, a client pod that lives for them, and return the lines they gave."""
+    _remove_client(cluster)
+    command = ["kubectl", "--kubeconfig", str(cluster.kubeconfig), "--namespace", NAMESPACE]
+    command += ["run", "-i", "--rm", f"--image={account.image}", "--restart=Never", "--pod-running-timeout=10m", CLIENT_POD]
+    command += ["--", "mysql", "-h", "mysql", f"-p{account.password.reveal()}"]
+    output = (run or _kubectl)(command, statements, account)
+    notes = re.compile(rf'^(pod "{CLIENT_POD}" deleted.*|If you don\'t see a command prompt.*|Warning: .*|)$')
+    return [line for line in output.splitlines() if not notes.match(line)]
+
+
+def _kubectl(command: list[str], statements: str, account: Account) -> str:
+    """Run kubectl with the statements on its standard input; its errors never carry the password."""
+    try:
+        done = subprocess.run(command, input=statements, capture_output=True, text=True, check=False, timeout=900)
+    except FileNotFoundError:
+        raise LabError("The program kubectl is missing: it has to be on PATH, so use `make shell` or install it.") from None
+    except subprocess.TimeoutExpired:
+        # `from None`: the cause would show the command with the password.
+        raise UnreachableError(f"the pod {CLIENT_POD} had no answer from MySQL within 900 s") from None
+    if done.returncode != 0:
+        raise failure(account.password.hide(done.stdout + done.stderr), account.reference)
+    return done.stdout
+
+
+def _remove_client(cluster: Cluster) -> None:
+    """Remove a client pod that an interrupted run left, or kubectl would refuse to make ours."""
+    cluster.delete_pod(NAMESPACE, CLIENT_POD)
+    wait_for_pod_gone(cluster, CLIENT_POD)
+
+
+def wait_for_pod_gone(cluster: Cluster, name: str) -> None:
+    """Wait until no pod of that name is left."""
+    wait_for(
+        f"pod {name}",
+        "gone",
+        lambda: [pod.state for pod in cluster.pods(NAMESPACE) if pod.name == name],
+        lambda states: not states,
+        within=180,
+        describe=", ".join,
+    )
+
+
+class Witness:
+    """Asks MySQL once a second while it is entered, from a pod on a node that stays."""
+
+    def __init__(self, cluster: Cluster, account: Account, node: str, clock: Clock = HOST_CLOCK) -> None:
+        """Prepare; ``with`` starts it."""
+        self._cluster = cluster
+        self._account = account
+        self._node = node
+        self._clock = clock
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._answers: list[Answer] = []
+        self._failure: LabError | None = None
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+
+    def __enter__(self) -> Self:
+        """Start the pod and wait for its first rows, so that a later gap is the fault's."""
+        try:
+            self._cluster.delete_pod(NAMESPACE, WITNESS_POD)
+            wait_for_pod_gone(self._cluster, WITNESS_POD)
+            self._cluster.create_pod(NAMESPACE, witness_pod(self._account, self._node))
+            wait_for(
+                f"pod {WITNESS_POD} on {self._node}",
+                "Running",
+                lambda: self._cluster.pod(NAMESPACE, WITNESS_POD),
+                lambda pod: pod.running,
+                within=600,
+                describe=lambda pod: pod.state,
+                clock=self._clock,
+            )
+            self._thread.start()
+            wait_for(
+                "MySQL, asked by the witness",
+                "rows of my_id",
+                self.answers,
+                lambda answers: any(answer.ok for answer in answers),
+                within=180,
+                describe=lambda answers: answers[-1].text if answers else "no answer",
+                clock=self._clock,
+            )
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        """Stop and remove the pod."""
+        self._end()
+
+    def answers(self) -> tuple[Answer, ...]:
+        """Return all answers so far; a refused password is an error at once."""
+        if self._failure is not None:
+            raise self._failure
+        with self._lock:
+            return tuple(self._answers)
+
+    def _end(self) -> None:
+        self._stop.set()
+        self._cluster.delete_pod(NAMESPACE, WITNESS_POD)
+
+    def _follow(self) -> None:
+        while not self._stop.is_set():
+            try:
+                for line in self._cluster.follow_log(NAMESPACE, WITNESS_POD):
+                    self._take(line)
+                    if self._stop.is_set():
+                        return
+            except NotFoundError:
+                if self._stop.is_set():
+                    return
+                self._failure = LabError(f"The pod {WITNESS_POD} was removed while it was needed: run the test again.")
+                return
+            except LabError:  # the stream broke, or the kubelet isn't there yet: take it up again
+                self._stop.wait(1.0)
+
+    def _take(self, line: str) -> None:
+        verdict, _, text = line.partition(" ")
+        with self._lock:
+            self._answers.append(Answer(self._clock.now(), verdict == "OK", text))
+        if verdict != "OK":
+            error = failure(text, self._account.reference)
+            if not isinstance(error, UnreachableError | RefusedError):
+                self._failure = error
+
+
+def witness_pod(account: Account, node: str) -> Json:
+    """Return the manifest of the witness: placed by name, so that neither taints nor the scheduler move it."""
+    secret = {"name": account.reference.name, "key": account.reference.key}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": WITNESS_POD, "labels": {"app.kubernetes.io/name": WITNESS_POD}},
+        "spec": {
+            "nodeName": node,
+            "tolerations": [{"operator": "Exists"}],
+            "terminationGracePeriodSeconds": 1,
+            "containers": [
+                {
+                    "name": "witness",
+                    "image": account.image,
+                    "imagePullPolicy": "IfNotPresent",
+                    "command": ["sh", "-c", WITNESS_SCRIPT],
+                    # The client reads its password from MYSQL_PWD, so it is on no command line.
+                    "env": [{"name": "MYSQL_PWD", "valueFrom": {"secretKeyRef": secret}}],
+                }
+            ],
+        },
+    }
+
+
+def _last_line(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "it printed nothing"

@@ -1,0 +1,83 @@
+"""What the NFS server knows: what it exports to whom, and which client holds which file."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from verify.lab.remote import Remote
+
+READ_CLIENTS = 'for each in /proc/fs/nfsd/clients/*/; do echo "== $each"; cat "$each/info" "$each/states"; done'
+
+
+@dataclass(frozen=True)
+class Export:
+    """One folder exported to one client or network."""
+
+    path: str
+    client: str
+    options: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Held:
+    """Something that a client holds: ``kind`` is open, lock, deleg or layout; ``file`` ends with folder and name."""
+
+    kind: str
+    file: str
+
+
+@dataclass(frozen=True)
+class Client:
+    """An NFSv4 client of the server."""
+
+    name: str
+    address: str
+    status: str
+    held: tuple[Held, ...]
+
+    def holds(self, file: str) -> bool:
+        """Say whether the client has that file open, locked or delegated; ``file`` is ``folder/name`` or longer."""
+        return any(file.endswith(held.file.lstrip("/")) for held in self.held if held.file)
+
+
+def exports(remote: Remote, server: str) -> tuple[Export, ...]:
+    """Return what a server exports just now."""
+    return parse_exports(remote.check(server, "exportfs -v"))
+
+
+def clients(remote: Remote, server: str) -> tuple[Client, ...]:
+    """Return the server's NFSv4 clients with what they hold."""
+    return parse_clients(remote.check(server, READ_CLIENTS))
+
+
+def lease_seconds(remote: Remote, server: str) -> int:
+    """Return the server's NFSv4 lease time in seconds."""
+    return int(remote.check(server, "cat /proc/fs/nfsd/nfsv4leasetime"))
+
+
+def parse_exports(listing: str) -> tuple[Export, ...]:
+    """Read the output of ``exportfs -v``, in which a long path stands on a line of its own."""
+    # "/srv/a-long-path" newline, tabs and "192.0.2.0/24(rw,sync,…)": bring each export to one line.
+    joined = re.sub(r"\n\s+", " ", listing)
+    found = re.findall(r"^(\S+)\s+(\S+?)\(([^)]*)\)", joined, flags=re.MULTILINE)
+    return tuple(Export(path, client, tuple(options.split(","))) for path, client, options in found)
+
+
+def parse_clients(listing: str) -> tuple[Client, ...]:
+    """Read what ``READ_CLIENTS`` printed."""
+    return tuple(
+        Client(
+            name=_field(block, r'^name: "?(.*?)"?$'),
+            address=_field(block, r'^address: "?\[?([^"\]]*?)\]?(?::\d+)?"?$'),
+            status=_field(block, r"^status: (.*)$"),
+            held=tuple(Held(kind, _field(rest, r'filename: "([^"]*)"')) for kind, rest in re.findall(r"\{ type: (\w+),(.*)\}", block)),
+        )
+        for block in re.split(r"^== .*\n", listing, flags=re.MULTILINE)
+        if "clientid:" in block
+    )
+
+
+def _field(text: str, pattern: str) -> str:
+    found = re.search(pattern, text, flags=re.MULTILINE)
+    return found.group(1) if found else ""

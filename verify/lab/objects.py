@@ -1,0 +1,190 @@
+"""The cluster's objects, as far as the verifications look at them; each is made from the API's plain JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node with its Ready condition."""
+
+    name: str
+    ready: str
+    """Ready condition: True, False or Unknown."""
+    reason: str
+    addresses: tuple[str, ...]
+    """Internal addresses."""
+    kubelet: str
+    runtime: str
+    system: str
+    kernel: str
+    boot: str = ""
+    """Id of the machine's present start: another one after each boot."""
+
+    @property
+    def state(self) -> str:
+        """What ``kubectl get nodes`` calls it, with the reason where it isn't Ready."""
+        return "Ready" if self.ready == "True" else f"NotReady ({self.reason or 'no condition'})"
+
+
+@dataclass(frozen=True)
+class Pod:
+    """A pod, told apart from a namesake by its uid."""
+
+    uid: str
+    name: str
+    namespace: str
+    node: str
+    phase: str
+    running: bool
+    """Every container runs."""
+    ready: bool
+    deleted: bool
+    """It has a deletion timestamp."""
+    reason: str
+    """Why a container waits or ended, where one does."""
+    restarts: int
+    tolerations: tuple[Json, ...] = ()
+    owner: str = ""
+    """Uid of what made it: the ReplicaSet of a Deployment's pod."""
+
+    @property
+    def state(self) -> str:
+        """What ``kubectl get pods`` calls it."""
+        return "Terminating" if self.deleted else self.reason or self.phase
+
+
+@dataclass(frozen=True)
+class SecretKey:
+    """One key of a Secret, as a container's environment refers to it."""
+
+    name: str
+    key: str
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A Deployment with one container that matters."""
+
+    name: str
+    wanted: int
+    available: int
+    image: str
+    selector: str
+    password: SecretKey | None
+    """Where MYSQL_ROOT_PASSWORD comes from."""
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A PersistentVolume on NFS."""
+
+    name: str
+    phase: str
+    reclaim: str
+    claim: str
+    storage_class: str
+    capacity: str
+    server: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A PersistentVolumeClaim."""
+
+    name: str
+    phase: str
+    volume: str
+
+
+def node(data: Json) -> Node:
+    """Read a node."""
+    status = data.get("status", {})
+    conditions = {each["type"]: each for each in status.get("conditions", [])}
+    ready = conditions.get("Ready", {})
+    info = status.get("nodeInfo", {})
+    return Node(
+        name=data["metadata"]["name"],
+        ready=ready.get("status", "Unknown"),
+        reason=ready.get("reason", ""),
+        addresses=tuple(each["address"] for each in status.get("addresses", []) if each["type"] == "InternalIP"),
+        kubelet=info.get("kubeletVersion", ""),
+        runtime=info.get("containerRuntimeVersion", ""),
+        system=info.get("osImage", ""),
+        kernel=info.get("kernelVersion", ""),
+        boot=info.get("bootID", ""),
+    )
+
+
+def pod(data: Json) -> Pod:
+    """Read a pod."""
+    meta, spec, status = data["metadata"], data.get("spec", {}), data.get("status", {})
+    containers = status.get("containerStatuses", [])
+    conditions = {each["type"]: each["status"] for each in status.get("conditions", [])}
+    reasons = [
+        detail.get("reason", "")
+        for each in containers
+        for kind, detail in each.get("state", {}).items()
+        if kind in ("waiting", "terminated")
+    ]
+    return Pod(
+        uid=meta["uid"],
+        name=meta["name"],
+        namespace=meta.get("namespace", ""),
+        node=spec.get("nodeName", ""),
+        phase=status.get("phase", "Unknown"),
+        running=bool(containers) and all("running" in each.get("state", {}) for each in containers),
+        ready=conditions.get("Ready") == "True",
+        deleted="deletionTimestamp" in meta,
+        reason=next((reason for reason in reasons if reason), status.get("reason", "")),
+        restarts=sum(each.get("restartCount", 0) for each in containers),
+        tolerations=tuple(spec.get("tolerations", [])),
+        owner=next((each["uid"] for each in meta.get("ownerReferences", [])), ""),
+    )
+
+
+def deployment(data: Json) -> Deployment:
+    """Read a Deployment."""
+    container = data["spec"]["template"]["spec"]["containers"][0]
+    references = {each["name"]: each.get("valueFrom", {}).get("secretKeyRef") for each in container.get("env", [])}
+    reference = references.get("MYSQL_ROOT_PASSWORD")
+    return Deployment(
+        name=data["metadata"]["name"],
+        wanted=data["spec"].get("replicas", 1),
+        available=data.get("status", {}).get("availableReplicas", 0),
+        image=container["image"],
+        selector=",".join(f"{key}={value}" for key, value in data["spec"]["selector"]["matchLabels"].items()),
+        password=SecretKey(reference["name"], reference["key"]) if reference else None,
+    )
+
+
+def volume(data: Json) -> Volume:
+    """Read a PersistentVolume."""
+    spec = data["spec"]
+    reference = spec.get("claimRef", {})
+    share = spec.get("nfs", {})
+    return Volume(
+        name=data["metadata"]["name"],
+        phase=data.get("status", {}).get("phase", ""),
+        reclaim=spec.get("persistentVolumeReclaimPolicy", ""),
+        claim=f"{reference['namespace']}/{reference['name']}" if reference else "",
+        storage_class=spec.get("storageClassName", ""),
+        capacity=spec.get("capacity", {}).get("storage", ""),
+        server=share.get("server", ""),
+        path=share.get("path", ""),
+    )
+
+
+def claim(data: Json) -> Claim:
+    """Read a PersistentVolumeClaim."""
+    return Claim(
+        name=data["metadata"]["name"],
+        phase=data.get("status", {}).get("phase", ""),
+        volume=data.get("spec", {}).get("volumeName", ""),
+    )

@@ -1,0 +1,98 @@
+"""Records what the API tells about nodes and pods, each sighting stamped with the host's clock on arrival."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from verify.lab import objects
+from verify.lab.clock import HOST_CLOCK, Clock, Instant
+from verify.lab.errors import LabError, UnreachableError
+from verify.lab.kube import Cluster, Event
+from verify.lab.objects import Node, Pod
+
+RETRY_AFTER = 1.0
+"""Seconds between a broken watch and the next one."""
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """A node or pod as the API told it at a moment; ``kind`` is LISTED, ADDED, MODIFIED or DELETED."""
+
+    at: Instant
+    kind: str
+    seen: Node | Pod
+
+
+class Recorder:
+    """Follows all nodes and the pods of one namespace while it is entered."""
+
+    def __init__(self, cluster: Cluster, namespace: str, clock: Clock = HOST_CLOCK) -> None:
+        """Prepare; ``with`` starts it."""
+        self._clock = clock
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._sightings: list[Sighting] = []
+        self._listed = (threading.Event(), threading.Event())
+        self.breaks: list[str] = []
+        """Watches that broke, in words: a sighting right after a break may be late."""
+        self.failure: LabError | None = None
+        """What ended a watch for good, if anything did."""
+        self._threads = (
+            self._thread(cluster.watch_nodes, objects.node, self._listed[0]),
+            self._thread(lambda: cluster.watch_pods(namespace), objects.pod, self._listed[1]),
+        )
+
+    def __enter__(self) -> Self:
+        """Start and wait until nodes and pods were listed once, so that nothing later is missed."""
+        for thread in self._threads:
+            thread.start()
+        for listed in self._listed:
+            listed.wait(timeout=120)
+        self.check()
+        if not all(listed.is_set() for listed in self._listed):
+            raise UnreachableError("the API server listed no nodes and pods within 120 s")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        """Stop; a thread that waits for the API server ends by itself when the server ends its watch."""
+        self._stop.set()
+
+    def check(self) -> None:
+        """Raise what ended a watch for good."""
+        if self.failure is not None:
+            raise self.failure
+
+    def sightings(self) -> tuple[Sighting, ...]:
+        """Return all sightings so far, in the order of their arrival."""
+        self.check()
+        with self._lock:
+            return tuple(self._sightings)
+
+    def _thread(
+        self,
+        watch: Callable[[], Iterator[Event]],
+        read: Callable[[objects.Json], Node | Pod],
+        listed: threading.Event,
+    ) -> threading.Thread:
+        def follow() -> None:
+            while not self._stop.is_set():
+                try:
+                    for event in watch():
+                        if self._stop.is_set():
+                            return
+                        with self._lock:
+                            self._sightings.append(Sighting(self._clock.now(), event.kind, read(event.data)))
+                        listed.set()
+                except UnreachableError as error:
+                    self.breaks.append(str(error))
+                    self._stop.wait(RETRY_AFTER)
+                except LabError as error:
+                    self.failure = error
+                    listed.set()
+                    return
+
+        return threading.Thread(target=follow, daemon=True)

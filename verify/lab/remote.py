@@ -1,0 +1,103 @@
+"""Commands on the lab's machines, through testinfra's ssh backend with one kept connection a machine."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import testinfra  # type: ignore[import-untyped]  # it is typed, but ships no marker that says so
+
+from verify.lab.errors import LabError, UnreachableError
+from verify.lab.inventory import Host, Inventory
+from verify.lab.machines import vagrant_folder
+
+SSH_OPTIONS = (
+    # VMs are made anew under the same addresses, so their host keys are as short-lived as they are (as Vagrant does it).
+    "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -o BatchMode=yes "
+    # A machine that dies must not hang the test that killed it.
+    "-o ConnectTimeout=30 -o ServerAliveInterval=10 -o ServerAliveCountMax=6"
+)
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a command on a machine gave."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+class Remote:
+    """Runs commands on the machines of an inventory."""
+
+    def __init__(self, inventory: Inventory, connect: Callable[..., Any] = testinfra.get_host) -> None:
+        """Connect lazily: a machine is reached when the first command for it comes."""
+        self._inventory = inventory
+        self._connect = connect
+        self._hosts: dict[str, Any] = {}
+        # A short path: a socket's may have 107 characters at most.
+        self._sockets = tempfile.TemporaryDirectory(prefix="outlive-")
+
+    def host(self, name: str) -> testinfra.host.Host:
+        """Return testinfra's host object of a machine; it runs commands as the ssh user, ``host.sudo()`` as root."""
+        if name not in self._hosts:
+            host = self._inventory.host(name)
+            self._hosts[name] = self._connect(
+                _hostspec(host),
+                ssh_identity_file=_identity(host),
+                ssh_extra_args=SSH_OPTIONS,
+                controlpath=self._socket(name),
+                controlpersist=300,
+            )
+        return self._hosts[name]
+
+    def run(self, name: str, command: str, *arguments: str) -> Output:
+        """Run a command as root on a machine; ``%s`` in it takes the arguments, quoted."""
+        host = self.host(name)
+        try:
+            with host.sudo():
+                result = host.run(command, *arguments)
+        except RuntimeError as error:  # testinfra's way to say that ssh itself failed (status 255)
+            raise UnreachableError(f"ssh to {name} ({self._inventory.host(name).address}) failed") from error
+        return Output(result.rc, result.stdout, result.stderr)
+
+    def check(self, name: str, command: str, *arguments: str) -> str:
+        """Run a command as ``run`` does and return its output; its failure is an error."""
+        output = self.run(name, command, *arguments)
+        if output.status != 0:
+            reason = (output.stderr.strip() or output.stdout.strip() or "no message").splitlines()[-1]
+            raise LabError(f"`{command.splitlines()[0]}` on {name} ended with status {output.status} ({reason}).")
+        return output.stdout
+
+    def forget(self, name: str) -> None:
+        """Close the kept connection to a machine, as has to be done before its power goes."""
+        if self._hosts.pop(name, None) is not None and Path(self._socket(name)).exists():
+            subprocess.run(["ssh", "-O", "exit", "-o", f"ControlPath={self._socket(name)}", name], capture_output=True, check=False)
+
+    def close(self) -> None:
+        """Close all connections."""
+        for name in list(self._hosts):
+            self.forget(name)
+        self._sockets.cleanup()
+
+    def _socket(self, name: str) -> str:
+        return str(Path(self._sockets.name) / name)
+
+
+def _hostspec(host: Host) -> str:
+    """Return testinfra's address of a machine."""
+    user = host.literal("ansible_user") or "vagrant"
+    port = host.literal("ansible_port")
+    return f"ssh://{user}@{host.address}" + (f":{port}" if port else "")
+
+
+def _identity(host: Host) -> str | None:
+    """Return the private key for a machine: the inventory's, else the one that Vagrant made, else ssh's own choice."""
+    named = host.literal("ansible_ssh_private_key_file") or host.literal("ansible_private_key_file")
+    made = sorted(vagrant_folder(host.name).glob("*/private_key"))
+    return named or (str(made[0]) if made else None)

@@ -1,0 +1,75 @@
+"""Is the lab in the state that a fault may be injected into? If not, a sentence, and nothing is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from verify.lab.errors import LabError, NotFoundError
+from verify.lab.kube import Cluster
+from verify.lab.mysql import DEPLOYMENT, NAMESPACE
+from verify.lab.objects import Deployment, Node, Pod
+
+WORKERS_NEEDED = 2
+"""The one that is powered off and one to go to."""
+
+
+class NotSteadyError(LabError):
+    """The lab isn't ready for a fault."""
+
+
+def objection(nodes: Sequence[Node], workers: Sequence[str], deployment: Deployment | None, pods: Sequence[Pod]) -> str | None:
+    """Return why no node may be powered off now, or None where all is well.
+
+    ``workers`` are the inventory's names; ``pods`` are MySQL's.
+    """
+    return _nodes(nodes, workers) or _mysql(workers, deployment, pods)
+
+
+def _nodes(nodes: Sequence[Node], workers: Sequence[str]) -> str | None:
+    joined = {node.name for node in nodes}
+    missing = [name for name in workers if name not in joined]
+    if missing:
+        return (
+            f"The cluster has no node {', '.join(missing)} of the inventory's group workers: all of them have to have joined, "
+            "so run `make provision`."
+        )
+    if len(workers) < WORKERS_NEEDED:
+        return (
+            f"The inventory's group workers has {len(workers)} host ({', '.join(workers)}): a fail-over needs at least "
+            f"{WORKERS_NEEDED}, so add one to hosts.yml and run `make up provision`."
+        )
+    unwell = [f"{node.name} is {node.state}" for node in nodes if node.ready != "True"]
+    if unwell:
+        return f"Not every node is Ready ({'; '.join(unwell)}): all have to be before one is powered off, so run `vagrant up`."
+    return None
+
+
+def _mysql(workers: Sequence[str], deployment: Deployment | None, pods: Sequence[Pod]) -> str | None:
+    if deployment is None:
+        return "MySQL is not deployed: its Deployment has to be there before its node is powered off, so run `make tutorial`."
+    states = ", ".join(f"{pod.name} {pod.state}" for pod in pods) or "no pod"
+    if (deployment.wanted, deployment.available, len(pods)) != (1, 1, 1) or pods[0].deleted:
+        return (
+            f"MySQL has {deployment.available} available of {deployment.wanted} wanted ({states}): it has to be exactly 1 of 1 before "
+            "its node is powered off, so wait, or see `kubectl describe deployment mysql` and repair it."
+        )
+    if pods[0].node not in workers:
+        return (
+            f"MySQL's pod runs on {pods[0].node}, which isn't in the inventory's group workers ({', '.join(workers)}): only a worker "
+            "is powered off, so delete the pod and let it be scheduled again."
+        )
+    return None
+
+
+def check(cluster: Cluster, workers: Sequence[str]) -> Pod:
+    """Return MySQL's pod where the lab is steady; else raise the sentence."""
+    deployment: Deployment | None
+    try:
+        deployment = cluster.deployment(NAMESPACE, DEPLOYMENT)
+    except NotFoundError:
+        deployment = None
+    pods = cluster.pods(NAMESPACE, deployment.selector) if deployment else ()
+    sentence = objection(cluster.nodes(), workers, deployment, pods)
+    if sentence:
+        raise NotSteadyError(sentence)
+    return pods[0]

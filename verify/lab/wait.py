@@ -1,0 +1,47 @@
+"""The one wait helper: a failure names the object, the wanted state, the last state seen and the time spent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from verify.lab.clock import HOST_CLOCK, Clock
+from verify.lab.errors import UnreachableError
+
+Observed = TypeVar("Observed")
+
+
+class WaitTimeoutError(AssertionError):
+    """The wanted state was not reached in time: a verdict about the lab, not about the test."""
+
+
+def wait_for(
+    subject: str,
+    wanted: str,
+    observe: Callable[[], Observed],
+    accept: Callable[[Observed], bool],
+    *,
+    within: float,
+    every: float = 1.0,
+    describe: Callable[[Observed], str] = str,
+    clock: Clock = HOST_CLOCK,
+) -> Observed:
+    """Look at ``subject`` until ``accept`` says yes and return what was seen then.
+
+    ``within`` and ``every`` are seconds. A look that ends in ``UnreachableError`` counts as a state of its own and is
+    repeated; any other error ends the wait. At least one look is taken, and one more after the last pause.
+    """
+    began = clock.now()
+    while True:
+        try:
+            observed = observe()
+        except UnreachableError as error:
+            last = f"no answer ({error})"
+        else:
+            if accept(observed):
+                return observed
+            last = describe(observed)
+        elapsed = clock.now().since(began)
+        if elapsed >= within:
+            raise WaitTimeoutError(f"{subject}: wanted {wanted}, last seen {last}, gave up after {elapsed:.0f} s")
+        clock.rest(min(every, within - elapsed))
