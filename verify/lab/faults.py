@@ -49,9 +49,9 @@ class PowerOff:
         remote: Remote,
         cluster: Cluster,
         clock: Clock = HOST_CLOCK,
-        on_change: Callable[[], None] = lambda: None,
+        on_change: Callable[[], object] = lambda: None,
     ) -> None:
-        """Take the machine under the node; ``on_change`` is called after each observed moment."""
+        """Take the machine under the node; ``on_change`` is called after each moment of the injection."""
         self.machine = machine
         self._remote = remote
         self._cluster = cluster
@@ -92,7 +92,6 @@ class PowerOff:
         if self.machine.process() is None:
             self.machine.start()
             self.powered_on = self._clock.now()
-            self._on_change()
         wait_for(
             f"node {self.machine.name}",
             "Ready after its new start",
@@ -103,9 +102,7 @@ class PowerOff:
             describe=lambda node: f"{node.state}, {'before' if node.boot == self._boot else 'after'} it",
             clock=self._clock,
         )
-        if self.node_ready is None:
-            self.node_ready = self._clock.now()
-            self._on_change()
+        self.node_ready = self.node_ready or self._clock.now()
 
     def _finish_shutdown(self) -> None:
         """Let an interrupted power-off come to its end; one that hangs loses its power."""

@@ -25,6 +25,9 @@ DEPLOYMENT = "mysql"
 CLIENT_POD = "mysql-client"
 WITNESS_POD = "mysql-witness"
 
+CLIENT_SECONDS = 420
+"""Seconds that a client pod may take to start, ask and end."""
+
 WITNESS_SCRIPT = """\
 while true; do
   if answer=$(timeout 10 mysql -h mysql -uroot --connect-timeout=3 -N -B -e 'select id from mysql.my_id' 2>&1)
@@ -35,6 +38,14 @@ while true; do
 done
 """
 """What the witness runs. The table is the tutorial's; the pause is the pace of its questions."""
+
+WRITE_ROW = """\
+use mysql;
+create table if not exists my_id(id int(4));
+insert into my_id select 111 from dual where not exists (select * from my_id);
+"""
+"""The tutorial's statements, so worded that a second run leaves one row too."""
+READ_ROWS = "use mysql; select * from my_id;"
 
 ACCESS_DENIED = 1045
 UNANSWERED = {1040, 1053, 2002, 2003, 2005, 2006, 2013}
@@ -111,22 +122,35 @@ def tutorial_client(cluster: Cluster, account: Account, statements: str, run: Ca
     """Run statements by the tutorial's own command, a client pod that lives for them, and return the lines they gave."""
     _remove_client(cluster)
     command = ["kubectl", "--kubeconfig", str(cluster.kubeconfig), "--namespace", NAMESPACE]
-    command += ["run", "-i", "--rm", f"--image={account.image}", "--restart=Never", "--pod-running-timeout=10m", CLIENT_POD]
+    command += ["run", "-i", "--rm", "--quiet", f"--image={account.image}", "--restart=Never", "--pod-running-timeout=5m", CLIENT_POD]
     command += ["--", "mysql", "-h", "mysql", f"-p{account.password.reveal()}"]
     output = (run or _kubectl)(command, statements, account)
     notes = re.compile(rf'^(pod "{CLIENT_POD}" deleted.*|If you don\'t see a command prompt.*|Warning: .*|)$')
     return [line for line in output.splitlines() if not notes.match(line)]
 
 
+def read_rows(cluster: Cluster, account: Account) -> list[str]:
+    """Return the values in the tutorial's table, asked by its own command until MySQL answers."""
+    lines = wait_for(
+        "MySQL, asked by the tutorial's client pod",
+        "an answer",
+        lambda: tutorial_client(cluster, account, READ_ROWS),
+        lambda _: True,
+        within=2 * CLIENT_SECONDS,
+        every=5.0,
+    )
+    return lines[1:]  # the first line is the column's name
+
+
 def _kubectl(command: list[str], statements: str, account: Account) -> str:
     """Run kubectl with the statements on its standard input; its errors never carry the password."""
     try:
-        done = subprocess.run(command, input=statements, capture_output=True, text=True, check=False, timeout=900)
+        done = subprocess.run(command, input=statements, capture_output=True, text=True, check=False, timeout=CLIENT_SECONDS)
     except FileNotFoundError:
         raise LabError("The program kubectl is missing: it has to be on PATH, so use `make shell` or install it.") from None
     except subprocess.TimeoutExpired:
         # `from None`: the cause would show the command with the password.
-        raise UnreachableError(f"the pod {CLIENT_POD} had no answer from MySQL within 900 s") from None
+        raise UnreachableError(f"the pod {CLIENT_POD} had no answer from MySQL within {CLIENT_SECONDS} s") from None
     if done.returncode != 0:
         raise failure(account.password.hide(done.stdout + done.stderr), account.reference)
     return done.stdout

@@ -63,14 +63,16 @@ class Remote:
             with host.sudo():
                 result = host.run(command, *arguments)
         except RuntimeError as error:  # testinfra's way to say that ssh itself failed (status 255)
-            raise UnreachableError(f"ssh to {name} ({self._inventory.host(name).address}) failed") from error
+            reason = _last_line(getattr(error.args[0], "stderr", str(error)) if error.args else "")
+            address = self._inventory.host(name).address
+            raise UnreachableError(f"ssh to {name} ({address}) failed ({reason}): `vagrant status` says whether its VM runs") from error
         return Output(result.rc, result.stdout, result.stderr)
 
     def check(self, name: str, command: str, *arguments: str) -> str:
         """Run a command as ``run`` does and return its output; its failure is an error."""
         output = self.run(name, command, *arguments)
         if output.status != 0:
-            reason = (output.stderr.strip() or output.stdout.strip() or "no message").splitlines()[-1]
+            reason = _last_line(output.stderr.strip() or output.stdout)
             raise LabError(f"`{command.splitlines()[0]}` on {name} ended with status {output.status} ({reason}).")
         return output.stdout
 
@@ -101,3 +103,7 @@ def _identity(host: Host) -> str | None:
     named = host.literal("ansible_ssh_private_key_file") or host.literal("ansible_private_key_file")
     made = sorted(vagrant_folder(host.name).glob("*/private_key"))
     return named or (str(made[0]) if made else None)
+
+
+def _last_line(text: str) -> str:
+    return (text.strip() or "no message").splitlines()[-1]

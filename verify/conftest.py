@@ -1,0 +1,54 @@
+"""Fixtures of the verifications: the lab as the tests see it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from verify.lab import describe, inventory, kube, mysql
+from verify.lab.inventory import Inventory
+from verify.lab.kube import Cluster
+from verify.lab.mysql import Account
+from verify.lab.remote import Remote
+from verify.lab.report import Report
+from verify.plugin import REPORT
+
+pytest_plugins = ["verify.plugin"]
+
+
+@pytest.fixture(scope="session")
+def lab() -> Inventory:
+    """Return the lab as the inventory in use describes it."""
+    return inventory.load()
+
+
+@pytest.fixture(scope="session")
+def remote(lab: Inventory) -> Iterator[Remote]:
+    """Return the way to run commands on the lab's machines."""
+    link = Remote(lab)
+    yield link
+    link.close()
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Cluster:
+    """Return the cluster, reached through its API."""
+    return kube.connect()
+
+
+@pytest.fixture
+def account(cluster: Cluster) -> Account:
+    """Return MySQL's root account as its Deployment was given it."""
+    return mysql.account(cluster, cluster.deployment(mysql.NAMESPACE, mysql.DEPLOYMENT))
+
+
+@pytest.fixture(scope="session")
+def report(request: pytest.FixtureRequest, lab: Inventory, cluster: Cluster, remote: Remote) -> Report:
+    """Return the run's report, with the description of the lab in it."""
+    kept = request.config.stash[REPORT]
+    kept.run.lab = describe.facts(lambda: describe.lab(lab))
+    kept.run.versions = describe.facts(lambda: describe.versions(cluster))
+    kept.run.settings = describe.facts(lambda: describe.settings(cluster, lab, remote))
+    kept.write()
+    return kept

@@ -1,0 +1,156 @@
+"""The node of the MySQL pod is powered off: the pod goes to another node and the row is still there.
+
+The tests of this file are one story, told once: the fixtures make it happen and measure it, each test verifies one statement of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import pytest
+
+from verify.lab import machines, mysql, nfs, steady
+from verify.lab.clock import HOST_CLOCK
+from verify.lab.failover import Outage, come_home, failover, replaces
+from verify.lab.faults import PowerOff, injected
+from verify.lab.inventory import Inventory
+from verify.lab.kube import Cluster
+from verify.lab.mysql import NAMESPACE, Account, Witness, read_rows
+from verify.lab.objects import Pod
+from verify.lab.recorder import Recorder
+from verify.lab.remote import Remote
+from verify.lab.report import Report
+from verify.lab.timeline import Timeline
+from verify.lab.wait import wait_for
+
+# Bounds, not expectations: Kubernetes' defaults take about 350 s from the power-off to the replacement, a loaded host more.
+STEPS = {
+    "not_ready": 300.0,
+    "evicted": 900.0,
+    "replacement_created": 120.0,
+    "replacement_scheduled": 120.0,
+    "replacement_running": 600.0,
+    "replacement_ready": 600.0,
+    "first_answer": 600.0,
+}
+"""The moments that the fail-over is waited through, each with the seconds it may take after the one before."""
+SETTLED_WITHIN = 600.0
+
+
+@dataclass
+class Story:
+    """A fail-over as it was seen."""
+
+    pod: Pod
+    fault: PowerOff
+    observe: Callable[[], Timeline]
+    timeline: Timeline
+
+
+@pytest.fixture(scope="module")
+def story(lab: Inventory, cluster: Cluster, remote: Remote, report: Report) -> Iterator[Story]:
+    """Power off the node that runs MySQL, watch the fail-over to its end, and power the node on again whatever happens."""
+    pod = steady.check(cluster, [host.name for host in lab.group("workers")])
+    account = mysql.account(cluster, cluster.deployment(NAMESPACE, mysql.DEPLOYMENT))
+    mysql.tutorial_client(cluster, account, mysql.WRITE_ROW)
+    with ExitStack() as stack:
+        recorder = stack.enter_context(Recorder(cluster, NAMESPACE))
+        witness = stack.enter_context(Witness(cluster, account, lab.group("control_plane")[0].name))
+
+        def observe() -> Timeline:
+            """Return what was seen so far, and keep it in the report."""
+            if fault.issued is None:
+                raise AssertionError("nothing was injected yet")
+            seen = failover(Outage(pod, fault.issued, fault.gone), recorder.sightings(), witness.answers())
+            report.run.timelines["fail-over"] = seen
+            report.write()
+            return seen
+
+        fault = PowerOff(machines.find(pod.node), remote, cluster, on_change=lambda: observe())
+        stack.enter_context(injected(fault))
+        timeline = observe()
+        for moment, within in STEPS.items():
+            timeline = wait_for(
+                f"fail-over of MySQL from {pod.node}",
+                moment.replace("_", " "),
+                observe,
+                lambda seen, wanted=moment: seen.seconds(wanted) is not None,  # type: ignore[misc]
+                within=within,
+                describe=lambda seen: f"{seen.moments[-1].title} at {seen.total:.0f} s",
+            )
+        yield Story(pod, fault, observe, timeline)
+
+
+@pytest.fixture(scope="module")
+def homecoming(story: Story, cluster: Cluster, report: Report) -> Story:
+    """Power the node on again and wait until no pod of MySQL hangs in Terminating."""
+    story.fault.heal()
+    wait_for(
+        "pods of the cluster",
+        "none Terminating and one of MySQL Ready",
+        lambda: [pod for pod in cluster.all_pods() if pod.deleted or replaces(pod, story.pod)],
+        lambda pods: [pod.ready and not pod.deleted for pod in pods] == [True],
+        within=SETTLED_WITHIN,
+        describe=lambda pods: ", ".join(f"{pod.name} {pod.state} on {pod.node}" for pod in pods) or "no pod of MySQL",
+    )
+    settled = HOST_CLOCK.now()
+    story.observe()
+    if story.fault.powered_on is not None:
+        report.run.timelines["return"] = come_home(story.pod.node, story.fault.powered_on, story.fault.node_ready, settled)
+        report.write()
+    return story
+
+
+def test_every_moment_was_seen_in_order(story: Story) -> None:
+    """Power-off, VM process gone, NotReady, eviction, replacement created, running and first query were all seen, in this order."""
+    wanted = ["power_off", "process_gone", *STEPS]
+    seconds = {key: story.timeline.seconds(key) for key in wanted}
+    assert None not in seconds.values(), f"not seen: {[key for key, value in seconds.items() if value is None]}"
+    chain = [seconds[key] or 0.0 for key in ("power_off", "process_gone", "not_ready", "evicted", "replacement_running", "first_answer")]
+    assert chain == sorted(chain), f"out of order: {seconds}"
+
+
+def test_old_pod_is_terminating_and_new_one_runs_elsewhere(story: Story, cluster: Cluster) -> None:
+    """The old pod is Terminating on the dead node and a new one is Running on another."""
+    pods = cluster.pods(NAMESPACE, cluster.deployment(NAMESPACE, mysql.DEPLOYMENT).selector)
+    old = [pod for pod in pods if pod.uid == story.pod.uid]
+    new = [pod for pod in pods if replaces(pod, story.pod)]
+    assert [(pod.state, pod.node) for pod in old] == [("Terminating", story.pod.node)]
+    assert [pod.phase for pod in new] == ["Running"]
+    assert new[0].node not in ("", story.pod.node)
+
+
+def test_row_outlived_the_node(story: Story, cluster: Cluster, account: Account) -> None:
+    """With the node still off, the tutorial's client reads the row 111."""
+    assert story.fault.powered_on is None, "the node was powered on too early"
+    assert read_rows(cluster, account) == ["111"]
+
+
+def test_node_returns_and_no_pod_hangs(homecoming: Story, cluster: Cluster) -> None:
+    """Powered on again, the node is Ready and no pod hangs in Terminating."""
+    assert cluster.node(homecoming.pod.node).ready == "True"
+    assert [pod.name for pod in cluster.all_pods() if pod.deleted] == []
+
+
+@pytest.mark.usefixtures("homecoming")
+def test_row_outlived_the_return(cluster: Cluster, account: Account) -> None:
+    """After the node's return the row is still there, once."""
+    assert read_rows(cluster, account) == ["111"]
+
+
+@pytest.mark.usefixtures("homecoming")
+def test_exactly_one_mysqld_runs(lab: Inventory, remote: Remote) -> None:
+    """In the whole cluster exactly one mysqld runs."""
+    running = {host.name: remote.run(host.name, "pgrep -x mysqld").stdout.split() for host in lab.group("cluster")}
+    assert sum(map(len, running.values())) == 1, f"processes by node: {running}"
+
+
+@pytest.mark.usefixtures("homecoming")
+def test_exactly_one_client_holds_the_data_file(lab: Inventory, cluster: Cluster, remote: Remote) -> None:
+    """On the NFS server exactly one client holds ibdata1, and it is the node of the new pod."""
+    pods = cluster.pods(NAMESPACE, cluster.deployment(NAMESPACE, mysql.DEPLOYMENT).selector)
+    path = f"{cluster.volume('mysql-pv').path}/ibdata1"
+    holders = [client for client in nfs.clients(remote, lab.group("nfs_servers")[0].name) if client.holds(path)]
+    assert [client.address for client in holders] == [lab.host(pod.node).address for pod in pods]

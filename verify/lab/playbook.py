@@ -1,0 +1,54 @@
+"""What a playbook did: runs it and reads its closing recap."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from verify.lab.errors import LabError
+from verify.lab.inventory import ROOT, ansible_program
+
+
+@dataclass(frozen=True)
+class Played:
+    """A playbook's run: for each host the numbers of the recap, and the tasks that changed something."""
+
+    recap: Mapping[str, Mapping[str, int]]
+    changed: tuple[str, ...]
+    """``host: task`` for each change."""
+
+
+def play(playbook: str) -> Played:
+    """Run a playbook on the lab; its failure is an error that names the first failed task."""
+    plain = os.environ | {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_STDOUT_CALLBACK": "default"}
+    done = subprocess.run([ansible_program("ansible-playbook"), playbook], cwd=ROOT, env=plain, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise LabError(
+            f"The playbook {playbook} failed ({_reason(done.stdout, done.stderr)}): run `ansible-playbook {playbook}` to see all."
+        )
+    return parse(done.stdout)
+
+
+def parse(output: str) -> Played:
+    """Read what ``ansible-playbook`` printed."""
+    recap: dict[str, dict[str, int]] = {}
+    changed: list[str] = []
+    task = ""
+    for line in output.splitlines():
+        if heading := re.match(r"(?:TASK|RUNNING HANDLER) \[(.*)\] \*", line):
+            task = heading.group(1)
+        elif change := re.match(r"changed: \[([^\]]+)\]", line):
+            changed.append(f"{change.group(1)}: {task}")
+        elif sums := re.match(r"(\S+)\s+: (ok=\d+.*)$", line):
+            recap[sums.group(1)] = {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", sums.group(2))}
+    return Played(recap, tuple(changed))
+
+
+def _reason(stdout: str, stderr: str) -> str:
+    failed = re.search(r"^(?:fatal|failed): .*(?:\n .*)*", stdout, flags=re.MULTILINE)
+    message = re.search(r"[\"']?msg[\"']?: (.*)", failed.group(0)) if failed else None
+    text = message.group(1) if message else (stderr.strip().splitlines() or stdout.strip().splitlines() or ["no message"])[-1]
+    return text.strip(" \"'")[:300]

@@ -1,0 +1,34 @@
+"""The cluster as seen from the host."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+from verify.lab.inventory import Inventory
+from verify.lab.kube import Cluster
+from verify.lab.wait import wait_for
+
+SYSTEM_NAMESPACES = ("kube-system", "kube-flannel")
+
+
+def test_kubeconfig_is_private(cluster: Cluster) -> None:
+    """The kubeconfig on the host can be read by its owner alone."""
+    assert stat.S_IMODE(Path(cluster.kubeconfig).stat().st_mode) == 0o600
+
+
+def test_api_server_has_its_lab_address(lab: Inventory, cluster: Cluster) -> None:
+    """The kubeconfig leads to the control plane's address in the lab's network."""
+    assert f"//{lab.group('control_plane')[0].address}:" in cluster.server
+
+
+def test_system_pods_run(cluster: Cluster) -> None:
+    """Every pod of the system's namespaces is Ready."""
+    wait_for(
+        f"pods of {' and '.join(SYSTEM_NAMESPACES)}",
+        "all Ready",
+        lambda: [pod for pod in cluster.all_pods() if pod.namespace in SYSTEM_NAMESPACES],
+        lambda pods: bool(pods) and all(pod.ready and not pod.deleted for pod in pods),
+        within=300,
+        describe=lambda pods: ", ".join(f"{pod.name} {pod.state}" for pod in pods if not pod.ready) or "no pods",
+    )

@@ -1,0 +1,17 @@
+"""The NFS server's exports."""
+
+from __future__ import annotations
+
+from verify.lab import nfs
+from verify.lab.inventory import Inventory
+from verify.lab.remote import Remote
+
+
+def test_export_is_for_the_lab_alone(lab: Inventory, remote: Remote) -> None:
+    """The volumes' folder is exported, to the lab's network and to nobody else, and written through."""
+    server = lab.group("nfs_servers")[0]
+    folder = lab.setting("nfs_server_export")
+    found = [each for each in nfs.exports(remote, server.name) if each.path == folder]
+    assert found, f"{server.name} doesn't export {folder}"
+    assert {each.client for each in found} == {lab.setting("lab_network")}
+    assert all("sync" in each.options for each in found)

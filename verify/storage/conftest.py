@@ -1,0 +1,13 @@
+"""Fixtures of the tutorial's chapters."""
+
+from __future__ import annotations
+
+import pytest
+
+from verify.lab.report import Report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def described(report: Report) -> Report:
+    """Put the lab's description into the report."""
+    return report

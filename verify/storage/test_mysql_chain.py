@@ -1,0 +1,52 @@
+"""The tutorial's MySQL chain: volume, claim, Deployment, and a row written by its own client command."""
+
+from __future__ import annotations
+
+from verify.lab.inventory import Inventory
+from verify.lab.kube import Cluster
+from verify.lab.mysql import DEPLOYMENT, NAMESPACE, WRITE_ROW, Account, read_rows, tutorial_client
+from verify.lab.remote import Remote
+from verify.lab.wait import wait_for
+
+
+def test_volume_is_bound_and_retained(cluster: Cluster) -> None:
+    """The volume mysql-pv is Bound to the claim mysql-pvc and Retained after it."""
+    volume = cluster.volume("mysql-pv")
+    assert (volume.phase, volume.reclaim, volume.claim) == ("Bound", "Retain", f"{NAMESPACE}/mysql-pvc")
+
+
+def test_claim_is_bound(cluster: Cluster) -> None:
+    """The claim mysql-pvc is Bound to the volume mysql-pv."""
+    claim = cluster.claim(NAMESPACE, "mysql-pvc")
+    assert (claim.phase, claim.volume) == ("Bound", "mysql-pv")
+
+
+def test_mysql_is_available(cluster: Cluster) -> None:
+    """The Deployment mysql has its one pod available."""
+    wait_for(
+        f"deployment {DEPLOYMENT}",
+        "1 of 1 available",
+        lambda: cluster.deployment(NAMESPACE, DEPLOYMENT),
+        lambda deployment: (deployment.available, deployment.wanted) == (1, 1),
+        within=600,
+        describe=lambda deployment: f"{deployment.available} of {deployment.wanted}",
+    )
+
+
+def test_a_row_is_written_and_read(cluster: Cluster, account: Account) -> None:
+    """Through the tutorial's client pod: use mysql, create table my_id, insert 111, and select gives 111."""
+    lines = tutorial_client(cluster, account, f"{WRITE_ROW}select * from my_id;")
+    assert lines == ["id", "111"]
+
+
+def test_the_row_is_there_for_the_next_client(cluster: Cluster, account: Account) -> None:
+    """A new client pod reads the row that another one wrote."""
+    assert read_rows(cluster, account) == ["111"]
+
+
+def test_the_files_are_on_the_nfs_server(lab: Inventory, cluster: Cluster, remote: Remote) -> None:
+    """MySQL's files lie in the volume's folder on the NFS server: the table's among them."""
+    volume = cluster.volume("mysql-pv")
+    server = next(host for host in lab.group("nfs_servers") if volume.server in (host.address, host.name))
+    listing = remote.check(server.name, "find %s -maxdepth 2 -printf %s", volume.path, "%P\\n").splitlines()
+    assert {"ibdata1", "mysql/my_id.frm"} <= set(listing)
