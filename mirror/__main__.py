@@ -1,0 +1,47 @@
+"""Command line of the mirror: build, serve, lock and check."""
+
+import argparse
+import sys
+import time
+
+from mirror import boxes, build, debian, lock
+from mirror.errors import MirrorError
+from mirror.paths import LOCK_FILE, cache_folder
+from mirror.store import Store
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; give the exit status."""
+    options = _parser().parse_args(arguments)
+    started = time.monotonic()
+
+    def report(line: str) -> None:
+        print(f"[{time.monotonic() - started:5.0f} s] {line}", flush=True)
+
+    try:
+        if options.command == "build":
+            chosen = boxes.BOXES if options.box == "all" else (options.box,)
+            store = Store(cache_folder(), report)
+            with store.locked():
+                build.build(store, lock.load(), chosen)
+        elif options.command == "lock":
+            timestamp, packages = debian.resolve(lock.load().debian)
+            lock.write_debian(LOCK_FILE, timestamp, packages)
+            report(f"{LOCK_FILE.name}: {len(packages)} Debian packages as of {timestamp}")
+    except MirrorError as error:
+        print(f"mirror: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m mirror", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    make = commands.add_parser("build", help="make packages, images and boxes; what is there and right is kept")
+    make.add_argument("--box", choices=[*boxes.BOXES, "all"], default="full", help="which box to make (default: full)")
+    commands.add_parser("lock", help="resolve the Debian packages anew and write them into the lock file")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,211 @@
+"""Make Vagrant boxes for libvirt: Debian 13 with ssh and Python (bare), or with everything in it (full)."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mirror import images
+from mirror.errors import MirrorError
+from mirror.lock import Lock
+from mirror.paths import FILES
+from mirror.shell import as_root, run
+from mirror.store import Artefact, Store, digest_file, digest_tree, publish, write_atomically
+
+BOXES = ("bare", "full")
+
+_GIB = 1 << 30
+_SECTOR = 512
+_PARTITION_START = 2048  # sectors; GRUB lies in the gap before
+_LABEL = "outlive"
+# Fixed, so that the same root file system gives the same disk.
+_UUID = "6f75746c-6976-4500-8000-000000000001"
+_DISK_ID = "0x6f75746c"
+_GRUB_MODULES = ("biosdisk", "part_msdos", "ext2", "linux", "normal", "configfile", "serial", "terminal", "test")
+
+# Work that a lab's machine doesn't need, and that a slow one feels.
+_MASKED = (
+    "apt-daily.timer",
+    "apt-daily-upgrade.timer",
+    "dpkg-db-backup.timer",
+    "e2scrub_all.timer",
+    "e2scrub_reap.service",
+    "fstrim.timer",
+)
+# Services that the roles enable where they belong.
+_DISABLED = {
+    "bare": (),
+    "full": ("containerd.service", "nfs-server.service", "nfs-blkmap.service", "rpcbind.service", "rpcbind.socket"),
+}
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The artefacts that a box is made of; the full box takes them all, the bare one the root only."""
+
+    root: Artefact
+    kubernetes: Artefact
+    layouts: Sequence[Artefact]
+
+
+def make_box(store: Store, lock: Lock, name: str, parts: Parts) -> Artefact:
+    """Make the box `name` and enter it in the cache's catalogue as outlive/`name`."""
+    full = name == "full"
+    log = store.log(f"box-{name}")
+
+    def build(target: Path) -> None:
+        root, work = target / ".root", target / ".work"
+        work.mkdir()
+        run(as_root(["mkdir", "-m", "0755", str(root)]), log)
+        try:
+            tar = ["tar", "--extract", "--file", str(parts.root.path / "root.tar"), "--directory", str(root)]
+            run(as_root([*tar, "--preserve-permissions", "--numeric-owner", "--xattrs", "--xattrs-include=*"]), log)
+            if full:
+                _install_kubernetes(root, lock, parts.kubernetes, log)
+                _import_images(root, work, parts.layouts, log)
+            _configure(root, name, log)
+            disk = _make_disk(root, work, lock, log)
+        finally:
+            run(as_root(["rm", "-rf", "--one-file-system", str(root)]), log)
+        _pack_box(target / f"{name}.box", disk, work, lock, log)
+        shutil.rmtree(work)
+
+    inputs = [
+        parts.root.key,
+        [parts.kubernetes.key, [layout.key for layout in parts.layouts]] if full else [],
+        digest_tree(FILES / "box", FILES / "import-images"),
+        [_MASKED, _DISABLED[name], _GRUB_MODULES, _UUID, _DISK_ID, _LABEL],
+        lock.disk_gib,
+        digest_file(Path(__file__)),
+    ]
+    box = store.make(f"box-{name}", inputs, build)
+    _publish(store.cache / "boxes", name, box)
+    return box
+
+
+def version_of(box: Artefact) -> str:
+    """Give the box's version: its last part changes with the content, so that Vagrant sees a new box."""
+    return f"13.0.{int(box.key[:7], 16)}"
+
+
+def _publish(folder: Path, name: str, box: Artefact) -> None:
+    """Write the catalogue entry that `vagrant` reads, and name the box's file by its version."""
+    version = version_of(box)
+    file = folder / f"{name}-{version}.box"
+    publish(box.path / f"{name}.box", file)
+    manifest = {
+        "name": f"outlive/{name}",
+        "description": "Debian 13 for the outlive lab",
+        "versions": [
+            {
+                "version": version,
+                "providers": [
+                    {
+                        "name": "libvirt",
+                        "url": file.as_uri(),
+                        "checksum_type": "sha256",
+                        "checksum": digest_file(file),
+                        "architecture": "amd64",
+                        "default_architecture": True,
+                    }
+                ],
+            }
+        ],
+    }
+    write_atomically(folder / f"{name}.json", json.dumps(manifest, indent=2) + "\n")
+    for old in folder.glob(f"{name}-*.box"):
+        if old != file:
+            old.unlink()
+
+
+def _chroot(root: Path, log: Path, *words: str) -> None:
+    run(as_root(["chroot", str(root), *words]), log, env={"LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"})
+
+
+def _install_kubernetes(root: Path, lock: Lock, kubernetes: Artefact, log: Path) -> None:
+    """Install the Kubernetes packages, whose dependencies the root has."""
+    debs = sorted((kubernetes.path / lock.packages["repository"] / "amd64").glob("*.deb"))
+    run(as_root(["cp", *map(str, debs), str(root / "var/tmp")]), log)
+    _chroot(root, log, "dpkg", "--install", *(f"/var/tmp/{deb.name}" for deb in debs))
+    run(as_root(["rm", *(str(root / "var/tmp" / deb.name) for deb in debs)]), log)
+
+
+def _import_images(root: Path, work: Path, layouts: Sequence[Artefact], log: Path) -> None:
+    """Unpack the images into the root's containerd, by its own containerd."""
+    images.merge_layouts([layout.path for layout in layouts], work / "layout")
+    archive = work / "images.tar"
+    run(["tar", "--create", "--file", archive, "--directory", work / "layout", "."], log)
+    run(as_root(["install", "-m", "0644", str(archive), str(root / "var/tmp/images.tar")]), log)
+    run(as_root(["install", "-m", "0755", str(FILES / "import-images"), str(root / "var/tmp/import-images")]), log)
+    namespaces = ["unshare", "--mount", "--pid", "--net", "--ipc", "--uts", "--fork", "--kill-child"]
+    run(as_root([*namespaces, "chroot", str(root), "/var/tmp/import-images", "/var/tmp/images.tar"]), log)
+    run(as_root(["rm", str(root / "var/tmp/images.tar"), str(root / "var/tmp/import-images")]), log)
+    archive.unlink()
+
+
+def _configure(root: Path, name: str, log: Path) -> None:
+    """Make a system of the root that Vagrant can take over."""
+    _chroot(root, log, "useradd", "--create-home", "--uid", "1000", "--shell", "/bin/bash", "vagrant")
+    run(as_root(["cp", "--recursive", "--no-preserve=ownership", f"{FILES / 'box'}/.", str(root)]), log)
+    _chroot(root, log, "chown", "-R", "vagrant:vagrant", "/home/vagrant")
+    _chroot(root, log, "chmod", "0700", "/home/vagrant/.ssh")
+    _chroot(root, log, "chmod", "0600", "/home/vagrant/.ssh/authorized_keys")
+    _chroot(root, log, "chmod", "0440", "/etc/sudoers.d/vagrant")
+    _chroot(root, log, "systemctl", "enable", "systemd-networkd", "systemd-resolved", "ssh-host-keys", "ssh")
+    _chroot(root, log, "systemctl", "mask", *_MASKED)
+    if _DISABLED[name]:
+        _chroot(root, log, "systemctl", "disable", *_DISABLED[name])
+    # Each machine makes its own.
+    _chroot(root, log, "find", "/etc/ssh", "-name", "ssh_host_*", "-delete")
+    _chroot(root, log, "truncate", "--size=0", "/etc/machine-id")
+    _chroot(root, log, "rm", "-rf", "/var/lib/dbus/machine-id", "/var/lib/apt/lists", "/etc/apt/sources.list")
+    _chroot(root, log, "mkdir", "-p", "/var/lib/apt/lists/partial", "/boot/grub")
+    _chroot(root, log, "ln", "-sfn", "/run/systemd/resolve/resolv.conf", "/etc/resolv.conf")
+    grub = ["grub-mkimage", "--format=i386-pc", "--output=/boot/grub/core.img", "--prefix=(hd0,msdos1)/boot/grub"]
+    _chroot(root, log, *grub, *_GRUB_MODULES)
+
+
+def _make_disk(root: Path, work: Path, lock: Lock, log: Path) -> Path:
+    """Make a bootable qcow2 disk of the root: GRUB in the gap before the one partition, ext4 on that."""
+    raw = work / "disk.raw"
+    size = lock.disk_gib * _GIB
+    with raw.open("wb") as file:
+        file.truncate(size)
+    table = work / "partitions"
+    table.write_text(f"label: dos\nlabel-id: {_DISK_ID}\nstart={_PARTITION_START}, type=83, bootable\n")
+    run(["sh", "-c", 'sfdisk --quiet "$1" < "$2"', "sfdisk", raw, table], log)
+    offset = _PARTITION_START * _SECTOR
+    options = f"offset={offset},hash_seed={_UUID},root_owner=0:0,nodiscard,assume_storage_prezeroed=1"
+    command = ["mkfs.ext4", "-q", "-F", "-L", _LABEL, "-U", _UUID, "-m", "1", "-J", "size=64"]
+    # Bookworm's mke2fs turns on features that GRUB doesn't read.
+    command += ["-O", "^metadata_csum_seed,^orphan_file", "-E", options, "-d", str(root), str(raw)]
+    blocks = f"{(size - offset) // 1024}k"
+    run(as_root([*command, blocks]), log, env={"E2FSPROGS_FAKE_TIME": str(lock.source_date_epoch)})
+    boot = root / "usr/lib/grub/i386-pc/boot.img"
+    core = root / "boot/grub/core.img"
+    if core.stat().st_size > offset - _SECTOR:
+        raise MirrorError(f"GRUB has {core.stat().st_size} bytes and {offset - _SECTOR} fit: name fewer modules")
+    with raw.open("r+b") as file:
+        # The first 440 bytes are code, the partition table follows; core.img lies where boot.img looks by itself.
+        file.write(boot.read_bytes()[:440])
+        file.seek(_SECTOR)
+        file.write(core.read_bytes())
+    disk = work / "box.img"
+    compression = ["-c", "-o", "compression_type=zstd"]
+    run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", *compression, "-m", "4", raw, disk], log)
+    raw.unlink()
+    return disk
+
+
+def _pack_box(target: Path, disk: Path, work: Path, lock: Lock, log: Path) -> None:
+    """Pack the disk with what Vagrant wants to know of it."""
+    (work / "metadata.json").write_text(
+        json.dumps({"provider": "libvirt", "format": "qcow2", "virtual_size": lock.disk_gib}) + "\n"
+    )
+    (work / "Vagrantfile").write_text((FILES / "Vagrantfile").read_text())
+    run(
+        ["tar", "--create", "--file", target, "--directory", work, f"--mtime=@{lock.source_date_epoch}"]
+        + ["--numeric-owner", "--owner=0", "--group=0", "metadata.json", "Vagrantfile", disk.name],
+        log,
+    )

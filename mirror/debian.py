@@ -1,0 +1,193 @@
+"""Debian packages: resolve them into the lock file, fetch them, and make root file systems of them."""
+
+import email.utils
+import os
+import shutil
+import subprocess
+import tempfile
+import urllib.parse
+from pathlib import Path
+
+from mirror import aptrepo
+from mirror.download import Download, fetch_all
+from mirror.errors import MirrorError
+from mirror.lock import Debian, DebianPackage, Lock
+from mirror.paths import FILES
+from mirror.shell import as_root, run
+from mirror.signing import Signer
+from mirror.store import Artefact, Store, digest_tree
+
+_KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+_CURE = "the archive has newer packages by now: run `python -m mirror lock` to take those"
+
+# Which sets of the lock file make up each root file system, and mmdebstrap's variant for it.
+ROOTS = {
+    "bare": ("apt", ("bare",)),
+    "full": ("apt", ("bare", "full")),
+    "image-network": ("essential", ("image-network",)),
+    "image-mysql": ("essential", ("image-mysql",)),
+}
+
+# Documentation and translations make up a third of a small system.
+_DPKG_OPTIONS = (
+    "path-exclude=/usr/share/doc/*",
+    "path-include=/usr/share/doc/*/copyright",
+    "path-exclude=/usr/share/man/*",
+    "path-exclude=/usr/share/info/*",
+    "path-exclude=/usr/share/locale/*",
+    "path-exclude=/usr/share/lintian/*",
+)
+
+
+def names_of(debian: Debian, root: str) -> list[str]:
+    """Give the packages asked for in the root file system `root`."""
+    return [name for part in ROOTS[root][1] for name in debian.sets[part]]
+
+
+def resolve(debian: Debian) -> tuple[str, list[DebianPackage]]:
+    """Ask apt, with an empty system, what the sets need today.
+
+    Gives the archive's timestamp in the notation of snapshot.debian.org, and the packages.
+    """
+    wanted = [["?essential", "apt", *names_of(debian, root)] for root in ROOTS]
+    wanted += [["?essential", *names] for names in debian.sets.values()]
+    with tempfile.TemporaryDirectory(prefix="outlive-apt-") as folder:
+        config = _private_apt(Path(folder), debian)
+        _apt(config, "update")
+        found: dict[str, DebianPackage] = {}
+        for names in wanted:
+            for line in _apt(config, "install", "--yes", "--print-uris", *names).splitlines():
+                if line.startswith("'"):
+                    package = parse_uri_line(line, debian.mirror)
+                    found[package.path] = package
+        return _archive_timestamp(Path(folder) / "lists"), [found[path] for path in sorted(found)]
+
+
+def parse_uri_line(line: str, mirror: str) -> DebianPackage:
+    """Parse a line of `apt-get --print-uris`: 'address' file size SHA256:digest."""
+    address, _, size, digest = line.split()
+    algorithm, _, value = digest.partition(":")
+    path = urllib.parse.unquote(address.strip("'").removeprefix(f"{mirror}/"))
+    if algorithm != "SHA256" or path.startswith("http"):
+        raise MirrorError(f"apt printed {line!r}, of which the mirror can't make a lock entry: report it")
+    return DebianPackage(path, int(size), value)
+
+
+def _private_apt(folder: Path, debian: Debian) -> Path:
+    """Make a configuration for apt that knows nothing of this host's packages."""
+    for name in ("lists/partial", "cache/archives/partial", "etc/apt.conf.d", "etc/preferences.d"):
+        (folder / name).mkdir(parents=True)
+    (folder / "status").touch()
+    (folder / "sources.list").write_text(f"deb [signed-by={_KEYRING}] {debian.mirror} {debian.suite} main\n")
+    config = folder / "apt.conf"
+    config.write_text(
+        f'Dir::State "{folder}"; Dir::State::status "{folder}/status"; Dir::State::lists "{folder}/lists";\n'
+        f'Dir::Cache "{folder}/cache"; Dir::Etc "{folder}/etc"; Dir::Etc::sourceparts "-";\n'
+        f'Dir::Etc::sourcelist "{folder}/sources.list"; APT::Architecture "amd64"; APT::Architectures "amd64";\n'
+        'APT::Install-Recommends "false"; Acquire::Languages "none"; Acquire::Retries "3"; Acquire::ForceHash "SHA256"; APT::Sandbox::User "root";\n'
+    )
+    return config
+
+
+def _apt(config: Path, *words: str) -> str:
+    result = subprocess.run(
+        ["apt-get", *words],
+        env={**os.environ, "APT_CONFIG": str(config), "LC_ALL": "C"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    errors = [line for line in result.stderr.splitlines() if line.startswith(("E:", "W: Failed"))]
+    if result.returncode != 0 or errors:
+        raise MirrorError(
+            f"apt-get {words[0]} failed while resolving ({' '.join(errors) or result.returncode}): "
+            "check the network and the names under debian.sets in mirror/lock.yml"
+        )
+    return result.stdout
+
+
+def _archive_timestamp(lists: Path) -> str:
+    for path in lists.glob("*InRelease"):
+        for line in path.read_text().splitlines():
+            if line.startswith("Date: "):
+                return email.utils.parsedate_to_datetime(line[6:]).strftime("%Y%m%dT%H%M%SZ")
+    raise MirrorError("apt fetched no InRelease file: check debian.mirror and debian.suite in mirror/lock.yml")
+
+
+def fetch_packages(store: Store, debian: Debian) -> Artefact:
+    """Fetch every package of the lock file."""
+
+    def build(target: Path) -> None:
+        # What is there already is kept in a folder of its own, so that a cut download goes on.
+        kept = store.cache / "downloads" / "debian"
+        kept.mkdir(parents=True, exist_ok=True)
+        # A changed lock file keeps most of its packages: take those from the last build.
+        for old in (store.path_of("debian-packages") / "pool").rglob("*.deb"):
+            if not (kept / old.name).exists():
+                os.link(old, kept / old.name)
+        fetch_all(
+            [
+                Download(
+                    (
+                        f"{debian.mirror}/{package.path}",
+                        f"{debian.snapshot}/{debian.timestamp}/{package.path}",
+                    ),
+                    kept / package.filename,
+                    package.sha256,
+                    cure=_CURE,
+                )
+                for package in debian.packages
+            ]
+        )
+        for package in debian.packages:
+            place = target / package.path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            os.link(kept / package.filename, place)
+        # The store holds them now; a second name would keep a damaged file alive.
+        shutil.rmtree(kept)
+
+    if not debian.packages:
+        raise MirrorError("mirror/lock.yml lists no Debian packages: run `python -m mirror lock`")
+    return store.make("debian-packages", [[p.path, p.sha256] for p in debian.packages], build)
+
+
+def make_repository(store: Store, lock: Lock, packages: Artefact, signer: Signer) -> Artefact:
+    """Make a signed apt repository of the packages, laid out as Debian's own."""
+
+    def build(target: Path) -> None:
+        shutil.copytree(packages.path / "pool", target / "pool", copy_function=os.link)
+        release = {
+            "Origin": "Debian",
+            "Label": "Debian",
+            "Suite": "stable",
+            "Codename": lock.debian.suite,
+            "Components": "main",
+            "Architectures": "amd64",
+        }
+        aptrepo.index(target, Path("pool"), Path("dists") / lock.debian.suite, release, signer)
+
+    return store.make("debian-repository", [packages.key, signer.fingerprint, lock.debian.suite, 1], build)
+
+
+def make_root(store: Store, lock: Lock, name: str, repository: Artefact, signer: Signer) -> Artefact:
+    """Make root.tar, a root file system with the packages of the root `name`, by mmdebstrap."""
+    variant, _ = ROOTS[name]
+    names = names_of(lock.debian, name)
+    overlay = FILES / "root"
+
+    def build(target: Path) -> None:
+        command = ["mmdebstrap", f"--variant={variant}", "--architectures=amd64", f"--include={','.join(names)}"]
+        command += [f"--dpkgopt={option}" for option in _DPKG_OPTIONS]
+        # apt's own user can't read a cache below /root; nothing of this setting is left in the result.
+        command += ['--aptopt=APT::Sandbox::User "root"', '--customize-hook=rm "$1"/etc/apt/apt.conf.d/99mmdebstrap']
+        # What has to be there before the packages are configured: initramfs-tools' settings, for one.
+        command += [f'--essential-hook=cp -a {overlay}/. "$1"', "--skip=cleanup/apt/lists,check/empty"]
+        source = f"deb [signed-by={signer.keyring}] copy:{repository.path} {lock.debian.suite} main"
+        run(
+            as_root([*command, lock.debian.suite, str(target / "root.tar"), source]),
+            store.log(f"root-{name}"),
+            env={"SOURCE_DATE_EPOCH": str(lock.source_date_epoch)},
+        )
+
+    inputs = [repository.key, variant, names, list(_DPKG_OPTIONS), digest_tree(overlay), lock.source_date_epoch]
+    return store.make(f"root-{name}", inputs, build)

@@ -1,0 +1,126 @@
+#!/bin/bash
+# Starts MySQL as the official mysql:5.6 image does, from the same environment variables:
+# MYSQL_ROOT_PASSWORD, MYSQL_ALLOW_EMPTY_PASSWORD, MYSQL_ROOT_HOST, MYSQL_DATABASE, MYSQL_USER, MYSQL_PASSWORD
+# (each but the second also as ..._FILE). A command other than mysqld is run as it is.
+#
+# The first start on an empty data folder is all or nothing: the file .initialising is there from before
+# the first write until all is on the disk. A start that finds it begins anew. A folder that holds data and
+# no such file is never touched.
+set -euo pipefail
+
+say() { printf 'entrypoint: %s\n' "$*" >&2; }
+die() { say "$*"; exit 1; }
+
+# Take the value of $1 from the file named in $1_FILE, or else the default $2.
+from_file() {
+	local name=$1 file="$1_FILE"
+	[[ -z ${!name-} || -z ${!file-} ]] || die "$name and $file are both set: set one of them"
+	if [[ -n ${!file-} ]]; then
+		[[ -r ${!file} ]] || die "$file names ${!file}, which can't be read: mount the secret there"
+		printf -v "$name" '%s' "$(<"${!file}")"
+	elif [[ -z ${!name-} ]]; then
+		printf -v "$name" '%s' "${2-}"
+	fi
+	unset "$file"
+}
+
+# Ask mysqld for a setting, as the command line and the option files have it.
+setting() { "$@" --verbose --help 2>/dev/null | awk -v name="$setting_name" '$1 == name { print $2; exit }'; }
+
+# Quote a string for SQL.
+quote() {
+	local text=${1//\\/\\\\}
+	printf "'%s'" "${text//\'/\\\'}"
+}
+
+[[ ${1-} != -* ]] || set -- mysqld "$@"
+# Another program, or mysqld asked for its help, has no use for a data folder.
+[[ ${1-} == mysqld ]] || exec "$@"
+for word in "$@"; do
+	case $word in -'?' | --help | --print-defaults | -V | --version) exec "$@" ;; esac
+done
+
+setting_name=datadir
+data=$(setting "$@")
+[[ -n $data ]] || die "mysqld refuses its options ($*): run 'mysqld --verbose --help' with them to see why"
+data=${data%/}
+
+if [[ $(id -u) == 0 ]]; then
+	mkdir -p "$data"
+	# An NFS export may refuse chown and still let mysql write, if the folder is its own already.
+	find "$data" \! -user mysql -exec chown mysql:mysql '{}' + 2>/dev/null || say "chown of $data is refused: going on with the owners it has"
+	chown mysql:mysql /var/run/mysqld
+	# Secrets are readable to root only, often: read them before stepping down.
+	for name in MYSQL_ROOT_PASSWORD MYSQL_ROOT_HOST MYSQL_DATABASE MYSQL_USER MYSQL_PASSWORD; do
+		from_file "$name"
+		export "${name?}"
+	done
+	exec setpriv --reuid=mysql --regid=mysql --init-groups -- "${BASH_SOURCE[0]}" "$@"
+fi
+[[ -w $data ]] || die "the data folder $data can't be written by user $(id -u): give it to that user on the server"
+
+marker=$data/.initialising
+
+has_data() { [[ -d $data/mysql ]]; }
+
+# Write the initial data and the accounts. The password goes through a pipe: no list of processes shows it.
+initialise() {
+	local share=/usr/share/mysql-5.6/initial-data root_host
+	cp --recursive --no-preserve=ownership "$share/." "$data/"
+	root_host=$(quote "$MYSQL_ROOT_HOST")
+	{
+		echo 'USE mysql;'
+		echo "DELETE FROM user WHERE NOT (User = 'root' AND Host = 'localhost');"
+		echo 'DELETE FROM db;'
+		echo "UPDATE user SET Password = PASSWORD($(quote "$MYSQL_ROOT_PASSWORD"));"
+		if [[ -n $MYSQL_ROOT_HOST && $MYSQL_ROOT_HOST != localhost ]]; then
+			echo "CREATE TEMPORARY TABLE root_from_afar SELECT * FROM user;"
+			echo "UPDATE root_from_afar SET Host = $root_host;"
+			echo 'INSERT INTO user SELECT * FROM root_from_afar;'
+		fi
+		if [[ -n $MYSQL_DATABASE ]]; then
+			echo "CREATE DATABASE IF NOT EXISTS \`${MYSQL_DATABASE//\`/\`\`}\`;"
+		fi
+		if [[ -n $MYSQL_USER ]]; then
+			echo "INSERT INTO user (Host, User, Password, ssl_cipher, x509_issuer, x509_subject, authentication_string)"
+			echo "VALUES ('%', $(quote "$MYSQL_USER"), PASSWORD($(quote "$MYSQL_PASSWORD")), '', '', '', '');"
+			if [[ -n $MYSQL_DATABASE ]]; then
+				echo "INSERT INTO db VALUES ('%', $(quote "$MYSQL_DATABASE"), $(quote "$MYSQL_USER"),"
+				# Every right on the database but GRANT, the fourth, as GRANT ALL gives it.
+				echo "'Y','Y','Y','Y','Y','Y','N','Y','Y','Y','Y','Y','Y','Y','Y','Y','Y','Y','Y');"
+			fi
+		fi
+	} | tr '\n' ' ' | sed 's/; /;\n/g' | "$@" --bootstrap
+	[[ -s $data/mysql/user.MYD ]] || die "$data was changed while it was initialised: start the container again"
+}
+
+if ! has_data || [[ -e $marker ]]; then
+	from_file MYSQL_ROOT_PASSWORD
+	from_file MYSQL_ROOT_HOST %
+	from_file MYSQL_DATABASE
+	from_file MYSQL_USER
+	from_file MYSQL_PASSWORD
+	[[ -n $MYSQL_ROOT_PASSWORD || -n ${MYSQL_ALLOW_EMPTY_PASSWORD-} ]] ||
+		die "the data folder is empty and no password is given: set MYSQL_ROOT_PASSWORD, or MYSQL_ALLOW_EMPTY_PASSWORD=yes"
+	# The lock stays for good, so that no start can take a lock on a file that another one has just removed.
+	exec 9>>"$data/.initialising.lock"
+	flock 9
+	if [[ -e $marker ]] || ! has_data; then
+		[[ ! -e $marker ]] || say "an earlier first start was cut short: beginning anew"
+		strangers=$(find "$data" -mindepth 1 -maxdepth 1 \! -name lost+found \! -name '.initialising*' -print -quit)
+		[[ -e $marker || -z $strangers ]] ||
+			die "the data folder holds $strangers and no MySQL data: empty it, or mount another volume"
+		: >"$marker"
+		sync "$marker" "$data"
+		find "$data" -mindepth 1 -maxdepth 1 \! -name lost+found \! -name '.initialising*' -exec rm -rf '{}' +
+		say "initialising $data"
+		initialise "$@"
+		find "$data" -exec sync '{}' +
+		rm "$marker"
+		sync "$data"
+		say "initialised $data"
+	fi
+	exec 9>&-
+fi
+unset MYSQL_ROOT_PASSWORD MYSQL_PASSWORD
+exec "$@"

@@ -1,0 +1,128 @@
+"""Read the lock file: every version and checksum that the mirror is built from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mirror.errors import MirrorError
+from mirror.paths import LOCK_FILE
+
+GENERATED = "  # Written by `python -m mirror lock`: what apt resolved, with checksums.\n"
+
+
+@dataclass(frozen=True)
+class Program:
+    """A set of Go programs built from one go.mod."""
+
+    name: str
+    module: str
+    version: str
+    cgo: bool
+    ldflags: Mapping[str, str]
+    rename: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class DebianPackage:
+    """One .deb of the Debian archive: its place below the archive's root, its size in bytes, its sha256."""
+
+    path: str
+    size: int
+    sha256: str
+
+    @property
+    def filename(self) -> str:
+        """Name of the file, without its folder."""
+        return self.path.rpartition("/")[2]
+
+
+@dataclass(frozen=True)
+class Debian:
+    """The Debian archive, the sets of packages asked for, and what they resolved to."""
+
+    suite: str
+    mirror: str
+    snapshot: str
+    timestamp: str
+    sets: Mapping[str, tuple[str, ...]]
+    packages: tuple[DebianPackage, ...]
+
+
+@dataclass(frozen=True)
+class Mysql:
+    """MySQL's server as the npm registry has it; integrity in npm's own notation."""
+
+    version: str
+    url: str
+    integrity: str
+
+
+@dataclass(frozen=True)
+class Lock:
+    """The whole lock file."""
+
+    source_date_epoch: int
+    go: str
+    programs: Mapping[str, Program]
+    packages: Mapping[str, str]
+    mysql: Mysql
+    images: Mapping[str, tuple[str, ...]]
+    disk_gib: int
+    debian: Debian
+
+
+def parse(data: Mapping[str, Any]) -> Lock:
+    """Turn the lock file's YAML into a Lock; KeyError or TypeError tell of a broken file."""
+    debian = data["debian"]
+    return Lock(
+        source_date_epoch=int(data["source_date_epoch"]),
+        go=str(data["go"]),
+        programs={
+            name: Program(
+                name=name,
+                module=entry["module"],
+                version=entry["version"],
+                cgo=bool(entry.get("cgo", False)),
+                ldflags=entry.get("ldflags", {}),
+                rename=entry.get("rename", {}),
+            )
+            for name, entry in data["programs"].items()
+        },
+        packages=dict(data["packages"]),
+        mysql=Mysql(**data["mysql"]),
+        images={name: tuple(references) for name, references in data["images"].items()},
+        disk_gib=int(data["boxes"]["disk_gib"]),
+        debian=Debian(
+            suite=debian["suite"],
+            mirror=debian["mirror"],
+            snapshot=debian["snapshot"],
+            timestamp=debian.get("timestamp", ""),
+            sets={name: tuple(names) for name, names in debian["sets"].items()},
+            packages=tuple(
+                DebianPackage(path, int(size), digest)
+                for path, size, digest in (line.split() for line in debian.get("packages", []))
+            ),
+        ),
+    )
+
+
+def load(path: Path = LOCK_FILE) -> Lock:
+    """Read the lock file, or raise MirrorError with the reason."""
+    try:
+        return parse(yaml.safe_load(path.read_text()))
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise MirrorError(
+            f"the lock file {path} can't be read ({type(error).__name__}: {error}): "
+            "restore it with `git checkout` or mend the named entry"
+        ) from error
+
+
+def write_debian(path: Path, timestamp: str, packages: list[DebianPackage]) -> None:
+    """Replace the generated end of the lock file; what was written by hand stays as it is."""
+    by_hand = path.read_text().partition(GENERATED)[0]
+    lines = [by_hand.rstrip("\n"), "\n", GENERATED, f'  timestamp: "{timestamp}"\n', "  packages:\n"]
+    lines += [f"    - {package.path} {package.size} {package.sha256}\n" for package in packages]
+    path.write_text("".join(lines))

@@ -1,0 +1,115 @@
+"""Pack the Kubernetes programs as .debs under the names and in the layout of pkgs.k8s.io."""
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mirror import aptrepo
+from mirror.lock import Lock
+from mirror.paths import FILES
+from mirror.shell import run
+from mirror.signing import Signer
+from mirror.store import Artefact, Store, digest_tree
+
+
+@dataclass(frozen=True)
+class Package:
+    """What a package holds: whole folders of programs and single programs, its overlay and its relations."""
+
+    description: str
+    depends: str = ""
+    programs: tuple[tuple[str, str], ...] = ()  # (set of programs, program), into /usr/bin
+    plugins: tuple[str, ...] = ()  # sets of programs, all of them into /opt/cni/bin
+    overlay: str = ""
+
+
+# Upstream's kubeadm depends on cri-tools as well; Debian has no such package, and kubeadm talks to
+# the container runtime by itself.
+PACKAGES: Mapping[str, Package] = {
+    "kubeadm": Package(
+        "Command-line utility for administering a Kubernetes cluster",
+        "kubelet (>= 1.35.0), kubectl (>= 1.35.0)",
+        programs=(("kubernetes", "kubeadm"),),
+        overlay="kubeadm",
+    ),
+    "kubectl": Package(
+        "Command-line utility for interacting with a Kubernetes cluster",
+        programs=(("kubernetes", "kubectl"),),
+    ),
+    "kubelet": Package(
+        "Node agent for Kubernetes clusters",
+        "iptables (>= 1.4.21), kubernetes-cni (>= 1.2.0), iproute2, mount, util-linux, ethtool",
+        programs=(("kubernetes", "kubelet"),),
+        overlay="kubelet",
+    ),
+    "kubernetes-cni": Package("Binaries required to provision container networking", plugins=("cni",)),
+}
+
+
+def make_packages(store: Store, lock: Lock, programs: Mapping[str, Artefact], signer: Signer) -> Artefact:
+    """Make a signed flat apt repository with the four packages, as pkgs.k8s.io publishes it."""
+
+    def build(target: Path) -> None:
+        repository = target / lock.packages["repository"]
+        pool = repository / "amd64"
+        pool.mkdir(parents=True)
+        for name, package in PACKAGES.items():
+            staging = target / ".staging"
+            _lay_out(staging, name, lock.packages[name], package, programs)
+            run(
+                ["dpkg-deb", "--root-owner-group", "-Zzstd", "-z3", "--build", staging, pool],
+                store.log("kubernetes-packages"),
+                env={"SOURCE_DATE_EPOCH": str(lock.source_date_epoch)},
+            )
+            shutil.rmtree(staging)
+        release = {"Origin": "outlive", "Label": "kubernetes", "Architectures": "amd64"}
+        aptrepo.index(repository, Path("amd64"), Path("."), release, signer)
+        signer.export_armored(repository / "Release.key")
+
+    inputs = [
+        {name: artefact.key for name, artefact in programs.items() if name in ("kubernetes", "cni")},
+        dict(lock.packages),
+        {name: repr(package) for name, package in PACKAGES.items()},
+        digest_tree(FILES / "kubelet", FILES / "kubeadm"),
+        lock.source_date_epoch,
+        signer.fingerprint,
+    ]
+    return store.make("kubernetes-packages", inputs, build)
+
+
+def _lay_out(
+    staging: Path, name: str, version: str, package: Package, programs: Mapping[str, Artefact]
+) -> None:
+    """Fill the folder that dpkg-deb packs."""
+    control = staging / "DEBIAN"
+    control.mkdir(parents=True, mode=0o755)
+    if package.overlay:
+        shutil.copytree(FILES / package.overlay, staging, dirs_exist_ok=True)
+    for group, program in package.programs:
+        _install(programs[group].path / program, staging / "usr/bin" / program)
+    for group in package.plugins:
+        for plugin in sorted(programs[group].path.iterdir()):
+            _install(plugin, staging / "opt/cni/bin" / plugin.name)
+    fields = {
+        "Package": name,
+        "Version": version,
+        "Architecture": "amd64",
+        "Maintainer": "outlive <outlive@mirror.invalid>",
+        "Section": "net",
+        "Priority": "optional",
+        "Depends": package.depends,
+        "Homepage": "https://kubernetes.io",
+        "Description": package.description,
+    }
+    (control / "control").write_text("".join(f"{key}: {value}\n" for key, value in fields.items() if value))
+    configuration = sorted((staging / "etc").rglob("*")) if (staging / "etc").exists() else []
+    files = [f"/{path.relative_to(staging)}\n" for path in configuration if path.is_file()]
+    if files:
+        (control / "conffiles").write_text("".join(files))
+
+
+def _install(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    os.link(source, target)

@@ -1,0 +1,58 @@
+"""Build the Go programs of the lock file."""
+
+import os
+import re
+from pathlib import Path
+
+from mirror.errors import MirrorError
+from mirror.lock import Lock, Program
+from mirror.paths import GO
+from mirror.shell import capture, run
+from mirror.store import Artefact, Store, digest_tree
+
+
+def go_version() -> str:
+    """Give the version of this host's Go, such as 1.26.8."""
+    found = re.search(r"go(\d+(?:\.\d+)+)", capture(["go", "version"]))
+    if found is None:
+        raise MirrorError("`go version` prints no version: install Go again")
+    return found.group(1)
+
+
+def check_go(needed: str, found: str) -> None:
+    """Raise MirrorError if `found` is older than `needed`."""
+    if [int(part) for part in found.split(".")] < [int(part) for part in needed.split(".")]:
+        raise MirrorError(f"the Go of this host is {found}, and the mirror needs {needed} or newer: install a newer Go")
+
+
+def linker_flags(program: Program) -> str:
+    """Give the flags that strip the programs and write their versions into them."""
+    words = ["-s", "-w", *(f"-X {name}={value}" for name, value in program.ldflags.items())]
+    if program.cgo:
+        words.append("-extldflags=-static")
+    return " ".join(words)
+
+
+def build_programs(store: Store, lock: Lock, name: str, version: str) -> Artefact:
+    """Build the programs of go/`name` with the Go of version `version`."""
+    program = lock.programs[name]
+    module = GO / name
+
+    def build(target: Path) -> None:
+        run(
+            ["go", "build", "-trimpath", "-buildvcs=false", "-mod=readonly", "-tags=netgo,osusergo"]
+            + [f"-ldflags={linker_flags(program)}", "-o", f"{target}{os.sep}", "tool"],
+            store.log(f"programs-{name}"),
+            cwd=module,
+            env={"CGO_ENABLED": "1" if program.cgo else "0", "GOOS": "linux", "GOARCH": "amd64", "GOFLAGS": ""},
+        )
+        for old, new in program.rename.items():
+            (target / old).rename(target / new)
+
+    # The kept copies of modules that can't be downloaded count as source of all.
+    sources = digest_tree(module, GO / "tencentcloud")
+    return store.make(
+        f"programs-{name}",
+        [sources, version, linker_flags(program), dict(program.rename), program.cgo],
+        build,
+    )

@@ -1,0 +1,84 @@
+"""Run the tools that the mirror is built with; their output goes to a log file."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mirror.errors import MirrorError
+
+# Which Debian package brings a tool that may be missing.
+_PACKAGE_OF = {
+    "apt-ftparchive": "apt-utils",
+    "docker-registry": "docker-registry",
+    "gcc": "gcc libc6-dev",
+    "go": "golang",
+    "gpg": "gnupg",
+    "mkfs.ext4": "e2fsprogs",
+    "mmdebstrap": "mmdebstrap",
+    "qemu-img": "qemu-utils",
+    "setcap": "libcap2-bin",
+    "skopeo": "skopeo",
+    "umoci": "umoci",
+    "zstd": "zstd",
+}
+
+
+def require_tools(names: Sequence[str]) -> None:
+    """Raise MirrorError naming the tools among `names` that this host lacks, and their packages."""
+    missing = [name for name in names if shutil.which(name) is None]
+    if missing:
+        packages = " ".join(_PACKAGE_OF.get(name, name) for name in missing)
+        raise MirrorError(
+            f"the mirror can't be built because {', '.join(missing)} is missing on this host: "
+            f"install it (on Debian: sudo apt-get install {packages})"
+        )
+
+
+def as_root(command: Sequence[str]) -> list[str]:
+    """Put sudo before a command that needs root, where this process isn't root."""
+    return list(command) if os.geteuid() == 0 else ["sudo", "--preserve-env=SOURCE_DATE_EPOCH", *command]
+
+
+def run(
+    command: Sequence[str | Path],
+    log: Path,
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+) -> None:
+    """Run a command, its output appended to `log`; raise MirrorError if it fails.
+
+    `env` is added to this process's environment.
+    """
+    words = [str(word) for word in command]
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        output.write(f"+ {' '.join(words)}\n".encode())
+        output.flush()
+        status = subprocess.run(
+            words,
+            cwd=cwd,
+            env={**os.environ, **(env or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            check=False,
+        ).returncode
+    if status != 0:
+        lines = log.read_text(errors="replace").strip().splitlines()
+        raise MirrorError(
+            f"{words[0]} failed with status {status} ({lines[-1].strip()}): "
+            f"read {log}, mend what it says and run the command again"
+        )
+
+
+def capture(command: Sequence[str | Path]) -> str:
+    """Give what a command prints; raise MirrorError if it fails."""
+    words = [str(word) for word in command]
+    result = subprocess.run(words, capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        last = (result.stderr.strip().splitlines() or ["no message"])[-1]
+        raise MirrorError(f"{' '.join(words)} failed with status {result.returncode}: {last}")
+    return result.stdout

@@ -1,0 +1,174 @@
+"""Artefacts in the cache: each is a folder with the key of its inputs and the checksums of its files.
+
+An artefact is used only if its key is that of today's inputs and every file has the recorded sha256.
+Else it's built anew, in a folder beside it that takes its place when it's complete.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from mirror.errors import MirrorError
+
+Build = Callable[[Path], None]
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A finished artefact: its name, its folder and the key of its inputs."""
+
+    name: str
+    path: Path
+    key: str
+
+
+def digest_file(path: Path) -> str:
+    """Give the sha256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_inputs(inputs: object) -> str:
+    """Give the sha256 of inputs (anything that JSON can hold, sources as bytes by `digest_tree`)."""
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+
+
+def digest_tree(*roots: Path) -> dict[str, str]:
+    """Give the sha256 of each file below the given files and folders, by relative name."""
+    found: dict[str, str] = {}
+    for root in roots:
+        for path in sorted(root.rglob("*")) if root.is_dir() else [root]:
+            if path.is_symlink():
+                found[str(path.relative_to(root.parent))] = f"-> {path.readlink()}"
+            elif path.is_file():
+                found[str(path.relative_to(root.parent))] = f"{path.stat().st_mode & 0o111:o} {digest_file(path)}"
+    return found
+
+
+class Store:
+    """The cache folder's artefacts."""
+
+    def __init__(self, cache: Path, report: Report) -> None:
+        """Use the folder `cache`; `report` gets one line for each step."""
+        self.cache = cache
+        self.logs = cache / "logs"
+        self._folder = cache / "store"
+        self._report = report
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the cache for this process; raise MirrorError if another one builds in it."""
+        try:
+            self.cache.mkdir(parents=True, exist_ok=True)
+            lock = (self.cache / "lock").open("w")
+        except OSError as error:
+            raise MirrorError(
+                f"the cache folder {self.cache} can't be written ({error.strerror}): "
+                "set OUTLIVE_CACHE to a folder of yours"
+            ) from error
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise MirrorError(
+                    f"another build is at work in {self.cache}: wait until it ends, or set OUTLIVE_CACHE to another folder"
+                ) from error
+            yield
+
+    def log(self, name: str) -> Path:
+        """Give the log file of the artefact `name`."""
+        return self.logs / f"{name}.log"
+
+    def path_of(self, name: str) -> Path:
+        """Give the folder of the artefact `name`, whether it's there or not."""
+        return self._folder / name
+
+    def make(self, name: str, inputs: object, build: Build) -> Artefact:
+        """Give the artefact `name`, built by `build` if it isn't there, is outdated or damaged.
+
+        `build` gets an empty folder to fill.
+        """
+        key = digest_inputs(inputs)
+        path = self.path_of(name)
+        reason = self._why_not(name, key)
+        if reason is None:
+            self._report(f"{name}: ready")
+            return Artefact(name, path, key)
+        started = time.monotonic()
+        self._report(f"{name}: {reason}, building (log: {self.log(name)})")
+        self.log(name).unlink(missing_ok=True)
+        fresh = self._folder / f".new-{name}"
+        remove_tree(fresh)
+        fresh.mkdir(parents=True)
+        build(fresh)
+        self._manifest(name).unlink(missing_ok=True)
+        remove_tree(path)
+        fresh.rename(path)
+        write_atomically(self._manifest(name), json.dumps({"key": key, "files": _checksums(path)}, indent=1) + "\n")
+        self._report(f"{name}: built in {time.monotonic() - started:.0f} s")
+        return Artefact(name, path, key)
+
+    def _manifest(self, name: str) -> Path:
+        return self._folder / f"{name}.json"
+
+    def _why_not(self, name: str, key: str) -> str | None:
+        """Tell why the artefact can't be used as it is, or None if it can."""
+        try:
+            manifest = json.loads(self._manifest(name).read_text())
+            recorded: Mapping[str, str] = manifest["files"]
+            recorded_key = manifest["key"]
+        except FileNotFoundError:
+            return "not there yet"
+        except (ValueError, KeyError, TypeError):
+            return "its record is damaged"
+        if recorded_key != key:
+            return "its inputs changed"
+        path = self.path_of(name)
+        for file, digest in recorded.items():
+            try:
+                if digest_file(path / file) != digest:
+                    return f"its file {file} is damaged"
+            except OSError:
+                return f"its file {file} is missing"
+        return None
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    """Give the sha256 of each regular file below a folder."""
+    return {
+        str(path.relative_to(folder)): digest_file(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.is_symlink()
+    }
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a folder and all in it, if it's there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file so that it's there whole or not at all."""
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.write_text(text)
+    os.replace(fresh, path)
+
+
+def publish(source: Path, target: Path) -> None:
+    """Make `target` a second name of the file `source`."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists() and target.samefile(source):
+        return
+    fresh = target.with_name(f".{target.name}.new")
+    fresh.unlink(missing_ok=True)
+    os.link(source, fresh)
+    os.replace(fresh, target)
