@@ -10,17 +10,18 @@ from __future__ import annotations
 import os
 import shlex
 import tempfile
+from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.basic import AnsibleModule  # type: ignore[import-untyped]
 
 DOCUMENTATION = r"""
 module: config_files
 short_description: Keep a set of configuration files, folders and links as described
 description:
   - Writes only what differs, atomically, and validates a file's new content before it takes the old one's place.
+  - Folders come first, since a validation may look for them; then no file at all is written where one of the validations fails.
   - Folders above an entry are made.
-  - Nothing at all is written where one of the validations fails.
 author: The outlive developers
 options:
   entries:
@@ -84,85 +85,90 @@ ENTRY_OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def read(path: str) -> str | None:
+def content_of(path: Path) -> str | None:
     """Return the content of the regular file at `path`; None where there is none."""
-    if os.path.islink(path) or not os.path.isfile(path):
+    if path.is_symlink() or not path.is_file():
         return None
-    with open(path, encoding="utf-8", errors="surrogateescape") as file:
-        return file.read()
+    return path.read_text(encoding="utf-8", errors="surrogateescape")
+
+
+def is_folder(entry: dict[str, Any]) -> bool:
+    """Tell whether `entry` describes a folder."""
+    return entry["content"] is None and entry["link"] is None and entry["state"] == "present"
 
 
 def mode_of(entry: dict[str, Any]) -> int:
     """Return the permission bits that `entry` asks for."""
-    default = "0644" if entry["content"] is not None else "0755"
-    return int(entry["mode"] or default, 8)
+    return int(entry["mode"] or ("0755" if is_folder(entry) else "0644"), 8)
 
 
-def attributes_differ(path: str, mode: int) -> bool:
-    """Tell whether owner, group or permission bits of what lies at `path` aren't root, root and `mode`."""
-    found = os.lstat(path)
-    return (found.st_mode & 0o7777) != mode or (found.st_uid, found.st_gid) != (os.geteuid(), os.getegid())
+def attributes_differ(path: Path, mode: int) -> bool:
+    """Tell whether what lies at `path` is someone else's or has other permission bits than `mode`."""
+    found = path.lstat()
+    return (found.st_mode & 0o7777, found.st_uid, found.st_gid) != (mode, os.geteuid(), os.getegid())
 
 
 def differs(entry: dict[str, Any]) -> bool:
     """Tell whether the node isn't as `entry` describes it."""
-    path = entry["path"]
+    path = Path(entry["path"])
     if entry["state"] == "absent":
         return os.path.lexists(path)
     if entry["link"] is not None:
-        return not os.path.islink(path) or os.readlink(path) != entry["link"]
-    if entry["content"] is None:
-        return not os.path.isdir(path) or (entry["mode"] is not None and attributes_differ(path, mode_of(entry)))
-    if not entry["overwrite"] and os.path.exists(path):
+        return not path.is_symlink() or str(path.readlink()) != entry["link"]
+    if is_folder(entry):
+        # A folder's owner and mode matter only where a mode is asked for: what uses the folder may change them.
+        return not path.is_dir() or (entry["mode"] is not None and attributes_differ(path, mode_of(entry)))
+    if not entry["overwrite"] and path.exists():
         return False
-    return read(path) != entry["content"] or attributes_differ(path, mode_of(entry))
+    return content_of(path) != entry["content"] or attributes_differ(path, mode_of(entry))
 
 
-def temporary_file(module: AnsibleModule, entry: dict[str, Any]) -> str:
-    """Write the content of `entry` to a temporary file and return its path."""
-    descriptor, path = tempfile.mkstemp(dir=module.tmpdir, suffix=os.path.basename(entry["path"]))
+def temporary_file(folder: Path, entry: dict[str, Any]) -> Path:
+    """Write the content of `entry` to a new file in `folder`, readable by its owner only, and return its path."""
+    descriptor, path = tempfile.mkstemp(dir=folder, prefix=f".{Path(entry['path']).name}.")
     with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(entry["content"])
-    return path
+    return Path(path)
 
 
-def validate(module: AnsibleModule, entry: dict[str, Any], candidate: str) -> None:
-    """End the module with a sentence where the validation of `entry` refuses the file `candidate`."""
-    # In check mode the program may not be installed yet.
-    if not entry["validate"] or (module.check_mode and not module.get_bin_path(shlex.split(entry["validate"])[0])):
+def validate(module: AnsibleModule, entry: dict[str, Any]) -> None:
+    """End the module with a sentence where the validation of `entry` refuses its content."""
+    if not entry["validate"]:
         return
+    candidate = str(temporary_file(Path(module.tmpdir), entry))
+    module.add_cleanup_file(candidate)
     command = [candidate if word == "%s" else word for word in shlex.split(entry["validate"])]
+    # In check mode the program may not be installed yet.
+    if module.check_mode and not module.get_bin_path(command[0]):
+        return
     code, output, errors = module.run_command(command)
     if code != 0:
-        reason = (errors or output).strip().replace(candidate, entry["path"])
+        reason = " ".join((errors or output).replace(candidate, entry["path"]).split())
         module.fail_json(
-            msg=f"The new content of {entry['path']} is refused by `{entry['validate']}` ({reason}); nothing was changed: correct the variables it is made of.",
+            msg=f"The new content of {entry['path']} is refused ({reason}), and no file was changed: correct the variables of this role.",
         )
 
 
-def put(module: AnsibleModule, entry: dict[str, Any], candidate: str | None) -> None:
-    """Make the node as `entry` describes it; `candidate` holds a file's new content."""
-    path = entry["path"]
+def put(entry: dict[str, Any]) -> None:
+    """Make the node as `entry` describes it."""
+    path = Path(entry["path"])
     if entry["state"] == "absent":
-        os.unlink(path)
-        return
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    if entry["link"] is not None:
-        temporary = f"{path}.new"
-        if os.path.lexists(temporary):
-            os.unlink(temporary)
-        os.symlink(entry["link"], temporary)
-        os.replace(temporary, path)
-    elif candidate is None:
-        os.makedirs(path, exist_ok=True)
-        os.chmod(path, mode_of(entry))
+        path.unlink()
+    elif is_folder(entry):
+        path.mkdir(parents=True, exist_ok=True)
+        path.chmod(mode_of(entry))
+    elif entry["link"] is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.new")
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(entry["link"])
+        temporary.replace(path)
     else:
-        os.chmod(candidate, mode_of(entry))
-        os.chown(candidate, os.geteuid(), os.getegid())
-        # atomic_move would write through a link to whatever it points to.
-        if os.path.islink(path):
-            os.unlink(path)
-        module.atomic_move(candidate, path, keep_dest_attrs=False)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # AnsibleModule.atomic_move gives a new file the mode of the umask and writes through links: not for secrets.
+        temporary = temporary_file(path.parent, entry)
+        temporary.chmod(mode_of(entry))
+        temporary.replace(path)
 
 
 def main() -> None:
@@ -179,24 +185,27 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    changes: list[tuple[dict[str, Any], str | None]] = []
-    diffs: list[dict[str, str]] = []
-    for entry in module.params["entries"]:
-        if not differs(entry):
-            continue
-        candidate = None
-        if entry["content"] is not None and entry["state"] == "present":
-            candidate = temporary_file(module, entry)
-            module.add_cleanup_file(candidate)
-            validate(module, entry, candidate)
-            # What only root may read isn't shown either.
-            if mode_of(entry) & 0o077:
-                diffs.append({"before_header": entry["path"], "after_header": entry["path"], "before": read(entry["path"]) or "", "after": entry["content"]})
-        changes.append((entry, candidate))
+    wanted = [entry for entry in module.params["entries"] if differs(entry)]
+    folders = [entry for entry in wanted if is_folder(entry)]
+    files = [entry for entry in wanted if not is_folder(entry)]
     if not module.check_mode:
-        for entry, candidate in changes:
-            put(module, entry, candidate)
-    module.exit_json(changed=bool(changes), changed_paths=[entry["path"] for entry, _ in changes], diff=diffs)
+        for entry in folders:
+            put(entry)
+    diff: list[dict[str, str]] = []
+    for entry in files:
+        if entry["content"] is None:
+            continue
+        # In check mode the folders that a validation looks for weren't made.
+        if not (module.check_mode and folders):
+            validate(module, entry)
+        # What only root may read isn't shown either.
+        if mode_of(entry) & 0o077:
+            path = entry["path"]
+            diff.append({"before_header": path, "after_header": path, "before": content_of(Path(path)) or "", "after": entry["content"]})
+    if not module.check_mode:
+        for entry in files:
+            put(entry)
+    module.exit_json(changed=bool(wanted), changed_paths=[entry["path"] for entry in wanted], diff=diff)
 
 
 if __name__ == "__main__":

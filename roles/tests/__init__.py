@@ -1,0 +1,1 @@
+"""Tests of the roles that need no machine."""

@@ -1,0 +1,139 @@
+"""Bad input ends with one sentence that names the setting, the value and the cure, and nothing is touched."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from .conftest import ROOT, Playbook
+
+pytestmark = pytest.mark.unit
+
+SITE = ROOT / "playbooks" / "site.yml"
+
+Edit = Callable[[Callable[[dict[str, Any]], None]], None]
+
+
+def sentence(output: str) -> str:
+    """Return the message of the failed check in the output of ansible-playbook; exactly one check must have failed."""
+    messages = [line for line in output.splitlines() if line.startswith("[ERROR]: ")]
+    assert len(messages) == 1, output
+    return messages[0].partition("Action failed: ")[2] or messages[0]
+
+
+def control_plane(hosts: dict[str, Any]) -> dict[str, Any]:
+    """Return the variables of the only host of the control plane."""
+    found: dict[str, Any] = next(iter(hosts["children"]["control_plane"]["hosts"].values()))
+    return found
+
+
+def workers(hosts: dict[str, Any]) -> dict[str, Any]:
+    """Return the workers with their variables."""
+    found: dict[str, Any] = hosts["children"]["workers"]["hosts"]
+    return found
+
+
+def test_address_outside_the_network(playbook: Playbook, edit_hosts: Edit) -> None:
+    """A node's address must be in lab_network."""
+    edit_hosts(lambda hosts: control_plane(hosts).update(ansible_host="203.0.113.10"))
+    result = playbook(SITE)
+    assert result.returncode != 0
+    assert "203.0.113.10, which is not in lab_network" in sentence(result.stdout + result.stderr)
+
+
+def test_no_address(playbook: Playbook, edit_hosts: Edit) -> None:
+    """A node without an address is named."""
+    edit_hosts(lambda hosts: control_plane(hosts).pop("ansible_host"))
+    result = playbook(SITE)
+    assert result.returncode != 0
+    assert "which is no IPv4 address: give it one in lab_network" in sentence(result.stdout + result.stderr)
+
+
+def test_address_used_twice(playbook: Playbook, edit_hosts: Edit) -> None:
+    """Two nodes can't share an address."""
+
+    def double(hosts: dict[str, Any]) -> None:
+        for host in workers(hosts).values():
+            host["ansible_host"] = control_plane(hosts)["ansible_host"]
+
+    edit_hosts(double)
+    result = playbook(SITE)
+    assert result.returncode != 0
+    message = sentence(result.stdout + result.stderr)
+    assert "have the same ansible_host" in message
+    assert " and ".join(["k8s-master", "k8s-node1", "k8s-node2"]) in message
+
+
+@pytest.mark.parametrize("group", ["control_plane", "workers", "nfs_servers"])
+def test_no_host_in_a_group(playbook: Playbook, edit_hosts: Edit, group: str) -> None:
+    """Each group needs a host; an empty one must not end in a half-made cluster."""
+    edit_hosts(lambda hosts: hosts["children"].update({group: {"hosts": {}}}))
+    result = playbook(SITE)
+    assert result.returncode != 0
+    assert f"No host is in the inventory's group '{group}'" in sentence(result.stdout + result.stderr)
+
+
+def test_two_control_planes(playbook: Playbook, edit_hosts: Edit) -> None:
+    """More than one host of the control plane is refused, not half built."""
+    edit_hosts(lambda hosts: hosts["children"]["control_plane"]["hosts"].update(workers(hosts)))
+    result = playbook(SITE)
+    assert result.returncode != 0
+    assert "only one is supported" in sentence(result.stdout + result.stderr)
+
+
+def test_name_that_no_node_can_have(playbook: Playbook, edit_hosts: Edit) -> None:
+    """Kubernetes takes lower-case names only."""
+    edit_hosts(lambda hosts: workers(hosts).update({"K8s_Node3": workers(hosts).pop("k8s-node2")}))
+    result = playbook(SITE)
+    assert result.returncode != 0
+    assert "The host name 'K8s_Node3' in the inventory can't be the name of a node" in sentence(result.stdout + result.stderr)
+
+
+def test_no_network(playbook: Playbook) -> None:
+    """A network is written with its prefix."""
+    result = playbook(SITE, "-e", "lab_network=somewhere")
+    assert result.returncode != 0
+    assert "lab_network is 'somewhere', which is no IPv4 network" in sentence(result.stdout + result.stderr)
+
+
+@pytest.mark.parametrize(
+    ("role", "variables", "expected"),
+    [
+        ("node_base", {"node_base_minimum_memory": 99999999}, "node_base_minimum_memory is 99999999 MiB: give the machine more"),
+        ("node_base", {"node_base_minimum_cpus": 9999}, "node_base_minimum_cpus is 9999: give the machine more"),
+        ("node_base", {"node_base_address": "203.0.113.10"}, "has node_base_address 203.0.113.10 (found: "),
+        ("nfs_server", {"nfs_server_clients": ["*"]}, "nfs_server_clients is '*', and only addresses and networks are allowed"),
+        ("nfs_server", {"nfs_server_clients": []}, "nfs_server_clients is ''"),
+        ("nfs_server", {"nfs_server_export": "/"}, "nfs_server_export is '/', which can't be exported"),
+        ("nfs_server", {"nfs_server_lease_time": 5}, "nfs_server_lease_time is 5, and the kernel takes 10 to 3600 seconds"),
+        (
+            "storage_tutorial",
+            {"storage_tutorial_mysql_startup_seconds": 60},
+            "storage_tutorial_mysql_startup_seconds is 60, and MySQL needs at least 180",
+        ),
+        (
+            "storage_tutorial",
+            {"storage_tutorial_kubeconfig": "/nowhere/kubeconfig"},
+            "No cluster answers by storage_tutorial_kubeconfig /nowhere/kubeconfig",
+        ),
+    ],
+)
+def test_bad_variable(playbook: Playbook, tmp_path: Path, role: str, variables: dict[str, Any], expected: str) -> None:
+    """A role refuses a value that it can't work with before it changes anything."""
+    path = tmp_path / "playbook.yml"
+    play = {
+        "name": "Try the role on this machine",
+        "hosts": "k8s-master",
+        "connection": "local",
+        "vars": {"ansible_python_interpreter": "{{ ansible_playbook_python }}"},
+        "roles": [role],
+    }
+    path.write_text(yaml.safe_dump([play]))
+    result = playbook(path, "--check", "-e", json.dumps(variables))
+    assert result.returncode != 0
+    assert expected in sentence(result.stdout + result.stderr)
