@@ -11,10 +11,9 @@ from verify.lab.inventory import Inventory
 from verify.lab.kube import Cluster
 from verify.lab.mysql import Account
 from verify.lab.remote import Remote
-from verify.lab.report import Report
-from verify.plugin import REPORT
+from verify.lab.report import REPORT, Report
 
-pytest_plugins = ["verify.plugin"]
+pytest_plugins = ["verify.plugin", "pytester"]
 
 
 @pytest.fixture(scope="session")

@@ -6,27 +6,29 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import pytest
 
 from verify.lab.clock import HOST_CLOCK
 from verify.lab.errors import LabError
 from verify.lab.inventory import ROOT
-from verify.lab.report import REPORTS, Check, Report, Run
+from verify.lab.report import REPORT, REPORTS, Check, Report, Run
 from verify.lab.verdict import Verdict, of_error
 
 LAYERS = ("unit", "static", "storage", "disruptive")
 """Folders of verify/, their markers, and the order in which their tests run: what breaks things comes last."""
-REPORT = pytest.StashKey[Report]()
+FOLDER = Path(__file__).parent
 VERDICT = pytest.StashKey[Verdict]()
+SIGTERM = pytest.StashKey[Any]()
+"""What happened on SIGTERM before."""
 
 
 def layer(path: Path) -> str | None:
     """Return the folder of verify/ that a test is in, or None for a test from elsewhere."""
-    here = Path(__file__).parent
-    if not path.is_relative_to(here):
+    if not path.is_relative_to(FOLDER):
         return None
-    first = path.relative_to(here).parts[0]
+    first = path.relative_to(FOLDER).parts[0]
     return first if first in LAYERS else None
 
 
@@ -51,7 +53,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     session.config.stash[REPORT] = Report(run, ROOT / REPORTS)
     session.config.stash[REPORT].write()
     # `kill` ends a run as Ctrl-C does: what was broken is healed first.
-    signal.signal(signal.SIGTERM, _interrupt)
+    session.config.stash[SIGTERM] = signal.signal(signal.SIGTERM, _interrupt)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -83,6 +85,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     report = session.config.stash.get(REPORT, None)
     if report is None:
         return
+    signal.signal(signal.SIGTERM, session.config.stash[SIGTERM])
     report.run.ended = HOST_CLOCK.now()
     report.run.interrupted = exitstatus == pytest.ExitCode.INTERRUPTED
     report.write()

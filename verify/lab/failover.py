@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeGuard
 
 from verify.lab.clock import Instant
@@ -68,18 +68,22 @@ def failover(outage: Outage, sightings: Iterable[Sighting], answers: Iterable[An
 def spans(answers: Iterable[Answer], origin: Instant) -> tuple[Span, ...]:
     """Return the stretches in which MySQL answered or didn't, from the origin on.
 
-    A stretch begins with the first answer of its kind; the first one covers the time from the origin to it.
+    Between an answer and a failed question nothing is known; such a gap counts as silence.
     """
     found: list[Span] = []
     for answer in answers:
         at = answer.at.since(origin)
         if at < 0:
             continue
-        if found and found[-1].answered == answer.ok:
-            found[-1] = Span(found[-1].start, at, answer.ok)
+        if not found:
+            found.append(Span(0.0, at, answer.ok))
+        elif found[-1].answered == answer.ok:
+            found[-1] = replace(found[-1], end=at)
+        elif answer.ok:
+            found[-1] = replace(found[-1], end=at)
+            found.append(Span(at, at, answered=True))
         else:
-            start = found[-1].end if found else 0.0
-            found.append(Span(start, at, answer.ok))
+            found.append(Span(found[-1].end, at, answered=False))
     return tuple(found)
 
 

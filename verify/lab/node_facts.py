@@ -43,7 +43,8 @@ def lookup(server: str, name: str) -> str:
         link.settimeout(10)
         for _ in range(3):
             try:
-                link.sendto(header + question, (server, 53))
+                link.connect((server, 53))  # so a refusal is heard
+                link.send(header + question)
                 answer = link.recv(512)
                 break
             except OSError as error:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET  # writes only
 
+import pytest
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from verify.lab import picture
@@ -23,6 +24,8 @@ from verify.lab.verdict import Verdict, combined
 
 SCHEMA = 1
 """Version of timeline.json: it rises when a key changes its meaning or goes."""
+REPORT: pytest.StashKey[Report] = pytest.StashKey()
+"""Where pytest keeps the report of its run."""
 REPORTS = "reports"
 LATEST = "latest"
 

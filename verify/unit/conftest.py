@@ -1,0 +1,46 @@
+"""Fixtures of the tests without VMs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from verify.lab import inventory
+from verify.lab.inventory import Inventory
+from verify.lab.kube import Cluster
+from verify.unit import samples
+from verify.unit.fake_api import FakeApi, serve, small_lab
+from verify.unit.samples import ManualClock
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep a proxy of the environment away from the tests' own server."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """Return a clock that moves only while somebody rests."""
+    return ManualClock()
+
+
+@pytest.fixture
+def api() -> FakeApi:
+    """Return the prepared answers of a lab in which all is well."""
+    return small_lab()
+
+
+@pytest.fixture
+def fake_cluster(api: FakeApi, tmp_path: Path) -> Iterator[Cluster]:
+    """Return the real client of an API server that gives the prepared answers."""
+    with serve(api, tmp_path) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def small_inventory() -> Inventory:
+    """Return the inventory of a small lab."""
+    return inventory.parse(samples.INVENTORY, "of the tests")

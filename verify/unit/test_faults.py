@@ -1,0 +1,148 @@
+"""Powering a node off and on again; the VM and the ssh connection are stand-ins, the order of things is real."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from verify.lab.errors import LabError, UnreachableError
+from verify.lab.faults import PowerOff, injected
+from verify.lab.inventory import Inventory
+from verify.lab.kube import Cluster
+from verify.lab.machines import Machine
+from verify.lab.remote import Output, Remote
+from verify.lab.wait import WaitTimeoutError
+from verify.unit import samples
+from verify.unit.fake_api import FakeApi
+from verify.unit.samples import ManualClock
+
+NODE = "/api/v1/nodes/n1"
+
+
+class StandIn(Machine):
+    """A VM that is on or off, and writes down what was done to it."""
+
+    provider = "none"
+    process_option = "-uuid"
+
+    def __init__(self, log: list[str]) -> None:
+        """Begin switched on."""
+        super().__init__("n1", "11aa")
+        self.log = log
+        self.on = True
+        self.obeys = True
+
+    def start(self) -> None:
+        """Switch on."""
+        self.log.append("start")
+        self.on = True
+
+    def cut(self) -> None:
+        """Switch off."""
+        self.log.append("cut")
+        self.on = False
+
+    def process(self) -> int | None:
+        """Say whether it is on."""
+        return 4711 if self.on else None
+
+
+class StandInRemote(Remote):
+    """A connection over which ``systemctl poweroff`` switches the stand-in off."""
+
+    def __init__(self, inventory: Inventory, machine: StandIn, on_run: Callable[[], None] | None = None) -> None:
+        """Take the machine; ``on_run`` may break the connection."""
+        super().__init__(inventory)
+        self.machine = machine
+        self.on_run = on_run
+
+    def run(self, name: str, command: str, *arguments: str) -> Output:
+        """Write the command down and obey it."""
+        self.machine.log.append(command)
+        if command == "systemctl poweroff":
+            self.machine.on = self.machine.on and not self.machine.obeys
+            if self.on_run:
+                self.on_run()
+        return Output(0, "", "")
+
+
+@pytest.fixture
+def machine() -> StandIn:
+    """Return a VM that is on."""
+    return StandIn([])
+
+
+@pytest.fixture
+def fault(machine: StandIn, small_inventory: Inventory, fake_cluster: Cluster, api: FakeApi, clock: ManualClock) -> PowerOff:
+    """Return a power-off of n1, whose node comes back with a new boot id."""
+    api.answers[NODE] = [samples.node("n1"), samples.node("n1", ready="False", boot="boot-2"), samples.node("n1", boot="boot-2")]
+    return PowerOff(machine, StandInRemote(small_inventory, machine), fake_cluster, clock)
+
+
+def test_power_off_waits_for_its_effect_and_is_healed(fault: PowerOff, machine: StandIn) -> None:
+    with injected(fault):
+        assert not machine.on
+        assert fault.issued is not None
+        assert fault.gone is not None
+    assert machine.log == ["true", "systemctl poweroff", "start"]
+    assert machine.on
+    assert fault.node_ready is not None
+
+
+def test_a_node_that_the_cluster_only_believes_ready_is_not_healed_yet(fault: PowerOff, api: FakeApi) -> None:
+    api.answers[NODE] = [samples.node("n1"), samples.node("n1"), samples.node("n1"), samples.node("n1", boot="boot-2")]
+    with injected(fault):
+        pass
+    assert len(api.requests) == 4
+
+
+def test_healing_twice_is_harmless(fault: PowerOff, machine: StandIn) -> None:
+    with injected(fault):
+        fault.heal()
+        first = fault.node_ready
+    assert machine.log.count("start") == 1
+    assert fault.node_ready == first
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), AssertionError("no replacement"), LabError("x")])
+def test_whatever_happens_the_node_is_powered_on_again(fault: PowerOff, machine: StandIn, error: BaseException) -> None:
+    with pytest.raises(type(error)), injected(fault):
+        raise error
+    assert machine.on
+
+
+def test_interrupted_while_the_guest_shuts_down(fault: PowerOff, machine: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(**_: object) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(machine, "wait_until_off", interrupt)
+    with pytest.raises(KeyboardInterrupt), injected(fault):
+        pass
+    assert machine.on
+    assert machine.log[-1] == "start"
+
+
+def test_a_guest_that_hangs_loses_its_power_and_gets_it_back(fault: PowerOff, machine: StandIn) -> None:
+    machine.obeys = False
+    with pytest.raises(WaitTimeoutError, match="VM of n1: wanted process gone"), injected(fault):
+        pass
+    assert machine.log[-2:] == ["cut", "start"]
+    assert machine.on
+
+
+def test_connection_that_ends_with_the_guest(machine: StandIn, small_inventory: Inventory, fake_cluster: Cluster, api: FakeApi) -> None:
+    def broken() -> None:
+        raise UnreachableError("closed by remote host")
+
+    api.answers[NODE] = [samples.node("n1"), samples.node("n1", boot="boot-2")]
+    with injected(PowerOff(machine, StandInRemote(small_inventory, machine, broken), fake_cluster, ManualClock())) as fault:
+        assert fault.gone is not None
+
+
+def test_a_vm_that_is_off_already(fault: PowerOff, machine: StandIn) -> None:
+    machine.on = False
+    with pytest.raises(LabError, match="The VM of n1 isn't running"), injected(fault):
+        pass
+    assert machine.log == []

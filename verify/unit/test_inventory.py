@@ -1,0 +1,79 @@
+"""The inventory, and what is wrong with a wrong one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from verify.lab import inventory
+from verify.lab.errors import LabError
+from verify.lab.inventory import Inventory
+from verify.unit import samples
+
+
+def test_groups_hold_their_children_s_hosts(small_inventory: Inventory) -> None:
+    assert [host.name for host in small_inventory.group("cluster")] == ["m", "n1", "n2"]
+    assert small_inventory.host("n1").address == "192.0.2.11"
+    assert small_inventory.setting("lab_network") == "192.0.2.0/24"
+
+
+def test_templates_are_no_literals(small_inventory: Inventory) -> None:
+    assert small_inventory.host("n1").literal("ansible_ssh_private_key_file") is None
+    assert small_inventory.host("n2").literal("ansible_port") == "2222"
+    assert small_inventory.setting("missing") is None
+
+
+def test_unknown_host(small_inventory: Inventory) -> None:
+    with pytest.raises(LabError, match=r"no host 'n9': it has m, n1, n2; choose one"):
+        small_inventory.host("n9")
+
+
+def test_empty_group(small_inventory: Inventory) -> None:
+    with pytest.raises(LabError, match=r"no host in group 'edge': at least one is needed"):
+        small_inventory.group("edge")
+
+
+@pytest.mark.parametrize(
+    ("listing", "sentence"),
+    [
+        ({"_meta": {"hostvars": {}}}, "holds no host: ANSIBLE_INVENTORY has to be"),
+        ({"_meta": {"hostvars": {"n1": {}}}, "all": {"hosts": ["n1"]}}, "Host n1 of the inventory x has no ansible_host"),
+    ],
+)
+def test_unusable_listing(listing: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(LabError, match=sentence):
+        inventory.parse(listing, "x")
+
+
+def test_the_project_s_inventory_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANSIBLE_INVENTORY", "inventories/lab")
+    lab = inventory.load()
+    assert len(lab.group("workers")) >= 2
+    assert lab.setting("lab_network")
+
+
+def test_a_folder_that_isn_t_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANSIBLE_INVENTORY", "inventories/nowhere")
+    with pytest.raises(LabError, match="inventories/nowhere"):
+        inventory.load()
+
+
+def test_output_that_is_no_json(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program = tmp_path / "ansible-inventory"
+    program.write_text("#!/bin/sh\necho hello\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(LabError, match="gave no JSON"):
+        inventory.load()
+
+
+def test_missing_program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(LabError, match=r"The program no-such-program is missing: .* `make doctor`"):
+        inventory.ansible_program("no-such-program")
+
+
+def test_samples_are_what_they_look_like() -> None:
+    assert inventory.parse(samples.INVENTORY, "x").groups["workers"] == ("n1", "n2")

@@ -1,0 +1,61 @@
+"""What the NFS server tells."""
+
+from __future__ import annotations
+
+from verify.lab.nfs import Export, Held, parse_clients, parse_exports
+
+EXPORTS = """\
+/nfsdata      \t192.0.2.0/24(sync,wdelay,hide,no_subtree_check,sec=sys,rw,secure,no_root_squash,no_all_squash)
+/srv/a-rather-long-path
+\t\t192.0.2.11(async,ro)
+/srv/a-rather-long-path
+\t\t<world>(sync,ro)
+"""
+
+CLIENTS = """\
+== /proc/fs/nfsd/clients/3/
+clientid: 0x9b1f2f0667a1c0de
+address: "192.0.2.12:811"
+status: confirmed
+seconds from last renew: 3
+name: "Linux NFSv4.2 n2"
+minor version: 2
+callback state: UP
+- 0x01: { type: open, access: rw, deny: --, superblock: "fe:01:5", filename: "mysql-pv/ibdata1", owner: "open id:\\x00" }
+- 0x02: { type: lock, superblock: "fe:01:5", filename: "mysql-pv/ibdata1", owner: "lock id:\\x00" }
+- 0x03: { type: deleg, access: w, superblock: "fe:01:6", filename: "mysql/my_id.ibd" }
+- 0x04: { type: layout, superblock: "fe:01:7" }
+== /proc/fs/nfsd/clients/4/
+clientid: 0x9b1f2f0667a1c0df
+address: "[fd00::11]:905"
+status: courtesy
+name: "Linux NFSv4.2 n1"
+minor version: 2
+"""
+
+
+def test_exports() -> None:
+    exports = parse_exports(EXPORTS)
+    assert exports[0].client == "192.0.2.0/24"
+    assert "sync" in exports[0].options
+    assert exports[1:] == (
+        Export("/srv/a-rather-long-path", "192.0.2.11", ("async", "ro")),
+        Export("/srv/a-rather-long-path", "<world>", ("sync", "ro")),
+    )
+    assert parse_exports("") == ()
+
+
+def test_clients() -> None:
+    holder, dead = parse_clients(CLIENTS)
+    assert (holder.name, holder.address, holder.status) == ("Linux NFSv4.2 n2", "192.0.2.12", "confirmed")
+    assert [held.kind for held in holder.held] == ["open", "lock", "deleg", "layout"]
+    assert holder.held[0] == Held("open", "mysql-pv/ibdata1")
+    assert (dead.address, dead.status, dead.held) == ("fd00::11", "courtesy", ())
+
+
+def test_holder_of_a_file() -> None:
+    holder, dead = parse_clients(CLIENTS)
+    assert holder.holds("/nfsdata/mysql-pv/ibdata1")
+    assert not holder.holds("/nfsdata/mysql-pv/ib_logfile0")
+    assert not dead.holds("/nfsdata/mysql-pv/ibdata1")
+    assert parse_clients("") == ()

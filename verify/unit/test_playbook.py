@@ -1,0 +1,50 @@
+"""A playbook's recap."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from verify.lab.errors import LabError
+from verify.lab.playbook import parse, play
+
+OUTPUT = """\
+PLAY [Prepare all nodes] *******************************************************
+
+TASK [node_base : settings | Write names] **************************************
+ok: [n1]
+changed: [n2]
+
+RUNNING HANDLER [node_base : Apply routes] *************************************
+changed: [n2]
+
+PLAY RECAP *********************************************************************
+n1                         : ok=12   changed=0    unreachable=0    failed=0    skipped=3    rescued=0    ignored=0
+n2                         : ok=13   changed=2    unreachable=0    failed=0    skipped=3    rescued=0    ignored=0
+"""
+
+
+def test_recap_and_changes() -> None:
+    played = parse(OUTPUT)
+    assert {host: sums["changed"] for host, sums in played.recap.items()} == {"n1": 0, "n2": 2}
+    assert played.changed == ("n2: node_base : settings | Write names", "n2: node_base : Apply routes")
+    assert parse("").recap == {}
+
+
+def playbook(folder: Path, tasks: str) -> str:
+    """Write a playbook for this machine."""
+    path = folder / "play.yml"
+    path.write_text(f"- hosts: localhost\n  connection: local\n  gather_facts: false\n  tasks:\n{tasks}")
+    return str(path)
+
+
+def test_a_real_playbook(tmp_path: Path) -> None:
+    played = play(playbook(tmp_path, "    - name: Say it\n      ansible.builtin.debug:\n        msg: hello\n"))
+    assert played.recap["localhost"]["changed"] == 0
+    assert played.changed == ()
+
+
+def test_a_playbook_that_fails(tmp_path: Path) -> None:
+    with pytest.raises(LabError, match=r"failed \(.*too small.*\): run `ansible-playbook"):
+        play(playbook(tmp_path, "    - name: Stop\n      ansible.builtin.fail:\n        msg: the disk is too small\n"))

@@ -1,0 +1,120 @@
+"""The pytest plugin, in runs of pytest of their own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from verify import plugin
+
+INI = """
+[pytest]
+addopts = --strict-markers -p no:cacheprovider
+markers =
+    unit
+    static
+    storage
+    disruptive
+"""
+
+
+@pytest.fixture
+def tree(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """Return a folder with tests of each layer in which the plugin is at home."""
+    monkeypatch.setattr(plugin, "FOLDER", pytester.path)
+    monkeypatch.setattr(plugin, "ROOT", pytester.path)
+    pytester.makeini(INI)
+    for name in plugin.LAYERS:
+        (pytester.path / name).mkdir()
+        write(pytester, name, f'def test_{name}():\n    """Statement of {name}."""\n')
+    return pytester
+
+
+def write(tree: pytest.Pytester, layer: str, body: str) -> None:
+    """Write the tests of a layer."""
+    (tree.path / layer / f"test_{layer}_tests.py").write_text(f"import os, signal, pytest\nfrom verify.lab.errors import LabError\n{body}")
+
+
+def play(tree: pytest.Pytester, *arguments: str) -> tuple[pytest.RunResult, dict[str, Any]]:
+    """Run pytest and return its result and the report's data, empty where there is no report."""
+    result = tree.runpytest_inprocess(*arguments, plugins=[plugin], no_reraise_ctrlc=True)
+    found = Path(tree.path / "reports" / "latest" / "timeline.json")
+    return result, json.loads(found.read_text()) if found.exists() else {}
+
+
+def test_layers_are_marked_and_run_in_their_order(tree: pytest.Pytester) -> None:
+    result, data = play(tree)
+    result.assert_outcomes(passed=4)
+    assert [check["title"] for check in data["checks"]] == ["Statement of static", "Statement of storage", "Statement of disruptive"]
+    assert (data["verdict"], data["name"], data["planned"]) == ("pass", "verify", 3)
+    result.stdout.fnmatch_lines(["report (pass): */report.html"])
+
+
+@pytest.mark.parametrize(("marker", "name"), [("static", "static"), ("disruptive", "power-off")])
+def test_a_run_of_one_layer_has_its_name(tree: pytest.Pytester, marker: str, name: str) -> None:
+    assert play(tree, "-m", marker)[1]["name"] == name
+
+
+def test_unit_tests_have_no_report(tree: pytest.Pytester) -> None:
+    result, data = play(tree, "-m", "unit")
+    result.assert_outcomes(passed=1)
+    assert data == {}
+    assert play(tree, "--collect-only")[1] == {}
+
+
+def test_verdicts(tree: pytest.Pytester) -> None:
+    body = "def test_no():\n    assert 1 == 2\ndef test_unready():\n    raise LabError('MySQL is not deployed: run `make tutorial`.')\n"
+    write(tree, "storage", body)
+    result, data = play(tree)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert {check["name"].rpartition("::")[2]: check["verdict"] for check in data["checks"]} == {
+        "test_static": "pass",
+        "test_no": "fail",
+        "test_unready": "unknown",
+        "test_disruptive": "pass",
+    }
+    assert data["verdict"] == "fail"
+    assert data["checks"][2]["message"] == "MySQL is not deployed: run `make tutorial`."
+    result.stdout.fnmatch_lines(["MySQL is not deployed: run `make tutorial`."])
+    result.stdout.no_fnmatch_line("*raise LabError*")
+
+
+def test_error_of_a_fixture_is_unknown_and_of_its_end_too(tree: pytest.Pytester) -> None:
+    body = (
+        "@pytest.fixture\ndef a():\n    raise OSError('x')\n@pytest.fixture\ndef b():\n    yield\n    assert False, 'not healed'\n"
+        "def test_a(a):\n    pass\ndef test_b(b):\n    pass\n"
+    )
+    write(tree, "disruptive", body)
+    _, data = play(tree, "-m", "disruptive")
+    assert [(check["verdict"], check["message"].splitlines()[0]) for check in data["checks"]] == [
+        ("unknown", "OSError: x"),
+        ("fail", "not healed"),
+    ]
+
+
+def test_what_was_skipped_never_passes(tree: pytest.Pytester) -> None:
+    write(tree, "static", "@pytest.mark.skip(reason='no time')\ndef test_static():\n    pass\n")
+    result, data = play(tree, "-m", "static")
+    assert data["verdict"] == "unknown"
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.mark.parametrize("how", ["raise KeyboardInterrupt", "os.kill(os.getpid(), signal.SIGTERM)"])
+def test_interrupted_run_heals_and_keeps_its_report(tree: pytest.Pytester, how: str) -> None:
+    body = (
+        f"@pytest.fixture(scope='module')\ndef fault():\n    yield\n    open('healed', 'w').close()\n"
+        f"def test_first(fault):\n    pass\ndef test_second(fault):\n    {how}\ndef test_third(fault):\n    pass\n"
+    )
+    write(tree, "disruptive", body)
+    result, data = play(tree, "-m", "disruptive")
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    assert (tree.path / "healed").exists()
+    assert (data["interrupted"], data["verdict"], len(data["checks"])) == (True, "unknown", 1)
+
+
+def test_tests_from_elsewhere_have_no_layer() -> None:
+    assert plugin.layer(Path("/elsewhere/tests/test_x.py")) is None
+    assert plugin.layer(plugin.FOLDER / "conftest.py") is None

@@ -1,0 +1,40 @@
+"""The recorder of watches."""
+
+from __future__ import annotations
+
+import pytest
+
+from verify.lab.errors import LabError
+from verify.lab.kube import Cluster
+from verify.lab.objects import Pod
+from verify.lab.recorder import Recorder
+from verify.lab.wait import wait_for
+from verify.unit import samples
+from verify.unit.fake_api import NAMESPACE, FakeApi
+
+
+def test_sightings_are_stamped_in_their_order(fake_cluster: Cluster, api: FakeApi) -> None:
+    api.watches[f"{NAMESPACE}/pods"] = [
+        [{"type": "MODIFIED", "object": samples.pod(deleted=True)}],
+        [{"type": "ERROR", "object": {"code": 410, "message": "too old"}}],
+    ]
+    with Recorder(fake_cluster, "default") as recorder:
+        sightings = wait_for(
+            "recorder",
+            "a deleted pod",
+            recorder.sightings,
+            lambda seen: any(each.kind == "MODIFIED" for each in seen),
+            within=30,
+            every=0.01,
+        )
+        wait_for("recorder", "a broken watch", lambda: recorder.breaks, bool, within=30, every=0.01)
+    assert [each.at for each in sightings] == sorted(each.at for each in sightings)
+    assert [each.seen.deleted for each in sightings if isinstance(each.seen, Pod)][:2] == [False, True]
+    assert {each.seen.name for each in sightings} >= {"m", "n1", "n2", "mysql-u1"}
+    assert "too old" in recorder.breaks[0]
+
+
+def test_a_refused_watch_ends_the_recording(fake_cluster: Cluster, api: FakeApi) -> None:
+    api.answers["/api/v1/nodes"] = [403]
+    with pytest.raises(LabError, match="refuses the credentials"), Recorder(fake_cluster, "default"):
+        pass

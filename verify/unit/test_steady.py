@@ -1,0 +1,51 @@
+"""The sentences that keep a fault from a lab that isn't ready for one."""
+
+from __future__ import annotations
+
+import pytest
+
+from verify.lab import objects, steady
+from verify.lab.kube import Cluster
+from verify.lab.steady import NotSteadyError
+from verify.unit import samples
+from verify.unit.fake_api import NAMESPACE, FakeApi, listing
+
+DEPLOYMENT = "/apis/apps/v1/namespaces/default/deployments/mysql"
+
+
+def test_steady_lab(fake_cluster: Cluster) -> None:
+    assert steady.check(fake_cluster, ["n1", "n2"]).name == "mysql-u1"
+
+
+@pytest.mark.parametrize(
+    ("path", "answer", "workers", "sentence"),
+    [
+        ("", None, ["n1"], "group workers has 1 host (n1): a fail-over needs at least 2"),
+        ("", None, ["n1", "n9"], "has no node n9 of the inventory's group workers"),
+        ("/api/v1/nodes", listing(samples.node("n1", "Unknown"), samples.node("n2")), ["n1", "n2"], "n1 is NotReady (NodeStatusUnknown)"),
+        (DEPLOYMENT, 404, ["n1", "n2"], "MySQL is not deployed: its Deployment has to be there"),
+        (DEPLOYMENT, samples.deployment(available=0), ["n1", "n2"], "0 available of 1 wanted (mysql-u1 Running)"),
+        (DEPLOYMENT, samples.deployment(wanted=2), ["n1", "n2"], "1 available of 2 wanted"),
+        (f"{NAMESPACE}/pods", listing(samples.pod(deleted=True)), ["n1", "n2"], "(mysql-u1 Terminating): it has to be exactly 1 of 1"),
+        (f"{NAMESPACE}/pods", listing(), ["n1", "n2"], "(no pod): it has to be exactly 1 of 1"),
+        (
+            f"{NAMESPACE}/pods",
+            listing(samples.pod(node="m")),
+            ["n1", "n2"],
+            "runs on m, which isn't in the inventory's group workers (n1, n2)",
+        ),
+    ],
+)
+def test_lab_that_is_not_ready(fake_cluster: Cluster, api: FakeApi, path: str, answer: object, workers: list[str], sentence: str) -> None:
+    api.answers[path] = [answer]
+    with pytest.raises(NotSteadyError) as raised:
+        steady.check(fake_cluster, workers)
+    assert sentence in str(raised.value)
+    assert str(raised.value).endswith(".")
+    assert not any(request.startswith(("POST", "DELETE")) for request in api.requests)
+
+
+def test_objection_needs_no_api() -> None:
+    nodes = [objects.node(samples.node(name)) for name in ("n1", "n2")]
+    pods = [objects.pod(samples.pod())]
+    assert steady.objection(nodes, ["n1", "n2"], objects.deployment(samples.deployment()), pods) is None

@@ -1,0 +1,40 @@
+"""Verdicts; unknown never passes."""
+
+from __future__ import annotations
+
+import pytest
+
+from verify.lab.errors import LabError, RefusedError, UnreachableError
+from verify.lab.verdict import Verdict, combined, of_error
+from verify.lab.wait import WaitTimeoutError
+
+PASS, FAIL, UNKNOWN = Verdict.PASS, Verdict.FAIL, Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "expected"),
+    [
+        ([PASS, PASS], PASS),
+        ([PASS, UNKNOWN], UNKNOWN),
+        ([UNKNOWN, FAIL, PASS], FAIL),
+        ([], UNKNOWN),
+    ],
+)
+def test_combined(verdicts: list[Verdict], expected: Verdict) -> None:
+    assert combined(verdicts) is expected
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (AssertionError("1 != 2"), FAIL),
+        (WaitTimeoutError("too long"), FAIL),
+        (RefusedError("no such table"), FAIL),
+        (LabError("not ready"), UNKNOWN),
+        (UnreachableError("no answer"), UNKNOWN),
+        (OSError("disk"), UNKNOWN),
+        (KeyboardInterrupt(), UNKNOWN),
+    ],
+)
+def test_of_error(error: BaseException, expected: Verdict) -> None:
+    assert of_error(error) is expected
