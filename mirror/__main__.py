@@ -4,7 +4,7 @@ import argparse
 import sys
 import time
 
-from mirror import boxes, build, debian, lock
+from mirror import boxes, build, debian, lock, serve
 from mirror.errors import MirrorError
 from mirror.paths import LOCK_FILE, cache_folder
 from mirror.store import Store
@@ -24,6 +24,8 @@ def main(arguments: list[str] | None = None) -> int:
             store = Store(cache_folder(), report)
             with store.locked():
                 build.build(store, lock.load(), chosen)
+        elif options.command == "serve":
+            serve.serve(Store(cache_folder(), report), options.address, options.apt_port, options.registry_port)
         elif options.command == "lock":
             timestamp, packages = debian.resolve(lock.load().debian)
             lock.write_debian(LOCK_FILE, timestamp, packages)
@@ -39,6 +41,10 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     make = commands.add_parser("build", help="make packages, images and boxes; what is there and right is kept")
     make.add_argument("--box", choices=[*boxes.BOXES, "all"], default="full", help="which box to make (default: full)")
+    offer = commands.add_parser("serve", help="serve packages and images until it is ended")
+    offer.add_argument("--address", required=True, help="IPv4 address to listen on")
+    offer.add_argument("--apt-port", type=int, default=8480, help="port of the packages (default: 8480)")
+    offer.add_argument("--registry-port", type=int, default=8481, help="port of the images (default: 8481)")
     commands.add_parser("lock", help="resolve the Debian packages anew and write them into the lock file")
     return parser
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from mirror import boxes, debian, images, packages, programs
+from mirror import boxes, debian, images, packages, programs, registry
 from mirror.lock import Lock
 from mirror.shell import require_tools
 from mirror.signing import Signer
@@ -12,6 +12,7 @@ from mirror.store import Artefact, Store
 TOOLS = (
     "apt-ftparchive",
     "apt-get",
+    "docker-registry",
     "dpkg-deb",
     "gcc",
     "go",
@@ -20,6 +21,7 @@ TOOLS = (
     "mmdebstrap",
     "qemu-img",
     "setcap",
+    "skopeo",
     "sfdisk",
     "tar",
     "umoci",
@@ -42,6 +44,7 @@ def build(store: Store, lock: Lock, box_names: Sequence[str]) -> None:
         kubernetes = packages.make_packages(store, lock, made, signer)
         parts = images.Parts(made, roots, debs)
         layouts = [images.make_image(store, lock, name, parts) for name in images.IMAGES]
+        registry.make_registry(store, layouts)
         for name in box_names:
             boxes.make_box(store, lock, name, boxes.Parts(roots[name], kubernetes, layouts))
     finally:

@@ -1,0 +1,91 @@
+"""The images of the lock file in the storage of Debian's docker-registry."""
+
+import json
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from mirror.errors import MirrorError
+from mirror.shell import run
+from mirror.store import Artefact, Store
+
+_START_SECONDS = 30.0
+
+
+def make_registry(store: Store, layouts: Sequence[Artefact]) -> Artefact:
+    """Fill a registry's storage with the images, each repository named by its upstream host and path."""
+    log = store.log("registry")
+
+    def build(target: Path) -> None:
+        port = free_port()
+        with serving(target, f"127.0.0.1:{port}", log):
+            for layout in layouts:
+                for descriptor in json.loads((layout.path / "index.json").read_text())["manifests"]:
+                    reference = descriptor["annotations"]["io.containerd.image.name"]
+                    tag = descriptor["annotations"]["org.opencontainers.image.ref.name"]
+                    run(
+                        ["skopeo", "--insecure-policy", "copy", "--quiet", "--preserve-digests", "--dest-tls-verify=false"]
+                        + [f"oci:{layout.path}:{tag}", f"docker://127.0.0.1:{port}/{reference}"],
+                        log,
+                    )
+
+    return store.make("registry", [layout.key for layout in layouts], build)
+
+
+@contextmanager
+def serving(storage: Path, address: str, log: Path, read_only: bool = False) -> Iterator[subprocess.Popen[bytes]]:
+    """Run docker-registry on `address` (host:port) over a storage folder until the block ends.
+
+    It's started when the block begins: it answers by then. Raises MirrorError if it doesn't.
+    """
+    configuration = {
+        "version": 0.1,
+        "log": {"level": "warn"},
+        "storage": {
+            "filesystem": {"rootdirectory": str(storage)},
+            "maintenance": {"readonly": {"enabled": read_only}, "uploadpurging": {"enabled": False}},
+        },
+        "http": {"addr": address},
+    }
+    log.parent.mkdir(parents=True, exist_ok=True)
+    file = log.with_suffix(".registry.yml")
+    file.write_text(json.dumps(configuration))  # JSON is YAML
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            ["docker-registry", "serve", file], stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        )
+        try:
+            _wait(process, address, log)
+            yield process
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def free_port() -> int:
+    """Give a TCP port that nobody listens on at 127.0.0.1."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
+    """Wait until the registry answers."""
+    host, _, port = address.rpartition(":")
+    url = f"http://{'127.0.0.1' if host in ('', '0.0.0.0') else host}:{port}/v2/"
+    deadline = time.monotonic() + _START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except OSError:
+            time.sleep(0.05)
+    raise MirrorError(
+        f"docker-registry doesn't answer on {address} (see {log}): end what uses that port, or choose another port"
+    )

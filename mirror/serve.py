@@ -1,0 +1,130 @@
+"""Serve the mirror to the lab: packages over HTTP, images by Debian's docker-registry."""
+
+import functools
+import http.server
+import ipaddress
+import os
+import re
+import shutil
+import signal
+import threading
+from http import HTTPStatus
+from pathlib import Path
+from typing import BinaryIO
+
+from mirror import registry
+from mirror.errors import MirrorError
+from mirror.store import Store, publish
+
+_RANGE = re.compile(r"bytes=(\d+)-(\d*)$")
+
+
+class _Handler(http.server.SimpleHTTPRequestHandler):
+    """Files below a folder, with ranges, so that apt goes on where it was cut."""
+
+    protocol_version = "HTTP/1.1"
+
+    def send_head(self) -> BinaryIO | None:  # type: ignore[override]
+        """Answer a request for a part of a file; leave the others to the library."""
+        wanted = _RANGE.match(self.headers.get("Range", ""))
+        path = Path(self.translate_path(self.path))
+        if wanted is None or not path.is_file():
+            return super().send_head()  # type: ignore[return-value]
+        size = path.stat().st_size
+        first = int(wanted[1])
+        last = min(int(wanted[2] or size - 1), size - 1)
+        if first > last:
+            self.send_response(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
+            self.send_header("Content-Range", f"bytes */{size}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return None
+        self.send_response(HTTPStatus.PARTIAL_CONTENT)
+        self.send_header("Content-Type", self.guess_type(path))
+        self.send_header("Content-Range", f"bytes {first}-{last}/{size}")
+        self.send_header("Content-Length", str(last - first + 1))
+        self.end_headers()
+        file = path.open("rb")
+        file.seek(first)
+        self._remaining = last - first + 1
+        return file
+
+    def copyfile(self, source, outputfile) -> None:  # type: ignore[no-untyped-def]
+        """Send a file, or the part asked for."""
+        remaining = self.__dict__.pop("_remaining", None)
+        if remaining is None:
+            shutil.copyfileobj(source, outputfile)
+        while remaining:
+            chunk = source.read(min(remaining, 1 << 20))
+            if not chunk:
+                break
+            outputfile.write(chunk)
+            remaining -= len(chunk)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keep quiet: the answers are of no interest."""
+
+
+def publish_packages(store: Store) -> Path:
+    """Lay out what the HTTP server offers: /kubernetes and /debian."""
+    offered = store.cache / "http"
+    offered.mkdir(parents=True, exist_ok=True)
+    for name, source in (
+        ("kubernetes", store.path_of("kubernetes-packages") / "kubernetes"),
+        ("debian", store.path_of("debian-repository")),
+    ):
+        fresh = offered / f".{name}.new"
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(os.path.relpath(source, offered))
+        os.replace(fresh, offered / name)
+    return offered
+
+
+def http_server(address: str, port: int, folder: Path) -> http.server.ThreadingHTTPServer:
+    """Give a server for the files below `folder`, not serving yet."""
+    handler = functools.partial(_Handler, directory=str(folder))
+    try:
+        return http.server.ThreadingHTTPServer((address, port), handler)
+    except OSError as error:
+        raise MirrorError(
+            f"the mirror can't listen on {address} port {port} ({error.strerror}): end what uses that port, "
+            "choose another one with --apt-port, or name an address of this host with --address"
+        ) from error
+
+
+def serve(store: Store, address: str, apt_port: int, registry_port: int) -> None:
+    """Serve packages and images on `address` until SIGTERM or SIGINT."""
+    check_address(address)
+    check_ports(apt_port, registry_port)
+    if not (store.path_of("registry") / "docker").is_dir():
+        raise MirrorError(f"the mirror in {store.cache} isn't built: run `python -m mirror build`")
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    packages = http_server(address, apt_port, publish_packages(store))
+    thread = threading.Thread(target=packages.serve_forever, daemon=True)
+    log = store.log("serve")
+    with registry.serving(store.path_of("registry"), f"{address}:{registry_port}", log, read_only=True) as process:
+        thread.start()
+        print(f"packages: http://{address}:{apt_port}/  images: http://{address}:{registry_port}/v2/", flush=True)
+        while not ended.wait(1.0):
+            if process.poll() is not None:
+                raise MirrorError(f"docker-registry ended with status {process.returncode}: read {log}")
+    packages.shutdown()
+
+
+def check_address(address: str) -> None:
+    """Raise MirrorError unless `address` is an IPv4 address."""
+    try:
+        ipaddress.IPv4Address(address)
+    except ValueError as error:
+        raise MirrorError(f"--address is {address!r}, which is no IPv4 address: give one of this host's") from error
+
+
+def check_ports(apt_port: int, registry_port: int) -> None:
+    """Raise MirrorError unless both are ports and differ."""
+    for option, port in (("--apt-port", apt_port), ("--registry-port", registry_port)):
+        if not 1 <= port <= 65535:
+            raise MirrorError(f"{option} is {port}, and a port is a number from 1 to 65535: give such a number")
+    if apt_port == registry_port:
+        raise MirrorError(f"--apt-port and --registry-port are both {apt_port}: give two different ports")
