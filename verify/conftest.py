@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from verify.lab import describe, inventory, kube, mysql
+from verify.lab.errors import LabError
 from verify.lab.inventory import Inventory
 from verify.lab.kube import Cluster
 from verify.lab.mysql import Account
@@ -16,10 +18,20 @@ from verify.lab.report import REPORT, Report
 pytest_plugins = ["verify.plugin", "pytester"]
 
 
+@contextmanager
+def _once() -> Iterator[None]:
+    """End the whole run where there is no lab: the same sentence for each of its tests would help nobody."""
+    try:
+        yield
+    except LabError as error:
+        pytest.exit(str(error), returncode=pytest.ExitCode.TESTS_FAILED)
+
+
 @pytest.fixture(scope="session")
 def lab() -> Inventory:
     """Return the lab as the inventory in use describes it."""
-    return inventory.load()
+    with _once():
+        return inventory.load()
 
 
 @pytest.fixture(scope="session")
@@ -32,8 +44,11 @@ def remote(lab: Inventory) -> Iterator[Remote]:
 
 @pytest.fixture(scope="session")
 def cluster() -> Cluster:
-    """Return the cluster, reached through its API."""
-    return kube.connect()
+    """Return the cluster, whose API server answers."""
+    with _once():
+        reached = kube.connect()
+        reached.nodes()
+    return reached
 
 
 @pytest.fixture

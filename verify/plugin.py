@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,7 +51,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     layers = {layer(item.path) or "" for item in chosen}
     name = "power-off" if layers == {"disruptive"} else layers.pop() if len(layers) == 1 else "verify"
     run = Run(name, HOST_CLOCK.now(), planned=len(chosen))
-    session.config.stash[REPORT] = Report(run, ROOT / REPORTS)
+    session.config.stash[REPORT] = Report(run, Path(os.environ.get("OUTLIVE_REPORTS") or ROOT / REPORTS))
     session.config.stash[REPORT].write()
     # `kill` ends a run as Ctrl-C does: what was broken is healed first.
     session.config.stash[SIGTERM] = signal.signal(signal.SIGTERM, _interrupt)

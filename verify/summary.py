@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -55,9 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--report", type=Path, metavar="DIR", help=f"folder of a report (default: the newest below {REPORTS}/)")
     chosen: Path | None = parser.parse_args(arguments).report
     try:
-        folder = chosen or latest(ROOT / REPORTS)
+        reports = Path(os.environ.get("OUTLIVE_REPORTS") or ROOT / REPORTS)
+        folder = chosen or latest(reports)
         if folder is None:
-            raise LabError(f"There is no report below {ROOT / REPORTS}: `make verify` writes one.")
+            raise LabError(f"There is no report below {reports}: `make verify` writes one.")
         text = of_report(folder)
     except LabError as error:
         print(error, file=sys.stderr)

@@ -52,7 +52,7 @@ def failover(outage: Outage, sightings: Iterable[Sighting], answers: Iterable[An
     last, first = _last_answer(told, issued, gone), _first_answer(told, gone)
     moments = (
         Moment("power_off", "power-off issued", issued, f"systemctl poweroff on {node}"),
-        Moment("last_answer", "last answer of the old MySQL", last.at, last.text) if last else None,
+        Moment("last_answer", "last answer of the old MySQL", last.at, f"row {last.text}") if last else None,
         Moment("process_gone", "VM process gone", gone, f"{node} is off") if gone else None,
         _first(nodes, lambda seen: isinstance(seen, Node) and seen.ready != "True", "not_ready", f"{node} NotReady"),
         _first(old, lambda seen: isinstance(seen, Pod) and seen.deleted, "evicted", "old pod evicted"),
@@ -60,7 +60,7 @@ def failover(outage: Outage, sightings: Iterable[Sighting], answers: Iterable[An
         _first(new, lambda seen: isinstance(seen, Pod) and bool(seen.node), "replacement_scheduled", "replacement scheduled"),
         _first(new, lambda seen: isinstance(seen, Pod) and seen.running, "replacement_running", "container running"),
         _first(new, lambda seen: isinstance(seen, Pod) and seen.ready, "replacement_ready", "replacement Ready"),
-        Moment("first_answer", "first successful query", first.at, first.text) if first else None,
+        Moment("first_answer", "first successful query", first.at, f"row {first.text}") if first else None,
     )
     return Timeline(f"MySQL's fail-over after the power-off of {node}", issued, ordered(moments), spans(told, issued))
 

@@ -16,9 +16,10 @@ from verify.unit.samples import ManualClock
 
 
 @pytest.fixture(autouse=True)
-def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep a proxy of the environment away from the tests' own server."""
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the user's proxy and reports out of the tests."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.delenv("OUTLIVE_REPORTS", raising=False)
 
 
 @pytest.fixture

@@ -117,10 +117,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"0\r\n\r\n")
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, *_: object) -> None:
+        """Take no notice of a client that hangs up."""
+
+
 @contextmanager
 def serve(api: FakeApi, folder: Path) -> Iterator[Cluster]:
     """Serve prepared answers and yield the cluster that they look like."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"api": api}))
+    server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"api": api}))
     threading.Thread(target=server.serve_forever, daemon=True, kwargs={"poll_interval": 0.01}).start()
     try:
         yield Cluster(kubeconfig(folder, f"http://127.0.0.1:{server.server_port}"))

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from verify import plugin
+from verify.lab.inventory import ROOT
 
 INI = """
 [pytest]
@@ -118,3 +122,12 @@ def test_interrupted_run_heals_and_keeps_its_report(tree: pytest.Pytester, how: 
 def test_tests_from_elsewhere_have_no_layer() -> None:
     assert plugin.layer(Path("/elsewhere/tests/test_x.py")) is None
     assert plugin.layer(plugin.FOLDER / "conftest.py") is None
+
+
+def test_without_a_lab_one_sentence_is_said_once(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pytest", "verify/static", "verify/storage", "-q"]
+    none = {"KUBECONFIG": str(tmp_path / "none"), "ANSIBLE_INVENTORY": "inventories/lab", "OUTLIVE_REPORTS": str(tmp_path)}
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | none, capture_output=True, text=True, check=False)
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED
+    assert done.stdout.count("(KUBECONFIG) isn't there") == 1
+    assert json.loads((tmp_path / "latest" / "timeline.json").read_text())["verdict"] == "unknown"
