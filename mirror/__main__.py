@@ -24,6 +24,12 @@ def main(arguments: list[str] | None = None) -> int:
             store = Store(cache_folder(), report)
             with store.locked():
                 build.build(store, lock.load(), chosen)
+        elif options.command == "check":
+            store = Store(cache_folder(), report)
+            damaged = store.check()
+            if damaged:
+                raise MirrorError(f"{store.cache} is damaged ({'; '.join(damaged)}): run `python -m mirror build`, which builds those anew")
+            report(f"{store.cache}: every checksum is right")
         elif options.command == "serve":
             serve.serve(Store(cache_folder(), report), options.address, options.apt_port, options.registry_port)
         elif options.command == "lock":
@@ -45,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     offer.add_argument("--address", required=True, help="IPv4 address to listen on")
     offer.add_argument("--apt-port", type=int, default=8480, help="port of the packages (default: 8480)")
     offer.add_argument("--registry-port", type=int, default=8481, help="port of the images (default: 8481)")
+    commands.add_parser("check", help="compare every file of the cache with its checksum")
     commands.add_parser("lock", help="resolve the Debian packages anew and write them into the lock file")
     return parser
 

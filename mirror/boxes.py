@@ -32,6 +32,10 @@ _MASKED = (
     "e2scrub_all.timer",
     "e2scrub_reap.service",
     "fstrim.timer",
+    "grub-common.service",
+    "grub-initrd-fallback.service",
+    "proc-sys-fs-binfmt_misc.automount",
+    "systemd-binfmt.service",
 )
 # Services that the roles enable where they belong.
 _DISABLED = {
@@ -154,6 +158,7 @@ def _configure(root: Path, name: str, log: Path) -> None:
     _chroot(root, log, "chmod", "0440", "/etc/sudoers.d/vagrant")
     _chroot(root, log, "systemctl", "enable", "systemd-networkd", "systemd-resolved", "ssh-host-keys", "ssh")
     _chroot(root, log, "systemctl", "mask", *_MASKED)
+    _chroot(root, log, "systemctl", "set-default", "multi-user.target")
     if _DISABLED[name]:
         _chroot(root, log, "systemctl", "disable", *_DISABLED[name])
     # Each machine makes its own.
@@ -164,6 +169,8 @@ def _configure(root: Path, name: str, log: Path) -> None:
     _chroot(root, log, "ln", "-sfn", "/run/systemd/resolve/resolv.conf", "/etc/resolv.conf")
     grub = ["grub-mkimage", "--format=i386-pc", "--output=/boot/grub/core.img", "--prefix=(hd0,msdos1)/boot/grub"]
     _chroot(root, log, *grub, *_GRUB_MODULES)
+    # Nothing is to be brought up to date at the first start: /usr hasn't changed since.
+    _chroot(root, log, "touch", "--reference=/usr", "/etc/.updated", "/var/.updated")
 
 
 def _make_disk(root: Path, work: Path, lock: Lock, log: Path) -> Path:
@@ -174,7 +181,7 @@ def _make_disk(root: Path, work: Path, lock: Lock, log: Path) -> Path:
         file.truncate(size)
     table = work / "partitions"
     table.write_text(f"label: dos\nlabel-id: {_DISK_ID}\nstart={_PARTITION_START}, type=83, bootable\n")
-    run(["sh", "-c", 'sfdisk --quiet "$1" < "$2"', "sfdisk", raw, table], log)
+    run(["sfdisk", "--quiet", raw], log, stdin=table)
     offset = _PARTITION_START * _SECTOR
     options = f"offset={offset},hash_seed={_UUID},root_owner=0:0,nodiscard,assume_storage_prezeroed=1"
     command = ["mkfs.ext4", "-q", "-F", "-L", _LABEL, "-U", _UUID, "-m", "1", "-J", "size=64"]
@@ -200,12 +207,7 @@ def _make_disk(root: Path, work: Path, lock: Lock, log: Path) -> Path:
 
 def _pack_box(target: Path, disk: Path, work: Path, lock: Lock, log: Path) -> None:
     """Pack the disk with what Vagrant wants to know of it."""
-    (work / "metadata.json").write_text(
-        json.dumps({"provider": "libvirt", "format": "qcow2", "virtual_size": lock.disk_gib}) + "\n"
-    )
+    (work / "metadata.json").write_text(json.dumps({"provider": "libvirt", "format": "qcow2", "virtual_size": lock.disk_gib}) + "\n")
     (work / "Vagrantfile").write_text((FILES / "Vagrantfile").read_text())
-    run(
-        ["tar", "--create", "--file", target, "--directory", work, f"--mtime=@{lock.source_date_epoch}"]
-        + ["--numeric-owner", "--owner=0", "--group=0", "metadata.json", "Vagrantfile", disk.name],
-        log,
-    )
+    command = ["tar", "--create", "--file", str(target), "--directory", str(work), f"--mtime=@{lock.source_date_epoch}"]
+    run([*command, "--numeric-owner", "--owner=0", "--group=0", "metadata.json", "Vagrantfile", disk.name], log)

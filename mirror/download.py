@@ -2,7 +2,7 @@
 
 import hashlib
 import http.client
-import os
+import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
@@ -61,7 +61,7 @@ def fetch(download: Download) -> None:
                 problem = f"{url}: {getattr(error, 'reason', None) or error}"
                 continue
             if _digest(partial, download.algorithm) == download.digest:
-                os.replace(partial, download.target)
+                partial.replace(download.target)
                 return
             problem = f"{url} has another {download.algorithm} than the lock file's {download.digest}"
             partial.unlink()
@@ -74,9 +74,9 @@ def _transfer(url: str, partial: Path) -> None:
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:
-            with partial.open("ab" if response.status == http.HTTPStatus.PARTIAL_CONTENT else "wb") as file:
-                while chunk := response.read(_CHUNK):
-                    file.write(chunk)
+            goes_on = response.status == http.HTTPStatus.PARTIAL_CONTENT
+            with partial.open("ab" if goes_on else "wb") as file:
+                shutil.copyfileobj(response, file, _CHUNK)
     except urllib.error.HTTPError as error:
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             return

@@ -23,8 +23,6 @@ from mirror.store import Artefact, Store, digest_tree
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _MYSQL_ID = 999  # the official image's user and group
 
-_Directories = tuple[str, ...]
-
 
 @dataclass(frozen=True)
 class Image:
@@ -187,11 +185,8 @@ def _assemble(layout: Path, layers: Sequence[Path], image: Image, lock: Lock, lo
     run(["umoci", "init", "--layout", layout], log)
     run(["umoci", "new", "--image", f"{layout}:latest"], log)
     for layer in layers:
-        run(
-            ["umoci", "raw", "add-layer", "--image", f"{layout}:latest", "--history.created", created]
-            + ["--history.created_by", "outlive mirror", layer],
-            log,
-        )
+        command = ["umoci", "raw", "add-layer", "--image", f"{layout}:latest", "--history.created", created]
+        run([*command, "--history.created_by", "outlive mirror", layer], log)
     words = ["umoci", "config", "--image", f"{layout}:latest", "--no-history", "--created", created]
     words += ["--os", "linux", "--architecture", "amd64", "--author", "outlive mirror"]
     for option, values in (
@@ -211,13 +206,11 @@ def _assemble(layout: Path, layers: Sequence[Path], image: Image, lock: Lock, lo
 def _pack(folder: Path, lock: Lock, log: Path, prefix: str = ".", owner: int = 0) -> Path:
     """Pack a folder as a layer, the same bytes each time."""
     layer = folder.with_name(f"{folder.name}.tar")
-    run(
-        ["tar", "--create", "--file", layer, "--directory", folder, "--format=posix", "--sort=name"]
-        + [f"--mtime=@{lock.source_date_epoch}", "--numeric-owner", f"--owner={owner}", f"--group={owner}"]
-        + ["--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime"]
-        + ["--xattrs", "--xattrs-include=security.capability", f"--transform=flags=r;s,^\\.,{prefix},", "."],
-        log,
-    )
+    command = ["tar", "--create", "--file", str(layer), "--directory", str(folder), "--format=posix", "--sort=name"]
+    command += [f"--mtime=@{lock.source_date_epoch}", "--numeric-owner", f"--owner={owner}", f"--group={owner}"]
+    command += ["--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime"]
+    command += ["--xattrs", "--xattrs-include=security.capability", f"--transform=flags=r;s,^\\.,{prefix},", "."]
+    run(command, log)
     return layer
 
 
@@ -240,8 +233,7 @@ def _fill_busybox(top: Path, packages: Artefact, log: Path) -> None:
     (top / "usr/bin").mkdir()
     (top / "usr/bin/env").symlink_to("../../bin/env")
     (top / "etc/passwd").write_text(
-        "root:x:0:0:root:/root:/bin/sh\nwww-data:x:33:33:www-data:/var/www:/bin/false\n"
-        "nobody:x:65534:65534:nobody:/home:/bin/false\n"
+        "root:x:0:0:root:/root:/bin/sh\nwww-data:x:33:33:www-data:/var/www:/bin/false\nnobody:x:65534:65534:nobody:/home:/bin/false\n"
     )
     (top / "etc/group").write_text("root:x:0:\nwww-data:x:33:\nnogroup:x:65534:\n")
 
@@ -274,6 +266,9 @@ def _fill_mysql(top: Path, store: Store, lock: Lock, base: Path) -> None:
     shutil.copytree(server / "data/mysql", share / "initial-data")
     # Each server makes its own identity.
     (share / "initial-data/auto.cnf").unlink()
+    # The package's author alone could read them; here it is the user mysql that does.
+    for path in share.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
     (top / "usr/bin").mkdir(parents=True, exist_ok=True)
     (top / "usr/bin/mysql").symlink_to("mariadb")
     with tarfile.open(base) as root:

@@ -102,8 +102,7 @@ def parse(data: Mapping[str, Any]) -> Lock:
             timestamp=debian.get("timestamp", ""),
             sets={name: tuple(names) for name, names in debian["sets"].items()},
             packages=tuple(
-                DebianPackage(path, int(size), digest)
-                for path, size, digest in (line.split() for line in debian.get("packages", []))
+                DebianPackage(path, int(size), digest) for path, size, digest in (line.split() for line in debian.get("packages", []))
             ),
         ),
     )
@@ -115,8 +114,7 @@ def load(path: Path = LOCK_FILE) -> Lock:
         return parse(yaml.safe_load(path.read_text()))
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise MirrorError(
-            f"the lock file {path} can't be read ({type(error).__name__}: {error}): "
-            "restore it with `git checkout` or mend the named entry"
+            f"the lock file {path} can't be read ({type(error).__name__}: {' '.join(str(error).split())}): restore it with `git checkout` or mend the named entry"
         ) from error
 
 

@@ -65,7 +65,7 @@ def make_packages(store: Store, lock: Lock, programs: Mapping[str, Artefact], si
             )
             shutil.rmtree(staging)
         release = {"Origin": "outlive", "Label": "kubernetes", "Architectures": "amd64"}
-        aptrepo.index(repository, Path("amd64"), Path("."), release, signer)
+        aptrepo.index(repository, Path("amd64"), Path(), release, signer)
         signer.export_armored(repository / "Release.key")
 
     inputs = [
@@ -79,9 +79,7 @@ def make_packages(store: Store, lock: Lock, programs: Mapping[str, Artefact], si
     return store.make("kubernetes-packages", inputs, build)
 
 
-def _lay_out(
-    staging: Path, name: str, version: str, package: Package, programs: Mapping[str, Artefact]
-) -> None:
+def _lay_out(staging: Path, name: str, version: str, package: Package, programs: Mapping[str, Artefact]) -> None:
     """Fill the folder that dpkg-deb packs."""
     control = staging / "DEBIAN"
     control.mkdir(parents=True, mode=0o755)

@@ -39,9 +39,9 @@ def build_programs(store: Store, lock: Lock, name: str, version: str) -> Artefac
     module = GO / name
 
     def build(target: Path) -> None:
+        command = ["go", "build", "-trimpath", "-buildvcs=false", "-mod=readonly", "-tags=netgo,osusergo"]
         run(
-            ["go", "build", "-trimpath", "-buildvcs=false", "-mod=readonly", "-tags=netgo,osusergo"]
-            + [f"-ldflags={linker_flags(program)}", "-o", f"{target}{os.sep}", "tool"],
+            [*command, f"-ldflags={linker_flags(program)}", "-o", f"{target}{os.sep}", "tool"],
             store.log(f"programs-{name}"),
             cwd=module,
             env={"CGO_ENABLED": "1" if program.cgo else "0", "GOOS": "linux", "GOARCH": "amd64", "GOFLAGS": ""},

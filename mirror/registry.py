@@ -3,8 +3,8 @@
 import json
 import socket
 import subprocess
+import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,11 +28,8 @@ def make_registry(store: Store, layouts: Sequence[Artefact]) -> Artefact:
                 for descriptor in json.loads((layout.path / "index.json").read_text())["manifests"]:
                     reference = descriptor["annotations"]["io.containerd.image.name"]
                     tag = descriptor["annotations"]["org.opencontainers.image.ref.name"]
-                    run(
-                        ["skopeo", "--insecure-policy", "copy", "--quiet", "--preserve-digests", "--dest-tls-verify=false"]
-                        + [f"oci:{layout.path}:{tag}", f"docker://127.0.0.1:{port}/{reference}"],
-                        log,
-                    )
+                    copy = ["skopeo", "--insecure-policy", "copy", "--quiet", "--preserve-digests", "--dest-tls-verify=false"]
+                    run([*copy, f"oci:{layout.path}:{tag}", f"docker://127.0.0.1:{port}/{reference}"], log)
 
     return store.make("registry", [layout.key for layout in layouts], build)
 
@@ -53,12 +50,11 @@ def serving(storage: Path, address: str, log: Path, read_only: bool = False) -> 
         "http": {"addr": address},
     }
     log.parent.mkdir(parents=True, exist_ok=True)
-    file = log.with_suffix(".registry.yml")
-    file.write_text(json.dumps(configuration))  # JSON is YAML
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            ["docker-registry", "serve", file], stdin=subprocess.DEVNULL, stdout=output, stderr=output
-        )
+    with log.open("ab") as output, tempfile.NamedTemporaryFile("w", suffix=".yml") as file:
+        json.dump(configuration, file)  # JSON is YAML
+        file.flush()
+        command = ["docker-registry", "serve", file.name]
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         try:
             _wait(process, address, log)
             yield process
@@ -86,6 +82,4 @@ def _wait(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
                 return
         except OSError:
             time.sleep(0.05)
-    raise MirrorError(
-        f"docker-registry doesn't answer on {address} (see {log}): end what uses that port, or choose another port"
-    )
+    raise MirrorError(f"docker-registry doesn't answer on {address} (see {log}): end what uses that port, or choose another port")

@@ -1,7 +1,10 @@
 """Serve the mirror to the lab: packages over HTTP, images by Debian's docker-registry."""
 
+from __future__ import annotations
+
 import functools
 import http.server
+import io
 import ipaddress
 import os
 import re
@@ -10,11 +13,14 @@ import signal
 import threading
 from http import HTTPStatus
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from mirror import registry
 from mirror.errors import MirrorError
-from mirror.store import Store, publish
+from mirror.store import Store
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsRead, SupportsWrite
 
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)$")
 
@@ -24,12 +30,12 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
 
-    def send_head(self) -> BinaryIO | None:  # type: ignore[override]
+    def send_head(self) -> io.BytesIO | BinaryIO | None:
         """Answer a request for a part of a file; leave the others to the library."""
         wanted = _RANGE.match(self.headers.get("Range", ""))
         path = Path(self.translate_path(self.path))
         if wanted is None or not path.is_file():
-            return super().send_head()  # type: ignore[return-value]
+            return super().send_head()
         size = path.stat().st_size
         first = int(wanted[1])
         last = min(int(wanted[2] or size - 1), size - 1)
@@ -49,7 +55,7 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         self._remaining = last - first + 1
         return file
 
-    def copyfile(self, source, outputfile) -> None:  # type: ignore[no-untyped-def]
+    def copyfile(self, source: SupportsRead[bytes], outputfile: SupportsWrite[bytes]) -> None:  # type: ignore[override]
         """Send a file, or the part asked for."""
         remaining = self.__dict__.pop("_remaining", None)
         if remaining is None:
@@ -61,7 +67,7 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
             outputfile.write(chunk)
             remaining -= len(chunk)
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
         """Keep quiet: the answers are of no interest."""
 
 
@@ -76,7 +82,7 @@ def publish_packages(store: Store) -> Path:
         fresh = offered / f".{name}.new"
         fresh.unlink(missing_ok=True)
         fresh.symlink_to(os.path.relpath(source, offered))
-        os.replace(fresh, offered / name)
+        fresh.replace(offered / name)
     return offered
 
 

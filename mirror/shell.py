@@ -8,9 +8,11 @@ from pathlib import Path
 
 from mirror.errors import MirrorError
 
-# Which Debian package brings a tool that may be missing.
-_PACKAGE_OF = {
+# Which Debian packages bring a tool that may be missing.
+PACKAGES_OF = {
     "apt-ftparchive": "apt-utils",
+    "apt-get": "apt",
+    "dpkg-deb": "dpkg-dev",
     "docker-registry": "docker-registry",
     "gcc": "gcc libc6-dev",
     "go": "golang",
@@ -18,9 +20,11 @@ _PACKAGE_OF = {
     "mkfs.ext4": "e2fsprogs",
     "mmdebstrap": "mmdebstrap",
     "qemu-img": "qemu-utils",
+    "sfdisk": "fdisk",
     "setcap": "libcap2-bin",
     "skopeo": "skopeo",
     "umoci": "umoci",
+    "unshare": "util-linux",
     "zstd": "zstd",
 }
 
@@ -29,10 +33,10 @@ def require_tools(names: Sequence[str]) -> None:
     """Raise MirrorError naming the tools among `names` that this host lacks, and their packages."""
     missing = [name for name in names if shutil.which(name) is None]
     if missing:
-        packages = " ".join(_PACKAGE_OF.get(name, name) for name in missing)
+        packages = " ".join(PACKAGES_OF.get(name, name) for name in missing)
         raise MirrorError(
-            f"the mirror can't be built because {', '.join(missing)} is missing on this host: "
-            f"install it (on Debian: sudo apt-get install {packages})"
+            f"the mirror can't be built because this host lacks {', '.join(missing)}: install what is missing "
+            f"(on Debian: sudo apt-get install {packages})"
         )
 
 
@@ -47,21 +51,22 @@ def run(
     *,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
+    stdin: Path = Path(os.devnull),
 ) -> None:
     """Run a command, its output appended to `log`; raise MirrorError if it fails.
 
-    `env` is added to this process's environment.
+    `env` is added to this process's environment; `stdin` is the file that the command reads.
     """
     words = [str(word) for word in command]
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as output:
+    with log.open("ab") as output, stdin.open("rb") as source:
         output.write(f"+ {' '.join(words)}\n".encode())
         output.flush()
         status = subprocess.run(
             words,
             cwd=cwd,
             env={**os.environ, **(env or {})},
-            stdin=subprocess.DEVNULL,
+            stdin=source,
             stdout=output,
             stderr=output,
             check=False,
@@ -69,8 +74,7 @@ def run(
     if status != 0:
         lines = log.read_text(errors="replace").strip().splitlines()
         raise MirrorError(
-            f"{words[0]} failed with status {status} ({lines[-1].strip()}): "
-            f"read {log}, mend what it says and run the command again"
+            f"{words[0]} failed with status {status} ({lines[-1].strip()}): read {log}, mend what it says and run the command again"
         )
 
 

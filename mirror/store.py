@@ -30,6 +30,14 @@ class Artefact:
     key: str
 
 
+@dataclass(frozen=True)
+class Record:
+    """What is written down of an artefact: the key of its inputs and the sha256 of each of its files."""
+
+    key: str
+    files: Mapping[str, str]
+
+
 def digest_file(path: Path) -> str:
     """Give the sha256 of a file, in hex."""
     with path.open("rb") as file:
@@ -71,8 +79,7 @@ class Store:
             lock = (self.cache / "lock").open("w")
         except OSError as error:
             raise MirrorError(
-                f"the cache folder {self.cache} can't be written ({error.strerror}): "
-                "set OUTLIVE_CACHE to a folder of yours"
+                f"the cache folder {self.cache} can't be written ({error.strerror}): set OUTLIVE_CACHE to a folder of yours"
             ) from error
         with lock:
             try:
@@ -116,25 +123,39 @@ class Store:
         self._report(f"{name}: built in {time.monotonic() - started:.0f} s")
         return Artefact(name, path, key)
 
+    def check(self) -> list[str]:
+        """Give a line for each artefact that's damaged; an empty list if all are whole."""
+        names = sorted(path.stem for path in self._folder.glob("*.json"))
+        found = [(name, self._damage(name, self._record(name))) for name in names]
+        return [f"{name}: {damage}" for name, damage in found if damage is not None]
+
     def _manifest(self, name: str) -> Path:
         return self._folder / f"{name}.json"
 
+    def _record(self, name: str) -> Record | None:
+        """Give what was written down when the artefact was built, or None if that can't be read."""
+        try:
+            record = json.loads(self._manifest(name).read_text())
+            return Record(record["key"], dict(record["files"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
     def _why_not(self, name: str, key: str) -> str | None:
         """Tell why the artefact can't be used as it is, or None if it can."""
-        try:
-            manifest = json.loads(self._manifest(name).read_text())
-            recorded: Mapping[str, str] = manifest["files"]
-            recorded_key = manifest["key"]
-        except FileNotFoundError:
+        if not self._manifest(name).exists():
             return "not there yet"
-        except (ValueError, KeyError, TypeError):
-            return "its record is damaged"
-        if recorded_key != key:
+        record = self._record(name)
+        if record is not None and record.key != key:
             return "its inputs changed"
-        path = self.path_of(name)
-        for file, digest in recorded.items():
+        return self._damage(name, record)
+
+    def _damage(self, name: str, record: Record | None) -> str | None:
+        """Tell what is damaged in the artefact, or None if it's as it was built."""
+        if record is None:
+            return "its record is damaged"
+        for file, digest in record.files.items():
             try:
-                if digest_file(path / file) != digest:
+                if digest_file(self.path_of(name) / file) != digest:
                     return f"its file {file} is damaged"
             except OSError:
                 return f"its file {file} is missing"
@@ -144,9 +165,7 @@ class Store:
 def _checksums(folder: Path) -> dict[str, str]:
     """Give the sha256 of each regular file below a folder."""
     return {
-        str(path.relative_to(folder)): digest_file(path)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.is_symlink()
+        str(path.relative_to(folder)): digest_file(path) for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink()
     }
 
 
@@ -160,7 +179,7 @@ def write_atomically(path: Path, text: str) -> None:
     """Write a file so that it's there whole or not at all."""
     fresh = path.with_name(f".{path.name}.new")
     fresh.write_text(text)
-    os.replace(fresh, path)
+    fresh.replace(path)
 
 
 def publish(source: Path, target: Path) -> None:
@@ -171,4 +190,4 @@ def publish(source: Path, target: Path) -> None:
     fresh = target.with_name(f".{target.name}.new")
     fresh.unlink(missing_ok=True)
     os.link(source, fresh)
-    os.replace(fresh, target)
+    fresh.replace(target)

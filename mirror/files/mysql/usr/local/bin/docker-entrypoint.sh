@@ -24,13 +24,12 @@ from_file() {
 	unset "$file"
 }
 
-# Ask mysqld for a setting, as the command line and the option files have it.
-setting() { "$@" --verbose --help 2>/dev/null | awk -v name="$setting_name" '$1 == name { print $2; exit }'; }
-
-# Quote a string for SQL.
+# Quote a string for SQL, on one line: mysqld --bootstrap takes a semicolon at the end of a line for the end.
 quote() {
 	local text=${1//\\/\\\\}
-	printf "'%s'" "${text//\'/\\\'}"
+	text=${text//\'/\\\'}
+	text=${text//$'\n'/\\n}
+	printf "'%s'" "${text//$'\r'/\\r}"
 }
 
 [[ ${1-} != -* ]] || set -- mysqld "$@"
@@ -40,10 +39,14 @@ for word in "$@"; do
 	case $word in -'?' | --help | --print-defaults | -V | --version) exec "$@" ;; esac
 done
 
-setting_name=datadir
-data=$(setting "$@")
+# As root the script runs a first time; the second time it has been told.
+data=${ENTRYPOINT_DATA-$("$@" --verbose --help 2>/dev/null | awk '$1 == "datadir" { print $2 }')}
+unset ENTRYPOINT_DATA
 [[ -n $data ]] || die "mysqld refuses its options ($*): run 'mysqld --verbose --help' with them to see why"
 data=${data%/}
+umask 077
+# mysqld takes the limit that it's started with where that is higher than its own setting, and sizes its tables by it.
+ulimit -S -n 4096
 
 if [[ $(id -u) == 0 ]]; then
 	mkdir -p "$data"
@@ -55,6 +58,7 @@ if [[ $(id -u) == 0 ]]; then
 		from_file "$name"
 		export "${name?}"
 	done
+	export ENTRYPOINT_DATA=$data
 	exec setpriv --reuid=mysql --regid=mysql --init-groups -- "${BASH_SOURCE[0]}" "$@"
 fi
 [[ -w $data ]] || die "the data folder $data can't be written by user $(id -u): give it to that user on the server"
@@ -65,32 +69,33 @@ has_data() { [[ -d $data/mysql ]]; }
 
 # Write the initial data and the accounts. The password goes through a pipe: no list of processes shows it.
 initialise() {
-	local share=/usr/share/mysql-5.6/initial-data root_host
-	cp --recursive --no-preserve=ownership "$share/." "$data/"
-	root_host=$(quote "$MYSQL_ROOT_HOST")
+	local root_host user database
+	root_host=$(quote "$MYSQL_ROOT_HOST") user=$(quote "$MYSQL_USER") database=$(quote "$MYSQL_DATABASE")
+	cp --recursive --no-preserve=ownership /usr/share/mysql-5.6/initial-data/. "$data/"
 	{
-		echo 'USE mysql;'
+		echo "USE mysql;"
 		echo "DELETE FROM user WHERE NOT (User = 'root' AND Host = 'localhost');"
-		echo 'DELETE FROM db;'
+		echo "DELETE FROM db;"
+		echo "DELETE FROM proxies_priv WHERE Host <> 'localhost';"
 		echo "UPDATE user SET Password = PASSWORD($(quote "$MYSQL_ROOT_PASSWORD"));"
 		if [[ -n $MYSQL_ROOT_HOST && $MYSQL_ROOT_HOST != localhost ]]; then
 			echo "CREATE TEMPORARY TABLE root_from_afar SELECT * FROM user;"
 			echo "UPDATE root_from_afar SET Host = $root_host;"
-			echo 'INSERT INTO user SELECT * FROM root_from_afar;'
+			echo "INSERT INTO user SELECT * FROM root_from_afar;"
 		fi
 		if [[ -n $MYSQL_DATABASE ]]; then
 			echo "CREATE DATABASE IF NOT EXISTS \`${MYSQL_DATABASE//\`/\`\`}\`;"
 		fi
 		if [[ -n $MYSQL_USER ]]; then
-			echo "INSERT INTO user (Host, User, Password, ssl_cipher, x509_issuer, x509_subject, authentication_string)"
-			echo "VALUES ('%', $(quote "$MYSQL_USER"), PASSWORD($(quote "$MYSQL_PASSWORD")), '', '', '', '');"
+			echo "INSERT INTO user (Host, User, Password, ssl_cipher, x509_issuer, x509_subject, authentication_string)" \
+				"VALUES ('%', $user, PASSWORD($(quote "$MYSQL_PASSWORD")), '', '', '', '');"
 			if [[ -n $MYSQL_DATABASE ]]; then
-				echo "INSERT INTO db VALUES ('%', $(quote "$MYSQL_DATABASE"), $(quote "$MYSQL_USER"),"
-				# Every right on the database but GRANT, the fourth, as GRANT ALL gives it.
-				echo "'Y','Y','Y','Y','Y','Y','N','Y','Y','Y','Y','Y','Y','Y','Y','Y','Y','Y','Y');"
+				# Every right on the database but GRANT, the seventh, as GRANT ALL gives it.
+				echo "INSERT INTO db VALUES ('%', $database, $user," \
+					"'Y','Y','Y','Y','Y','Y','N','Y','Y','Y','Y','Y','Y','Y','Y','Y','Y','Y','Y');"
 			fi
 		fi
-	} | tr '\n' ' ' | sed 's/; /;\n/g' | "$@" --bootstrap
+	} | "$@" --bootstrap
 	[[ -s $data/mysql/user.MYD ]] || die "$data was changed while it was initialised: start the container again"
 }
 
@@ -115,7 +120,7 @@ if ! has_data || [[ -e $marker ]]; then
 		find "$data" -mindepth 1 -maxdepth 1 \! -name lost+found \! -name '.initialising*' -exec rm -rf '{}' +
 		say "initialising $data"
 		initialise "$@"
-		find "$data" -exec sync '{}' +
+		find "$data" -exec sync '{}' + # each file, and the folders that name them
 		rm "$marker"
 		sync "$data"
 		say "initialised $data"

@@ -1,0 +1,1 @@
+"""Tests of the mirror that need neither a network nor VMs."""

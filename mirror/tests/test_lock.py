@@ -1,0 +1,108 @@
+"""The lock file agrees with itself and with what is made of it."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mirror import boxes, debian, images, lock, packages, programs
+from mirror.errors import MirrorError
+from mirror.paths import GO, LOCK_FILE, PACKAGE
+
+pytestmark = pytest.mark.unit
+
+LOCK = lock.load()
+INVENTORIES = PACKAGE.parent / "inventories"
+
+
+@pytest.mark.parametrize("name", LOCK.programs)
+def test_go_modules_have_the_locked_version(name: str) -> None:
+    program = LOCK.programs[name]
+    text = (GO / name / "go.mod").read_text()
+    assert re.search(rf"^(require |\t){re.escape(program.module)} {re.escape(program.version)}( // indirect)?$", text, re.MULTILINE)
+
+
+def test_kubernetes_programs_say_their_version() -> None:
+    program = LOCK.programs["kubernetes"]
+    flags = programs.linker_flags(program)
+    major, minor, _ = program.version.removeprefix("v").split(".")
+    assert f"-X k8s.io/component-base/version.gitVersion={program.version}" in flags
+    assert program.ldflags["k8s.io/component-base/version.gitMajor"] == major
+    assert program.ldflags["k8s.io/component-base/version.gitMinor"] == minor
+
+
+def test_images_and_packages_carry_the_versions_of_their_programs() -> None:
+    version = LOCK.programs["kubernetes"].version
+    for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy"):
+        assert LOCK.images[name] == (f"registry.k8s.io/{name}:{version}",)
+    for name in ("kubeadm", "kubectl", "kubelet"):
+        assert LOCK.packages[name].startswith(f"{version.removeprefix('v')}-")
+    assert LOCK.packages["kubernetes-cni"].startswith(f"{LOCK.programs['cni'].version.removeprefix('v')}-")
+    assert LOCK.images["coredns"][0].endswith(f":{LOCK.programs['coredns'].version}")
+    assert LOCK.images["flannel"][0].endswith(f":{LOCK.programs['flannel'].version}")
+    assert LOCK.images["etcd"][0].endswith(f":{LOCK.programs['etcd'].version.removeprefix('v')}-0")
+    assert LOCK.images["mysql"][0].endswith(f":{LOCK.mysql.version}")
+
+
+def test_busybox_has_the_version_of_its_package() -> None:
+    version = LOCK.images["busybox"][0].rpartition(":")[2]
+    assert any(package.filename.startswith(f"busybox-static_{version}-") for package in LOCK.debian.packages)
+
+
+def test_every_image_package_and_root_is_known_on_both_sides() -> None:
+    assert set(LOCK.images) == set(images.IMAGES)
+    assert set(LOCK.packages) - {"repository"} == set(packages.PACKAGES)
+    assert {part for _, parts in debian.ROOTS.values() for part in parts} <= set(LOCK.debian.sets)
+    assert set(boxes.BOXES) <= set(debian.ROOTS)
+
+
+def test_inventory_asks_for_the_locked_packages() -> None:
+    wanted = yaml.safe_load((INVENTORIES / "lab/group_vars/all/kubernetes_packages.yml").read_text())
+    version = f"{wanted['kubernetes_packages_version']}-{wanted['kubernetes_packages_revision']}"
+    assert version == LOCK.packages["kubeadm"]
+
+
+def test_offline_inventory_points_at_the_locked_repository() -> None:
+    offered = yaml.safe_load((INVENTORIES / "offline/group_vars/all/kubernetes_packages.yml").read_text())
+    assert offered["kubernetes_packages_repository_url"].endswith(f"/{LOCK.packages['repository']}/")
+    source = yaml.safe_load((INVENTORIES / "offline/group_vars/all/node_base.yml").read_text())["node_base_apt_source"]
+    assert source["Suites"] == LOCK.debian.suite
+
+
+def test_offline_inventory_mirrors_every_registry_of_the_images() -> None:
+    mirrors = yaml.safe_load((INVENTORIES / "offline/group_vars/all/containerd.yml").read_text())["containerd_registry_mirrors"]
+    assert set(mirrors) == {reference.partition("/")[0] for references in LOCK.images.values() for reference in references}
+
+
+def test_debian_packages_have_names_and_checksums() -> None:
+    assert LOCK.debian.packages
+    for package in LOCK.debian.packages:
+        assert re.fullmatch(r"pool/main/[^ %]+_(amd64|all)\.deb", package.path)
+        assert re.fullmatch(r"[0-9a-f]{64}", package.sha256)
+    assert re.fullmatch(r"\d{8}T\d{6}Z", LOCK.debian.timestamp)
+
+
+def test_generated_part_is_replaced_and_the_rest_kept(tmp_path: Path) -> None:
+    copy = tmp_path / "lock.yml"
+    copy.write_text(LOCK_FILE.read_text())
+    lock.write_debian(copy, LOCK.debian.timestamp, list(LOCK.debian.packages))
+    assert copy.read_text() == LOCK_FILE.read_text()
+    package = lock.DebianPackage("pool/main/a/a/a_1+b_all.deb", 5, "ab")
+    lock.write_debian(copy, "20260101T000000Z", [package])
+    assert lock.load(copy).debian.packages == (package,)
+    assert lock.load(copy).programs == LOCK.programs
+
+
+@pytest.mark.parametrize("content", ["", "format: [", "format: 1\n", json.dumps({"debian": 3})])
+def test_broken_lock_file(tmp_path: Path, content: str) -> None:
+    broken = tmp_path / "lock.yml"
+    broken.write_text(content)
+    with pytest.raises(MirrorError, match=r"the lock file .*lock.yml can't be read \(.*\): restore it"):
+        lock.load(broken)
+
+
+def test_missing_lock_file(tmp_path: Path) -> None:
+    with pytest.raises(MirrorError, match="can't be read"):
+        lock.load(tmp_path / "none.yml")

@@ -1,0 +1,238 @@
+"""The mysql image's first start, for real: its own root file system, entrypoint and server, without a container runtime.
+
+Runs where the mirror is built and this is root; the other tests don't need it.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from mirror.paths import cache_folder
+
+pytestmark = [
+    pytest.mark.unit,
+    pytest.mark.skipif(os.geteuid() != 0, reason="a root file system is entered by root only"),
+    pytest.mark.skipif(not (cache_folder() / "store/image-mysql/index.json").exists(), reason="the mirror isn't built"),
+]
+
+PASSWORD = "it's a \\ password;\n"
+LIMIT_SECONDS = 120.0
+
+
+class Server:
+    """A container's stand-in: one root file system with namespaces of its own for each start."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.data = root / "var/lib/mysql"
+        self.log = root.parent / "log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *words: str, **environment: str) -> subprocess.Popen[bytes]:
+        """Start the entrypoint as the container runtime does; the process is the namespaces' first one."""
+        inside = f'mount -t proc proc "{self.root}/proc" && mount --bind /dev "{self.root}/dev" && exec chroot "{self.root}" "$@"'
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                ["unshare", "--mount", "--pid", "--net", "--fork", "--kill-child", "sh", "-c", inside, "sh"]
+                + ["docker-entrypoint.sh", *words],
+                env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/bin", **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        return self._process
+
+    def wait_for(self, text: str) -> None:
+        """Wait until the log has `text`."""
+        assert self._process is not None
+        deadline = time.monotonic() + LIMIT_SECONDS
+        while text not in self.said():
+            assert self._process.poll() is None, f"the server ended before it said {text!r}:\n{self.said()}"
+            assert time.monotonic() < deadline, f"the server didn't say {text!r} in {LIMIT_SECONDS} s:\n{self.said()}"
+            time.sleep(0.05)
+
+    def run(self, *words: str, **environment: str) -> int:
+        """Start the entrypoint and give its exit status."""
+        return self.start(*words, **environment).wait(LIMIT_SECONDS)
+
+    def said(self) -> str:
+        """Give all that was said since the last start."""
+        return self.log.read_text(errors="replace")
+
+    def query(self, sql: str, user: str = "root", password: str = PASSWORD) -> subprocess.CompletedProcess[str]:
+        """Ask the running server by the image's own client."""
+        return subprocess.run(
+            ["chroot", self.root, "mysql", "--skip-column-names", "--user", user, "--execute", sql],
+            env={"PATH": "/usr/bin:/bin", "MYSQL_PWD": password},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def first_child(self) -> int:
+        """Give the process that is number 1 in the server's namespace."""
+        assert self._process is not None
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+        return int(children[0])
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """End the server: SIGTERM as the kubelet does, SIGKILL as a power cut does to the process."""
+        if self._process is not None and self._process.poll() is None:
+            os.kill(self.first_child(), number)
+            self._process.wait(LIMIT_SECONDS)
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the image's root file system."""
+    bundle = tmp_path_factory.mktemp("mysql") / "bundle"
+    layout = cache_folder() / "store/image-mysql"
+    subprocess.run(["umoci", "unpack", "--image", f"{layout}:5.6", bundle], check=True, capture_output=True)
+    return bundle / "rootfs"
+
+
+@pytest.fixture
+def server(image: Path) -> Iterator[Server]:
+    server = Server(image)
+    for path in server.data.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    os.chown(server.data, 999, 999)
+    yield server
+    server.end(signal.SIGKILL)
+
+
+def _data(server: Server) -> Mapping[str, bytes]:
+    return {str(path.relative_to(server.data)): path.read_bytes() for path in server.data.rglob("*") if path.is_file()}
+
+
+def test_first_start_makes_the_accounts_and_data_outlives_a_restart(server: Server) -> None:
+    server.start("mysqld", MYSQL_ROOT_PASSWORD=PASSWORD, MYSQL_DATABASE="shop", MYSQL_USER="bob", MYSQL_PASSWORD="b'ob")
+    server.wait_for("ready for connections")
+    assert server.query("SELECT Host FROM mysql.user WHERE User = 'root' ORDER BY Host").stdout.split() == ["%", "localhost"]
+    created = server.query("CREATE TABLE t (a INT); INSERT INTO t VALUES (111)", "bob", "b'ob")
+    assert created.returncode != 0 and "No database selected" in created.stderr
+    created = server.query("CREATE TABLE shop.t (a INT); INSERT INTO shop.t VALUES (111)", "bob", "b'ob")
+    assert created.returncode == 0, created.stderr
+    assert "denied" in server.query("SELECT 1 FROM mysql.user", "bob", "b'ob").stderr
+    wrong = server.query("SELECT 1", password="wrong")
+    assert "Access denied for user 'root'@'localhost'" in wrong.stderr
+    status = Path(f"/proc/{server.first_child()}/status").read_text()
+    assert "Uid:\t999" in status
+    assert PASSWORD.strip() not in Path(f"/proc/{server.first_child()}/environ").read_text()
+    server.end()
+    assert not (server.data / ".initialising").exists()
+    # The variables of a later start change nothing.
+    server.start("mysqld", MYSQL_ROOT_PASSWORD="another")
+    server.wait_for("ready for connections")
+    assert server.query("SELECT a FROM shop.t").stdout.strip() == "111"
+    server.end(signal.SIGKILL)
+    server.start("mysqld", "--max-connections=20")
+    server.wait_for("ready for connections")
+    assert server.query("SELECT a, @@max_connections FROM shop.t").stdout.split() == ["111", "20"]
+
+
+def test_password_in_a_file(server: Server) -> None:
+    secret = server.root / "run/secret"
+    secret.write_text("from a file\n")
+    secret.chmod(0o400)
+    server.start("--skip-networking", MYSQL_ROOT_PASSWORD_FILE="/run/secret")
+    server.wait_for("ready for connections")
+    assert server.query("SELECT 1", password="from a file").stdout.strip() == "1"
+
+
+def test_empty_password_only_where_it_is_asked_for(server: Server) -> None:
+    server.start("mysqld", MYSQL_ALLOW_EMPTY_PASSWORD="yes")
+    server.wait_for("ready for connections")
+    assert server.query("SELECT 1", password="").stdout.strip() == "1"
+
+
+def test_no_password_is_one_sentence_and_leaves_the_folder_empty(server: Server) -> None:
+    assert server.run("mysqld") == 1
+    assert server.said() == (
+        "entrypoint: the data folder is empty and no password is given: set MYSQL_ROOT_PASSWORD, or MYSQL_ALLOW_EMPTY_PASSWORD=yes\n"
+    )
+    assert list(server.data.iterdir()) == []
+
+
+def test_value_and_file_at_once(server: Server) -> None:
+    assert server.run("mysqld", MYSQL_ROOT_PASSWORD="a", MYSQL_ROOT_PASSWORD_FILE="/run/secret") == 1
+    assert "MYSQL_ROOT_PASSWORD and MYSQL_ROOT_PASSWORD_FILE are both set: set one of them" in server.said()
+
+
+def test_secret_that_is_not_mounted(server: Server) -> None:
+    assert server.run("mysqld", MYSQL_ROOT_PASSWORD_FILE="/run/none") == 1
+    assert "MYSQL_ROOT_PASSWORD_FILE names /run/none, which can't be read: mount the secret there" in server.said()
+
+
+def test_wrong_option_of_the_server(server: Server) -> None:
+    assert server.run("mysqld", "--no-such-option", MYSQL_ROOT_PASSWORD="a") == 1
+    assert "mysqld refuses its options (mysqld --no-such-option): run 'mysqld --verbose --help' with them to see why" in server.said()
+
+
+def test_another_command_is_run_as_it_is(server: Server) -> None:
+    assert server.run("mysql", "--version") == 0
+    assert "MariaDB" in server.said()
+    assert server.run("mysqld", "--version") == 0
+    assert "5.6.24" in server.said()
+    assert list(server.data.iterdir()) == []
+
+
+@pytest.mark.parametrize("moment", ["initialising /var/lib/mysql", "starting as process", "LSN="])
+def test_first_start_cut_short_is_begun_anew(server: Server, moment: str) -> None:
+    server.start("mysqld", MYSQL_ROOT_PASSWORD="first")
+    server.wait_for(moment)
+    server.end(signal.SIGKILL)
+    assert (server.data / ".initialising").exists()
+    # What a power cut may leave of it: files that are there and empty.
+    for file in server.data.rglob("user.*"):
+        file.write_bytes(b"")
+    server.start("mysqld", MYSQL_ROOT_PASSWORD="second")
+    server.wait_for("ready for connections")
+    assert "an earlier first start was cut short: beginning anew" in server.said()
+    assert server.query("SELECT 1", password="second").stdout.strip() == "1"
+    assert not (server.data / ".initialising").exists()
+
+
+def test_folder_with_something_else_in_it_is_never_touched(server: Server) -> None:
+    (server.data / "important").write_text("not MySQL's")
+    assert server.run("mysqld", MYSQL_ROOT_PASSWORD="a") == 1
+    assert "the data folder holds /var/lib/mysql/important and no MySQL data: empty it, or mount another volume" in server.said()
+    assert (server.data / "important").read_text() == "not MySQL's"
+
+
+def test_damaged_data_is_never_made_anew(server: Server) -> None:
+    server.start("mysqld", MYSQL_ROOT_PASSWORD=PASSWORD)
+    server.wait_for("ready for connections")
+    server.end()
+    for file in (server.data / "mysql").glob("user.*"):
+        file.unlink()
+    before = _data(server)
+    assert server.run("mysqld", MYSQL_ROOT_PASSWORD=PASSWORD) != 0
+    after = _data(server)
+    assert {name: content for name, content in after.items() if name.startswith("mysql/")} == {
+        name: content for name, content in before.items() if name.startswith("mysql/")
+    }
+
+
+def test_folder_that_mysql_cannot_write(server: Server) -> None:
+    # As an export that refuses chown: root in the container can't help itself.
+    server.data.chmod(0o500)
+    inside = ["setpriv", "--reuid=999", "--regid=999", "--clear-groups", "docker-entrypoint.sh", "mysqld"]
+    try:
+        assert server.run(*inside, MYSQL_ROOT_PASSWORD="a") == 1
+        assert "the data folder /var/lib/mysql can't be written by user 999: give it to that user on the server" in server.said()
+    finally:
+        server.data.chmod(0o700)
+
+
+def test_ordinary_user_starts_it_too(server: Server) -> None:
+    (server.root / "run/mysqld").chmod(0o777)
+    server.start("setpriv", "--reuid=999", "--regid=999", "--clear-groups", "docker-entrypoint.sh", "mysqld", MYSQL_ROOT_PASSWORD="a")
+    server.wait_for("ready for connections")
+    assert server.query("SELECT 1", password="a").stdout.strip() == "1"

@@ -1,0 +1,122 @@
+"""The small pieces: apt's output, names of images, versions of boxes, requirements on the host."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mirror import boxes, build, images, shell
+from mirror.debian import parse_uri_line
+from mirror.errors import MirrorError
+from mirror.lock import DebianPackage
+from mirror.paths import PACKAGE, cache_folder
+from mirror.programs import check_go
+from mirror.store import Artefact
+
+pytestmark = pytest.mark.unit
+
+
+def test_line_of_apt() -> None:
+    line = "'http://deb.debian.org/debian/pool/main/c/ca/ca_1%2bb1_all.deb' ca_1%2bb1_all.deb 77 SHA256:ab12"
+    assert parse_uri_line(line, "http://deb.debian.org/debian") == DebianPackage("pool/main/c/ca/ca_1+b1_all.deb", 77, "ab12")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "'http://deb.debian.org/debian/pool/a.deb' a.deb 77 MD5Sum:ab12",
+        "'http://elsewhere/pool/a.deb' a.deb 77 SHA256:ab12",
+    ],
+)
+def test_line_of_apt_that_is_no_lock_entry(line: str) -> None:
+    with pytest.raises(MirrorError, match="of which the mirror can't make a lock entry"):
+        parse_uri_line(line, "http://deb.debian.org/debian")
+
+
+def _layout(folder: Path, name: str, blobs: dict[str, str]) -> Path:
+    layout = folder / name
+    (layout / "blobs/sha256").mkdir(parents=True)
+    (layout / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+    for blob, content in blobs.items():
+        (layout / "blobs/sha256" / blob).write_text(content)
+    (layout / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [{"digest": f"sha256:{name}", "size": 1}]}))
+    return layout
+
+
+def test_manifest_gets_every_name(tmp_path: Path) -> None:
+    layout = _layout(tmp_path, "busybox", {})
+    images.name_manifest(layout, ["docker.io/library/busybox:1.37.0", "docker.io/library/busybox:latest"])
+    manifests = json.loads((layout / "index.json").read_text())["manifests"]
+    assert [each["annotations"]["io.containerd.image.name"] for each in manifests] == [
+        "docker.io/library/busybox:1.37.0",
+        "docker.io/library/busybox:latest",
+    ]
+    assert [each["annotations"]["org.opencontainers.image.ref.name"] for each in manifests] == ["1.37.0", "latest"]
+    assert {each["digest"] for each in manifests} == {"sha256:busybox"}
+
+
+def test_merged_layouts_share_blobs(tmp_path: Path) -> None:
+    one = _layout(tmp_path, "one", {"base": "b", "first": "1"})
+    two = _layout(tmp_path, "two", {"base": "b", "second": "2"})
+    images.merge_layouts([one, two], tmp_path / "merged")
+    assert {path.name for path in (tmp_path / "merged/blobs/sha256").iterdir()} == {"base", "first", "second"}
+    assert len(json.loads((tmp_path / "merged/index.json").read_text())["manifests"]) == 2
+
+
+def test_version_of_a_box_follows_its_content() -> None:
+    one = boxes.version_of(Artefact("box", Path(), "0" * 63 + "1"))
+    other = boxes.version_of(Artefact("box", Path(), "f" * 64))
+    assert one == "13.0.0"
+    assert other == f"13.0.{0xFFFFFFF}"
+
+
+def test_old_go() -> None:
+    check_go("1.26", "1.26.8")
+    check_go("1.26", "1.100.0")
+    with pytest.raises(MirrorError, match=r"the Go of this host is 1\.19\.8, and the mirror needs 1\.26 or newer: install a newer Go"):
+        check_go("1.26", "1.19.8")
+
+
+def test_missing_tools_name_their_packages() -> None:
+    shell.require_tools(["sh"])
+    with pytest.raises(MirrorError) as caught:
+        shell.require_tools(["sh", "no-such-tool", "no-such-other"])
+    assert str(caught.value) == (
+        "the mirror can't be built because this host lacks no-such-tool, no-such-other: install what is missing "
+        "(on Debian: sudo apt-get install no-such-tool no-such-other)"
+    )
+
+
+def test_packages_of_the_tools_are_listed_for_the_set_up() -> None:
+    listed = (PACKAGE / "host-packages.txt").read_text().split()
+    wanted = {package for tool in build.TOOLS for package in shell.PACKAGES_OF.get(tool, tool).split()}
+    # Debian's Go is too old; util-linux and apt are always there.
+    assert wanted - {"golang", "apt", "util-linux"} <= set(listed)
+
+
+def test_too_little_disk(tmp_path: Path) -> None:
+    build.check_disk(tmp_path, 0)
+    with pytest.raises(MirrorError, match=r"has [\d.]+ GiB of disk left, and a first build takes 1000000: free some, or set OUTLIVE_CACHE"):
+        build.check_disk(tmp_path, 1_000_000)
+
+
+def test_failed_tool_is_told_with_its_log(tmp_path: Path) -> None:
+    log = tmp_path / "step.log"
+    with pytest.raises(MirrorError, match=r"sh failed with status 3 \(no such thing\): read .*step.log, mend what it says"):
+        shell.run(["sh", "-c", "echo no such thing >&2; exit 3"], log)
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"OUTLIVE_CACHE": "/somewhere", "XDG_CACHE_HOME": "/cache", "HOME": "/home/me"}, "/somewhere"),
+        ({"XDG_CACHE_HOME": "/cache", "HOME": "/home/me"}, "/cache/outlive"),
+        ({"HOME": "/home/me"}, "/home/me/.cache/outlive"),
+    ],
+)
+def test_cache_folder(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], expected: str) -> None:
+    for name in ("OUTLIVE_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert cache_folder() == Path(expected)
