@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -74,7 +75,7 @@ def hide_kvm() -> None:
     libvirt probes QEMU anew at every look-up where /dev/kvm is there but its own user can't open it, which takes it the
     better part of a minute each time.
     """
-    nodes = ["full", "null", "random", "tty", "urandom", "zero", "net", "pts", "shm", "ptmx"]
+    nodes = ["full", "null", "random", "tty", "urandom", "zero", "net", "pts", "shm"]
     fresh = Path("/run/libvirt/dev")
     fresh.mkdir(exist_ok=True)
     mount("-t", "tmpfs", "-o", "mode=755", "dev", str(fresh))
@@ -88,6 +89,9 @@ def hide_kvm() -> None:
         else:
             here.touch()
             mount("--bind", str(there), str(here))
+    # A node of its own: the kernel looks for pts/ beside it, where a bind mount would not have it.
+    os.mknod(fresh / "ptmx", stat.S_IFCHR | 0o666, os.makedev(5, 2))
+    (fresh / "ptmx").chmod(0o666)
     for name, target in (("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")):
         (fresh / name).symlink_to(target)
     mount("--move", str(fresh), "/dev")

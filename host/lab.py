@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 from host import checks, packages, private
@@ -16,7 +17,8 @@ from host.access import Lab, machine_ids, reach
 from host.command import logged
 from host.paths import LOGS, REPORTS, ROOT, STATE
 from host.settings import decide
-from verify.lab.errors import LabError
+from verify.lab.errors import LabError, UnreachableError
+from verify.lab.wait import wait_for
 
 SNAPSHOT = "fresh"
 """Name of the snapshot that `make reset` goes back to: the cluster as site.yml left it."""
@@ -137,8 +139,48 @@ def reset() -> None:
     if SNAPSHOT not in lab.output(["vagrant", "snapshot", "list", "--machine-readable"]):
         raise LabError("there is no snapshot of a fresh cluster to go back to: run `make lab`, which takes one after playbooks/site.yml")
     lab.step("restore", ["vagrant", "snapshot", "restore", "--no-provision", "--no-start", SNAPSHOT], lambda line: line)
-    lab.step("nodes ready", ["ansible-playbook", "playbooks/reset.yml"], _task)
     VERIFIED.unlink(missing_ok=True)
+    restored = datetime.now(UTC)
+    # The guests' clocks stand at the moment of the snapshot.
+    lab.step(
+        "clocks",
+        ["ansible", "all", "--become", "--module-name=ansible.builtin.command", f"--args=date --set=@{time.time():.0f}"],
+        lambda _line: None,
+    )
+    wait_for(
+        "nodes",
+        "Ready with a lease renewed since",
+        lambda: _stale_nodes(lab, restored),
+        lambda stale: not stale,
+        within=600,
+        every=2,
+        describe=", ".join,
+    )
+    print("all nodes are Ready: the cluster is as playbooks/site.yml left it")
+
+
+def _stale_nodes(lab: Lab, since: datetime) -> list[str]:
+    """Return the nodes that aren't Ready or whose kubelet has not renewed its lease since.
+
+    Raises:
+        UnreachableError: the API server gives no answer yet.
+    """
+    try:
+        listing = lab.output(["kubectl", "--request-timeout=20s", "get", "nodes,leases.coordination.k8s.io", "-A", "-o", "json"])
+    except LabError as error:
+        raise UnreachableError(str(error)) from error
+    items = json.loads(listing)["items"]
+    renewed = {
+        item["metadata"]["name"]: datetime.fromisoformat(item["spec"]["renewTime"])
+        for item in items
+        if item["kind"] == "Lease" and item["metadata"]["namespace"] == "kube-node-lease"
+    }
+    ready = {
+        item["metadata"]["name"]: any(each["type"] == "Ready" and each["status"] == "True" for each in item["status"]["conditions"])
+        for item in items
+        if item["kind"] == "Node"
+    }
+    return [name for name, is_ready in ready.items() if not is_ready or renewed.get(name, since) <= since]
 
 
 def destroy() -> None:
