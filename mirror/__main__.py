@@ -1,13 +1,19 @@
 """Command line of the mirror: build, serve, lock and check."""
 
 import argparse
+import signal
 import sys
 import time
+from types import FrameType
+from typing import NoReturn
 
 from mirror import boxes, build, debian, lock, serve
 from mirror.errors import MirrorError
 from mirror.paths import LOCK_FILE, cache_folder
+from mirror.shell import end_all
 from mirror.store import Store
+
+INTERRUPTED = 130  # as shells report it
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -20,6 +26,9 @@ def main(arguments: list[str] | None = None) -> int:
 
     try:
         if options.command == "build":
+            # Also where this process was started to ignore them, as a shell does with a job in the background.
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, _interrupt)
             chosen = boxes.BOXES if options.box == "all" else (options.box,)
             store = Store(cache_folder(), report)
             with store.locked():
@@ -39,7 +48,16 @@ def main(arguments: list[str] | None = None) -> int:
     except MirrorError as error:
         print(f"mirror: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("mirror: interrupted: run the command again, it goes on from the last finished step", file=sys.stderr)
+        return INTERRUPTED
     return 0
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    """End what is running, then this process, in order."""
+    end_all()
+    raise KeyboardInterrupt
 
 
 def _parser() -> argparse.ArgumentParser:

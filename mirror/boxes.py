@@ -15,6 +15,9 @@ from mirror.store import Artefact, Store, digest_file, digest_tree, publish, wri
 
 BOXES = ("bare", "full")
 
+# What these lines make changes with them. Read once: an edit during a build must not count as built.
+_SOURCE = digest_file(Path(__file__))
+
 _GIB = 1 << 30
 _SECTOR = 512
 _PARTITION_START = 2048  # sectors; GRUB lies in the gap before
@@ -79,9 +82,8 @@ def make_box(store: Store, lock: Lock, name: str, parts: Parts) -> Artefact:
         parts.root.key,
         [parts.kubernetes.key, [layout.key for layout in parts.layouts]] if full else [],
         digest_tree(FILES / "box", FILES / "import-images"),
-        [_MASKED, _DISABLED[name], _GRUB_MODULES, _UUID, _DISK_ID, _LABEL],
         lock.disk_gib,
-        digest_file(Path(__file__)),
+        _SOURCE,
     ]
     box = store.make(f"box-{name}", inputs, build)
     _publish(store.cache / "boxes", name, box)
@@ -164,7 +166,7 @@ def _configure(root: Path, name: str, log: Path) -> None:
     # Each machine makes its own.
     _chroot(root, log, "find", "/etc/ssh", "-name", "ssh_host_*", "-delete")
     _chroot(root, log, "truncate", "--size=0", "/etc/machine-id")
-    _chroot(root, log, "rm", "-rf", "/var/lib/dbus/machine-id", "/var/lib/apt/lists", "/etc/apt/sources.list")
+    _chroot(root, log, "rm", "-rf", "/var/lib/dbus/machine-id", "/var/lib/apt/lists")
     _chroot(root, log, "mkdir", "-p", "/var/lib/apt/lists/partial", "/boot/grub")
     _chroot(root, log, "ln", "-sfn", "/run/systemd/resolve/resolv.conf", "/etc/resolv.conf")
     grub = ["grub-mkimage", "--format=i386-pc", "--output=/boot/grub/core.img", "--prefix=(hd0,msdos1)/boot/grub"]

@@ -2,6 +2,7 @@
 
 import email.utils
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -15,7 +16,10 @@ from mirror.lock import Debian, DebianPackage, Lock
 from mirror.paths import FILES
 from mirror.shell import as_root, run
 from mirror.signing import Signer
-from mirror.store import Artefact, Store, digest_tree
+from mirror.store import Artefact, Store, digest_file, digest_tree
+
+# What these lines make changes with them. Read once: an edit during a build must not count as built.
+_SOURCE = digest_file(Path(__file__))
 
 _KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 _CURE = "the archive has newer packages by now: run `python -m mirror lock` to take those"
@@ -178,10 +182,11 @@ def make_root(store: Store, lock: Lock, name: str, repository: Artefact, signer:
     def build(target: Path) -> None:
         command = ["mmdebstrap", f"--variant={variant}", "--architectures=amd64", f"--include={','.join(names)}"]
         command += [f"--dpkgopt={option}" for option in _DPKG_OPTIONS]
-        # apt's own user can't read a cache below /root; nothing of this setting is left in the result.
-        command += ['--aptopt=APT::Sandbox::User "root"', '--customize-hook=rm "$1"/etc/apt/apt.conf.d/99mmdebstrap']
+        # apt's own user can't read a cache below /root. Nothing that names this host's folders is left in the result.
+        command += ['--aptopt=APT::Sandbox::User "root"']
+        command += ['--customize-hook=rm "$1"/etc/apt/apt.conf.d/99mmdebstrap "$1"/etc/apt/sources.list']
         # What has to be there before the packages are configured: initramfs-tools' settings, for one.
-        command += [f'--essential-hook=cp -a {overlay}/. "$1"', "--skip=cleanup/apt/lists,check/empty"]
+        command += [f'--essential-hook=cp -a {shlex.quote(str(overlay))}/. "$1"']
         source = f"deb [signed-by={signer.keyring}] copy:{repository.path} {lock.debian.suite} main"
         run(
             as_root([*command, lock.debian.suite, str(target / "root.tar"), source]),
@@ -189,5 +194,5 @@ def make_root(store: Store, lock: Lock, name: str, repository: Artefact, signer:
             env={"SOURCE_DATE_EPOCH": str(lock.source_date_epoch)},
         )
 
-    inputs = [repository.key, variant, names, list(_DPKG_OPTIONS), digest_tree(overlay), lock.source_date_epoch]
+    inputs = [repository.key, _SOURCE, names, digest_tree(overlay), lock.source_date_epoch]
     return store.make(f"root-{name}", inputs, build)

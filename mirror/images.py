@@ -18,7 +18,10 @@ from mirror.errors import MirrorError
 from mirror.lock import Lock
 from mirror.paths import FILES, GO
 from mirror.shell import as_root, capture, run
-from mirror.store import Artefact, Store, digest_tree
+from mirror.store import Artefact, Store, digest_file, digest_tree
+
+# What these lines make changes with them. Read once: an edit during a build must not count as built.
+_SOURCE = digest_file(Path(__file__))
 
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _MYSQL_ID = 999  # the official image's user and group
@@ -112,7 +115,7 @@ def make_image(store: Store, lock: Lock, name: str, parts: Parts) -> Artefact:
             (top / place).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(parts.programs[group].path / program, top / place)
         if name == "pause":
-            _compile_pause(top, log)
+            _compile_pause(top, lock, log)
         if name == "mysql":
             _fill_mysql(top, store, lock, layers[0])
         for file, capability in image.capabilities.items():
@@ -136,7 +139,7 @@ def make_image(store: Store, lock: Lock, name: str, parts: Parts) -> Artefact:
         {group: parts.programs[group].key for group in groups},
         parts.roots[image.base].key if image.base else "",
         parts.packages.key if image.busybox else "",
-        repr(image),
+        _SOURCE,
         digest_tree(FILES / "mysql") if name == "mysql" else {},
         repr(lock.mysql) if name == "mysql" else "",
         digest_tree(GO / "kubernetes" / "go.mod") if name == "pause" else {},
@@ -238,12 +241,13 @@ def _fill_busybox(top: Path, packages: Artefact, log: Path) -> None:
     (top / "etc/group").write_text("root:x:0:\nwww-data:x:33:\nnogroup:x:65534:\n")
 
 
-def _compile_pause(top: Path, log: Path) -> None:
+def _compile_pause(top: Path, lock: Lock, log: Path) -> None:
     """Compile pause from the sources in Kubernetes' own module."""
     module = capture(["go", "-C", GO / "kubernetes", "list", "-mod=mod", "-m", "-f", "{{.Dir}}", "k8s.io/kubernetes"])
     source = Path(module.strip()) / "build/pause/linux/pause.c"
+    version = lock.images["pause"][0].rpartition(":")[2]
     top.mkdir()
-    run(["gcc", "-Os", "-Wall", "-static", "-s", "-DVERSION=v3.10.2", "-o", top / "pause", source], log)
+    run(["gcc", "-Os", "-Wall", "-static", "-s", f"-DVERSION=v{version}", "-o", top / "pause", source], log)
 
 
 def _fill_mysql(top: Path, store: Store, lock: Lock, base: Path) -> None:

@@ -11,7 +11,10 @@ from mirror.lock import Lock
 from mirror.paths import FILES
 from mirror.shell import run
 from mirror.signing import Signer
-from mirror.store import Artefact, Store, digest_tree
+from mirror.store import Artefact, Store, digest_file, digest_tree
+
+# What these lines make changes with them. Read once: an edit during a build must not count as built.
+_SOURCE = digest_file(Path(__file__))
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def make_packages(store: Store, lock: Lock, programs: Mapping[str, Artefact], si
     inputs = [
         {name: artefact.key for name, artefact in programs.items() if name in ("kubernetes", "cni")},
         dict(lock.packages),
-        {name: repr(package) for name, package in PACKAGES.items()},
+        _SOURCE,
         digest_tree(FILES / "kubelet", FILES / "kubeadm"),
         lock.source_date_epoch,
         signer.fingerprint,

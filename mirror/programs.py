@@ -10,6 +10,8 @@ from mirror.paths import GO
 from mirror.shell import capture, run
 from mirror.store import Artefact, Store, digest_tree
 
+_REPLACED = re.compile(r" => (\.\./\S+)")
+
 
 def go_version() -> str:
     """Give the version of this host's Go, such as 1.26.8."""
@@ -49,8 +51,9 @@ def build_programs(store: Store, lock: Lock, name: str, version: str) -> Artefac
         for old, new in program.rename.items():
             (target / old).rename(target / new)
 
-    # The kept copies of modules that can't be downloaded count as source of all.
-    sources = digest_tree(module, GO / "tencentcloud")
+    # A go.mod may replace modules that can't be downloaded by ones that lie beside it.
+    replaced = _REPLACED.findall((module / "go.mod").read_text())
+    sources = digest_tree(module, *(module / path for path in replaced))
     return store.make(
         f"programs-{name}",
         [sources, version, linker_flags(program), dict(program.rename), program.cgo],

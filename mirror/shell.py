@@ -29,6 +29,10 @@ PACKAGES_OF = {
 }
 
 
+# What the commands run as root are told by their environment.
+_PRESERVED = "DEBIAN_FRONTEND,E2FSPROGS_FAKE_TIME,LC_ALL,SOURCE_DATE_EPOCH"
+
+
 def require_tools(names: Sequence[str]) -> None:
     """Raise MirrorError naming the tools among `names` that this host lacks, and their packages."""
     missing = [name for name in names if shutil.which(name) is None]
@@ -40,9 +44,18 @@ def require_tools(names: Sequence[str]) -> None:
         )
 
 
+_running: set[subprocess.Popen[bytes]] = set()
+
+
+def end_all() -> None:
+    """End every command that `run` is running in any thread."""
+    for process in list(_running):
+        process.terminate()
+
+
 def as_root(command: Sequence[str]) -> list[str]:
     """Put sudo before a command that needs root, where this process isn't root."""
-    return list(command) if os.geteuid() == 0 else ["sudo", "--preserve-env=SOURCE_DATE_EPOCH", *command]
+    return list(command) if os.geteuid() == 0 else ["sudo", f"--preserve-env={_PRESERVED}", *command]
 
 
 def run(
@@ -62,15 +75,12 @@ def run(
     with log.open("ab") as output, stdin.open("rb") as source:
         output.write(f"+ {' '.join(words)}\n".encode())
         output.flush()
-        status = subprocess.run(
-            words,
-            cwd=cwd,
-            env={**os.environ, **(env or {})},
-            stdin=source,
-            stdout=output,
-            stderr=output,
-            check=False,
-        ).returncode
+        process = subprocess.Popen(words, cwd=cwd, env={**os.environ, **(env or {})}, stdin=source, stdout=output, stderr=output)
+        _running.add(process)
+        try:
+            status = process.wait()
+        finally:
+            _running.discard(process)
     if status != 0:
         lines = log.read_text(errors="replace").strip().splitlines()
         raise MirrorError(

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mirror.errors import MirrorError
+from mirror.shell import as_root
 
 Build = Callable[[Path], None]
 Report = Callable[[str], None]
@@ -170,9 +172,12 @@ def _checksums(folder: Path) -> dict[str, str]:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a folder and all in it, if it's there."""
+    """Remove a folder and all in it, if it's there: as root where an interrupted build left root's files."""
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+        try:
+            shutil.rmtree(path)
+        except PermissionError:
+            subprocess.run(as_root(["rm", "-rf", "--one-file-system", str(path)]), check=True)
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -22,6 +22,7 @@ pytestmark = [
 ]
 
 PASSWORD = "it's a \\ password;\n"
+_NAMESPACES = ("unshare", "--mount", "--pid", "--net", "--fork", "--kill-child")
 LIMIT_SECONDS = 120.0
 
 
@@ -39,8 +40,7 @@ class Server:
         inside = f'mount -t proc proc "{self.root}/proc" && mount --bind /dev "{self.root}/dev" && exec chroot "{self.root}" "$@"'
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                ["unshare", "--mount", "--pid", "--net", "--fork", "--kill-child", "sh", "-c", inside, "sh"]
-                + ["docker-entrypoint.sh", *words],
+                [*_NAMESPACES, "sh", "-c", inside, "sh", "docker-entrypoint.sh", *words],
                 env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/bin", **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -69,7 +69,7 @@ class Server:
         """Ask the running server by the image's own client."""
         return subprocess.run(
             ["chroot", self.root, "mysql", "--skip-column-names", "--user", user, "--execute", sql],
-            env={"PATH": "/usr/bin:/bin", "MYSQL_PWD": password},
+            env={"PATH": "/usr/sbin:/usr/bin:/bin", "MYSQL_PWD": password},
             capture_output=True,
             text=True,
             check=False,

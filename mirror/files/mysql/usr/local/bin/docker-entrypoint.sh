@@ -40,7 +40,7 @@ for word in "$@"; do
 done
 
 # As root the script runs a first time; the second time it has been told.
-data=${ENTRYPOINT_DATA-$("$@" --verbose --help 2>/dev/null | awk '$1 == "datadir" { print $2 }')}
+data=${ENTRYPOINT_DATA-$("$@" --verbose --help 2>/dev/null | awk '$1 == "datadir" { print $2 }' || true)}
 unset ENTRYPOINT_DATA
 [[ -n $data ]] || die "mysqld refuses its options ($*): run 'mysqld --verbose --help' with them to see why"
 data=${data%/}

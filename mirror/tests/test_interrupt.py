@@ -1,0 +1,50 @@
+"""An interrupted build ends what it started and says how to go on."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from mirror.paths import PACKAGE
+
+pytestmark = pytest.mark.unit
+
+# The build itself is replaced by one command that would run for ever, in a thread as the real ones.
+PROGRAM = textwrap.dedent(
+    """
+    import sys
+    from concurrent.futures import ThreadPoolExecutor
+    from pathlib import Path
+    from mirror import __main__, build, shell
+
+    def endless(store, lock, names):
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(shell.run, ["sh", "-c", "echo $$ > pid; exec tail -f /dev/null"], Path("log")).result()
+
+    build.build = endless
+    sys.exit(__main__.main(["build"]))
+    """
+)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_build(tmp_path: Path, number: signal.Signals) -> None:
+    os.mkfifo(tmp_path / "pid")
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(PACKAGE.parent), "OUTLIVE_CACHE": str(tmp_path / "cache")},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    child = int((tmp_path / "pid").read_text())
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said == "mirror: interrupted: run the command again, it goes on from the last finished step\n"
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
