@@ -8,6 +8,7 @@ under software emulation that is half a minute per role, for nothing.
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import tempfile
 from pathlib import Path
@@ -36,6 +37,9 @@ options:
         required: true
       content:
         description: Content of the file, in UTF-8.
+        type: str
+      comment_out:
+        description: Regular expression; the lines of the file that begin with what it matches become comments. A file that isn't there is right.
         type: str
       link:
         description: What the symbolic link points to.
@@ -77,6 +81,7 @@ changed_paths:
 ENTRY_OPTIONS: dict[str, dict[str, Any]] = {
     "path": {"type": "path", "required": True},
     "content": {"type": "str"},
+    "comment_out": {"type": "str"},
     "link": {"type": "str"},
     "mode": {"type": "str"},
     "overwrite": {"type": "bool", "default": True},
@@ -90,6 +95,16 @@ def content_of(path: Path) -> str | None:
     if path.is_symlink() or not path.is_file():
         return None
     return path.read_text(encoding="utf-8", errors="surrogateescape")
+
+
+def with_comments(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return `entry` with the content that a file gets by `comment_out`; others as they are."""
+    if entry["comment_out"] is None:
+        return entry
+    found = content_of(Path(entry["path"]))
+    if found is None:
+        return {**entry, "state": "absent"}
+    return {**entry, "content": re.sub(rf"(?m)^(?=[ \t]*(?!#)(?:{entry['comment_out']}))", "# ", found)}
 
 
 def is_folder(entry: dict[str, Any]) -> bool:
@@ -180,12 +195,12 @@ def main() -> None:
                 "elements": "dict",
                 "required": True,
                 "options": ENTRY_OPTIONS,
-                "mutually_exclusive": [("content", "link")],
+                "mutually_exclusive": [("content", "link", "comment_out")],
             },
         },
         supports_check_mode=True,
     )
-    wanted = [entry for entry in module.params["entries"] if differs(entry)]
+    wanted = [entry for entry in map(with_comments, module.params["entries"]) if differs(entry)]
     folders = [entry for entry in wanted if is_folder(entry)]
     files = [entry for entry in wanted if not is_folder(entry)]
     if not module.check_mode:

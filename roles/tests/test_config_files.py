@@ -121,3 +121,18 @@ def test_secret_is_not_shown(tmp_path: Path) -> None:
     """What only root may read is in no diff."""
     result = run(tmp_path, {"path": str(tmp_path / "file"), "content": "secret", "mode": "0600"})
     assert result["diff"] == []
+
+
+def test_commented_out(tmp_path: Path) -> None:
+    """Lines that match become comments once; the others and those that are comments stay."""
+    path = tmp_path / "fstab"
+    path.write_text("UUID=1 / ext4 defaults 0 1\nUUID=2 none swap sw 0 0\n#UUID=3 none swap sw 0 0\n /swapfile none\tswap sw 0 0\n")
+    entry = {"path": str(path), "comment_out": r"\S+\s+\S+\s+swap\s"}
+    assert run(tmp_path, entry)["changed"] is True
+    assert (
+        path.read_text()
+        == "UUID=1 / ext4 defaults 0 1\n# UUID=2 none swap sw 0 0\n#UUID=3 none swap sw 0 0\n#  /swapfile none\tswap sw 0 0\n"
+    )
+    assert run(tmp_path, entry)["changed"] is False
+    missing = {"path": str(tmp_path / "missing"), "comment_out": "x"}
+    assert run(tmp_path, missing)["changed"] is False
