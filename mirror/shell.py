@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -45,10 +46,12 @@ def require_tools(names: Sequence[str]) -> None:
 
 
 _running: set[subprocess.Popen[bytes]] = set()
+_ending = threading.Event()
 
 
 def end_all() -> None:
-    """End every command that `run` is running in any thread."""
+    """End every command that `run` is running in any thread, and every later one as soon as it runs."""
+    _ending.set()
     for process in list(_running):
         process.terminate()
 
@@ -77,6 +80,8 @@ def run(
         output.flush()
         process = subprocess.Popen(words, cwd=cwd, env={**os.environ, **(env or {})}, stdin=source, stdout=output, stderr=output)
         _running.add(process)
+        if _ending.is_set():  # it may have been too late for `end_all` to see this one
+            process.terminate()
         try:
             status = process.wait()
         finally:

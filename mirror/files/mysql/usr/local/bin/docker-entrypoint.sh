@@ -39,11 +39,14 @@ for word in "$@"; do
 	case $word in -'?' | --help | --print-defaults | -V | --version) exec "$@" ;; esac
 done
 
-# As root the script runs a first time; the second time it has been told.
-data=${ENTRYPOINT_DATA-$("$@" --verbose --help 2>/dev/null | awk '$1 == "datadir" { print $2 }' || true)}
+# Where the data lies is mysqld's to say. As root this script runs a first time; the second time it has been told.
+if [[ -z ${ENTRYPOINT_DATA-} ]]; then
+	settings=$("$@" --user=mysql --verbose --help 2>/dev/null) ||
+		die "mysqld refuses its options ($*): run 'mysqld --verbose --help' with them to see why"
+	ENTRYPOINT_DATA=$(awk '$1 == "datadir" { print $2 }' <<<"$settings")
+fi
+data=${ENTRYPOINT_DATA%/}
 unset ENTRYPOINT_DATA
-[[ -n $data ]] || die "mysqld refuses its options ($*): run 'mysqld --verbose --help' with them to see why"
-data=${data%/}
 umask 077
 # mysqld takes the limit that it's started with where that is higher than its own setting, and sizes its tables by it.
 ulimit -S -n 4096
