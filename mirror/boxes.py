@@ -164,7 +164,6 @@ def _configure(root: Path, name: str, log: Path) -> None:
     if _DISABLED[name]:
         _chroot(root, log, "systemctl", "disable", *_DISABLED[name])
     # Each machine makes its own.
-    _chroot(root, log, "find", "/etc/ssh", "-name", "ssh_host_*", "-delete")
     _chroot(root, log, "truncate", "--size=0", "/etc/machine-id")
     _chroot(root, log, "rm", "-rf", "/var/lib/dbus/machine-id", "/var/lib/apt/lists")
     _chroot(root, log, "mkdir", "-p", "/var/lib/apt/lists/partial", "/boot/grub")

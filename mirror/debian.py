@@ -182,9 +182,11 @@ def make_root(store: Store, lock: Lock, name: str, repository: Artefact, signer:
     def build(target: Path) -> None:
         command = ["mmdebstrap", f"--variant={variant}", "--architectures=amd64", f"--include={','.join(names)}"]
         command += [f"--dpkgopt={option}" for option in _DPKG_OPTIONS]
-        # apt's own user can't read a cache below /root. Nothing that names this host's folders is left in the result.
+        # apt's own user can't read a cache below /root.
         command += ['--aptopt=APT::Sandbox::User "root"']
-        command += ['--customize-hook=rm "$1"/etc/apt/apt.conf.d/99mmdebstrap "$1"/etc/apt/sources.list']
+        # Nothing that names this host's folders is left in the result, and no key: each machine makes its own.
+        left_over = ("etc/apt/apt.conf.d/99mmdebstrap", "etc/apt/sources.list", "etc/ssh/ssh_host_*")
+        command += [f'--customize-hook=rm -f "$1"/{path}' for path in left_over]
         # What has to be there before the packages are configured: initramfs-tools' settings, for one.
         command += [f'--essential-hook=cp -a {shlex.quote(str(overlay))}/. "$1"']
         source = f"deb [signed-by={signer.keyring}] copy:{repository.path} {lock.debian.suite} main"

@@ -243,7 +243,7 @@ def _fill_busybox(top: Path, packages: Artefact, log: Path) -> None:
 
 def _compile_pause(top: Path, lock: Lock, log: Path) -> None:
     """Compile pause from the sources in Kubernetes' own module."""
-    module = capture(["go", "-C", GO / "kubernetes", "list", "-mod=mod", "-m", "-f", "{{.Dir}}", "k8s.io/kubernetes"])
+    module = capture(["go", "-C", GO / "kubernetes", "list", "-mod=readonly", "-m", "-f", "{{.Dir}}", "k8s.io/kubernetes"])
     source = Path(module.strip()) / "build/pause/linux/pause.c"
     version = lock.images["pause"][0].rpartition(":")[2]
     top.mkdir()
