@@ -10,7 +10,7 @@ from pathlib import Path
 
 from host import box, checks, private
 from host.command import logged
-from host.paths import LOGS, ROOT, cache
+from host.paths import BIN, LOGS, ROOT, cache
 from host.settings import Settings, decide
 from verify.lab.errors import LabError
 
@@ -86,6 +86,7 @@ def reach() -> Lab:
     fresh = private.current() is None
     holder = private.ensure(hide_kvm=settings.driver == "qemu", mirror=mirror)
     lab = Lab(settings, holder)
+    _link_kubectl()
     catalog = _catalog(settings)
     if catalog is not None and catalog.exists():
         box.stage(box.read_catalog(catalog), private.pool())
@@ -93,6 +94,16 @@ def reach() -> Lab:
     if fresh:
         _clear_leftovers(lab)
     return lab
+
+
+def _link_kubectl() -> None:
+    """Give the lab's shell the kubectl of the cluster's own version, where the mirror has built one."""
+    built = cache() / "store/programs-kubernetes/kubectl"
+    link = BIN / "kubectl"
+    if built.exists() and not link.exists():
+        BIN.mkdir(parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(built)
 
 
 def _catalog(settings: Settings) -> Path | None:

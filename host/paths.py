@@ -17,6 +17,9 @@ REPORTS = ROOT / "reports"
 LOGS = REPORTS / "logs"
 """Output of long steps, a file each."""
 
+BIN = STATE / "bin"
+"""Programs of the lab's own that come first in its shell: kubectl of the cluster's version."""
+
 KUBECONFIG = STATE / "kubeconfig"
 """The administrator's kubeconfig that the role control_plane fetches, mode 0600."""
 

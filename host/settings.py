@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from host import virtualization
-from host.paths import KUBECONFIG, ROOT, STATE, cache
+from host.paths import BIN, KUBECONFIG, ROOT, STATE, cache
 from verify.lab.errors import LabError
 
 Provider = Literal["libvirt", "virtualbox"]
@@ -60,7 +60,7 @@ class Settings:
             "KUBECONFIG": str(KUBECONFIG),
             "OUTLIVE_CACHE": str(cache()),
             "OUTLIVE_SHELL": "1",
-            "PATH": f"{ROOT / '.venv/bin'}:{os.environ.get('PATH', '/usr/bin:/bin')}:/usr/sbin:/sbin",
+            "PATH": f"{ROOT / '.venv/bin'}:{BIN}:{os.environ.get('PATH', '/usr/bin:/bin')}:/usr/sbin:/sbin",
             "VAGRANT_CWD": str(ROOT),
             "VAGRANT_DEFAULT_PROVIDER": self.provider,
             "VAGRANT_CHECKPOINT_DISABLE": "1",
