@@ -89,7 +89,9 @@ def reach() -> Lab:
     _link_kubectl()
     catalog = _catalog(settings)
     if catalog is not None and catalog.exists():
-        box.stage(box.read_catalog(catalog), private.pool())
+        # Machines that are there keep the box that they were made from.
+        if not machine_ids():
+            box.stage(box.read_catalog(catalog), private.pool())
         private.serve_mirror(holder)
     if fresh:
         _clear_leftovers(lab)
