@@ -158,7 +158,7 @@ def _configure(root: Path, name: str, log: Path) -> None:
     _chroot(root, log, "chmod", "0700", "/home/vagrant/.ssh")
     _chroot(root, log, "chmod", "0600", "/home/vagrant/.ssh/authorized_keys")
     _chroot(root, log, "chmod", "0440", "/etc/sudoers.d/vagrant")
-    _chroot(root, log, "systemctl", "enable", "systemd-networkd", "systemd-resolved", "ssh-host-keys", "ssh")
+    _chroot(root, log, "systemctl", "enable", "systemd-networkd", "systemd-resolved", "ssh-host-keys", "ssh", "emulated-addresses")
     # Every login, sudo's included, would start a service manager of its own: seconds of work where the processor is emulated.
     _chroot(root, log, "pam-auth-update", "--package", "--remove", "systemd")
     _chroot(root, log, "systemctl", "mask", *_MASKED)
