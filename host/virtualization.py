@@ -89,13 +89,13 @@ def _kernel(scratch: Path) -> Path | None:
     own = sorted(path for path in Path("/boot").glob("vmlinuz-*") if os.access(path, os.R_OK))
     if own:
         return own[-1]
-    packages = sorted(cache().glob("**/linux-image-*.deb"))
+    packages = sorted(cache().glob("store/*/pool/**/linux-image-[0-9]*.deb"))
     if not packages and shutil.which("apt-get"):
         # The metapackage's dependency is the kernel itself.
         depends = subprocess.run(["apt-cache", "depends", "linux-image-cloud-amd64"], capture_output=True, text=True, check=False).stdout
         names = [line.split()[-1] for line in depends.splitlines() if line.strip().startswith("Depends: linux-image")]
         subprocess.run(["apt-get", "-qq", "download", *names], cwd=scratch, capture_output=True, timeout=120, check=False)
-        packages = sorted(scratch.glob("linux-image-*.deb"))
+        packages = sorted(scratch.glob("linux-image-[0-9]*.deb"))
     if not packages:
         return None
     subprocess.run(["dpkg-deb", "--extract", str(packages[-1]), str(scratch)], capture_output=True, timeout=120, check=False)
