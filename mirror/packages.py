@@ -28,12 +28,13 @@ class Package:
     overlay: str = ""
 
 
+# The repository has one version of each, so that their relations name none.
 # Upstream's kubeadm depends on cri-tools as well; Debian has no such package, and kubeadm talks to
 # the container runtime by itself.
 PACKAGES: Mapping[str, Package] = {
     "kubeadm": Package(
         "Command-line utility for administering a Kubernetes cluster",
-        "kubelet (>= 1.35.0), kubectl (>= 1.35.0)",
+        "kubelet, kubectl",
         programs=(("kubernetes", "kubeadm"),),
         overlay="kubeadm",
     ),
