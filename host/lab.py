@@ -27,8 +27,11 @@ VERIFIED = STATE / "verified.json"
 """Which VMs passed the power-off verification, and where its report lies."""
 
 
-def test() -> None:
-    """Make the lab, verify it in any case, and remove it again where it wasn't there before.
+def test(*, whole: bool) -> None:
+    """Make the lab, and remove it again where it wasn't there before.
+
+    Args:
+        whole: Deploy MySQL and run all checks with the power-off too, in any case; else stop at a cluster of Ready nodes.
 
     Raises:
         LabError: a step or a check failed; the end of its log was printed.
@@ -36,7 +39,10 @@ def test() -> None:
     ours = not machine_ids()
     VERIFIED.unlink(missing_ok=True)
     try:
-        make()
+        if whole:
+            make()
+        else:
+            make_cluster()
     except LabError:
         newest = max(LOGS.glob("*.log"), key=lambda path: path.stat().st_mtime, default=None)
         if newest is not None:
@@ -59,6 +65,28 @@ def make() -> dict[str, float]:
         LabError: a step failed; the sentence names it, its log and the cure.
     """
     started = time.monotonic()
+    lab, took = make_cluster()
+    took["tutorial"] = lab.step("tutorial", ["ansible-playbook", "playbooks/tutorial.yml"], _task)
+    took["verification"] = _verify(lab)
+    print(
+        f"\nThe lab is up after {(time.monotonic() - started) / 60:.0f} minutes. `make shell` opens a shell in which kubectl and vagrant see it.\n",
+        flush=True,
+    )
+    status = lab.run([sys.executable, "-m", "verify.summary"])
+    if status != 0:
+        raise LabError("the summary could not be printed: run `make report` to see where the reports lie")
+    return took
+
+
+def make_cluster() -> tuple[Lab, dict[str, float]]:
+    """Make the VMs and the cluster with its NFS server, and keep a snapshot of it.
+
+    Returns:
+        The lab, and the seconds that each step took, by name.
+
+    Raises:
+        LabError: a step failed.
+    """
     settings = decide()
     print(
         f"provider: {settings.provider}{f' ({settings.driver})' if settings.driver else ''}, sources: {settings.sources} [{settings.why}]"
@@ -72,16 +100,7 @@ def make() -> dict[str, float]:
     took["up"] = lab.step("virtual machines", ["vagrant", "up", "--no-tty"], _vagrant)
     took["site"] = lab.step("cluster", ["ansible-playbook", "playbooks/site.yml"], _task)
     took["snapshot"] = _snapshot(lab)
-    took["tutorial"] = lab.step("tutorial", ["ansible-playbook", "playbooks/tutorial.yml"], _task)
-    took["verification"] = _verify(lab)
-    print(
-        f"\nThe lab is up after {(time.monotonic() - started) / 60:.0f} minutes. `make shell` opens a shell in which kubectl and vagrant see it.\n",
-        flush=True,
-    )
-    status = lab.run([sys.executable, "-m", "verify.summary"])
-    if status != 0:
-        raise LabError("the summary could not be printed: run `make report` to see where the reports lie")
-    return took
+    return lab, took
 
 
 def build_mirror() -> float:
