@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 
+from host.command import interrupt_by
 from verify.lab.errors import LabError
 
 
@@ -27,13 +29,16 @@ def main(arguments: list[str] | None = None) -> int:
     run.add_argument("argv", nargs=argparse.REMAINDER)
     commands.add_parser("shell", help="open a shell where the lab's VMs can be reached")
     options = parser.parse_args(arguments)
+    # Also where this process was started to ignore them, as a shell does with a job in the background.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt_by)
     try:
         return _call(options)
     except LabError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"\ninterrupted: nothing is lost; `make {options.command}` goes on where it stopped", file=sys.stderr)
+        print("interrupted: nothing is lost; run the command again, it goes on from the last finished step", file=sys.stderr)
         return 130
 
 
@@ -68,7 +73,10 @@ def _call(options: argparse.Namespace) -> int:
             argv = options.argv[1:] if options.argv[:1] == ["--"] else options.argv
             if not argv:
                 raise LabError("no command was given: write it behind `run --`, for example `python3 -m host run -- kubectl get nodes`")
-            return reach().run(argv)
+            there = reach()
+            if argv[:2] == ["vagrant", "up"]:
+                there.require_box()
+            return there.run(argv)
         case "shell":
             there = reach()
             command = os.environ.get("CMD")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from host import box, checks, private
-from host.command import logged
+from host.command import end, logged
 from host.paths import BIN, LOGS, ROOT, cache
 from host.settings import Settings, decide
 from verify.lab.errors import LabError
@@ -32,9 +32,24 @@ class Lab:
         """Return the environment to run `argv`'s result under."""
         return {**os.environ, **self.settings.environment()}
 
+    def require_box(self) -> None:
+        """Refuse to make machines of a box that isn't there; Vagrant's own words name no cure.
+
+        Raises:
+            LabError: the mirror's box is wanted, and it isn't built.
+        """
+        catalog = _catalog(self.settings)
+        if catalog is not None and not machine_ids():
+            box.read_catalog(catalog)
+
     def run(self, command: list[str]) -> int:
         """Run `command` with this terminal; return its exit status."""
-        return subprocess.run(self.argv(command), env=self.environment(), check=False).returncode
+        process = subprocess.Popen(self.argv(command), env=self.environment(), text=True)
+        try:
+            return process.wait()
+        except KeyboardInterrupt as interrupt:
+            end(process, interrupt)
+            raise
 
     def output(self, command: list[str], timeout: float = 120) -> str:
         """Return what `command` prints.

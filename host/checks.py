@@ -41,8 +41,61 @@ def load_inventory(settings: Settings) -> inventory.Inventory:
     Raises:
         LabError: the inventory can't be read.
     """
+    for folder in settings.inventories:
+        no_doubled_key(ROOT / folder / "hosts.yml")
     os.environ.update({name: settings.environment()[name] for name in ("ANSIBLE_INVENTORY", "ANSIBLE_CONFIG")})
     return inventory.load()
+
+
+def no_doubled_key(hosts: Path) -> None:
+    """Refuse an inventory in which a name stands twice in one place.
+
+    Ansible and Ruby take the last one: a machine would be missing without a word, and no rule of `roles/inventory_check`
+    could see it any more.
+
+    Raises:
+        LabError: a name is doubled, or the file can't be read.
+    """
+    import yaml  # not at the top: `make setup` runs before there is an environment that has it
+
+    def walk(node: yaml.Node) -> None:
+        if isinstance(node, yaml.SequenceNode):
+            for each in node.value:
+                walk(each)
+        elif isinstance(node, yaml.MappingNode):
+            lines: dict[str, int] = {}
+            for key, value in node.value:
+                here = key.start_mark.line + 1
+                if key.value in lines:
+                    raise LabError(
+                        f"'{key.value}' stands twice in {hosts} (lines {lines[key.value]} and {here}), and the later one would replace the other: rename one or remove it"
+                    )
+                lines[key.value] = here
+                walk(value)
+
+    try:
+        root = yaml.compose(hosts.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except (OSError, yaml.YAMLError) as error:
+        raise LabError(f"{hosts} can't be read ({' '.join(str(error).split())}): correct it, or take it back from git") from error
+    if root is not None:
+        walk(root)
+
+
+def memory_of(name: str, value: object) -> int:
+    """Return the MiB that `lab_memory` gives a machine.
+
+    Raises:
+        LabError: it gives none, or no whole number.
+    """
+    try:
+        mib = int(str(value))
+    except ValueError:
+        mib = 0
+    if mib <= 0:
+        raise LabError(
+            f"lab_memory of {name} is {value!r}, which is no number of MiB: write a whole one, such as 2048, in inventories/lab/hosts.yml"
+        )
+    return mib
 
 
 def memory(needed: int, meminfo: str) -> Finding:
@@ -71,7 +124,12 @@ def disk(folder: Path, needed: int, what: str) -> Finding:
 
 def network(wanted: str, links: Iterable[Mapping[str, object]], own: str) -> Finding:
     """Say whether another interface of the host (as `ip -j address` lists them) lies in the network `wanted`; `own` is the lab's bridge."""
-    lab = ipaddress.ip_network(wanted)
+    try:
+        lab = ipaddress.ip_network(wanted)
+    except ValueError as error:
+        return Finding(
+            False, f"lab_network is '{wanted}', which is no network ({error}): write it like 192.0.2.0/24 in inventories/lab/hosts.yml"
+        )
     for link in links:
         name = str(link.get("ifname", "?"))
         addresses = link.get("addr_info", [])
@@ -107,7 +165,7 @@ def all_checks(settings: Settings) -> list[Callable[[], Finding]]:
     """Return what to look at for a lab that is to be made with `settings`."""
     lab = load_inventory(settings)
     running = private.current() is not None and any(ROOT.glob(".vagrant/machines/*/*/id"))
-    needed = HOST_MEMORY + sum(int(host.variables.get("lab_memory", 0)) for host in lab.hosts.values())
+    needed = HOST_MEMORY + sum(memory_of(host.name, host.variables.get("lab_memory")) for host in lab.hosts.values())
     checks: list[Callable[[], Finding]] = [lambda: tools(settings), orphans]
     if not running:
         checks.append(lambda: memory(needed, Path("/proc/meminfo").read_text(encoding="ascii")))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from verify.lab.errors import LabError
@@ -77,12 +79,8 @@ def logged(
                     if text:
                         progress.note(text)
                 status = process.wait()
-            except KeyboardInterrupt:
-                # The child got the same Ctrl-C from the terminal; give it the time to clean up after itself.
-                try:
-                    process.wait(timeout=60)
-                except subprocess.TimeoutExpired:
-                    process.terminate()
+            except KeyboardInterrupt as interrupt:
+                end(process, interrupt)
                 raise
     seconds = time.monotonic() - started
     if status != 0:
@@ -90,6 +88,42 @@ def logged(
         raise LabError(f"{what}: `{shlex.join(argv[-3:])}` ended with status {status}; {last_error(log)} (whole log: {log})")
     progress.end(_clock(seconds))
     return seconds
+
+
+def interrupt_by(number: int, _frame: object = None) -> None:
+    """Handle SIGINT and SIGTERM alike: raise KeyboardInterrupt with the signal's number, for `end` to read."""
+    raise KeyboardInterrupt(number)
+
+
+def end(process: subprocess.Popen[str], interrupt: KeyboardInterrupt, patience: float = 60) -> None:
+    """End a program and all that it started, after this process was interrupted; it gets `patience` seconds to clean up."""
+    # A Ctrl-C was given to the program too, by the terminal; a second one would stop Vagrant from cleaning up.
+    if interrupt.args != (signal.SIGINT,):
+        _signal_tree(process.pid, signal.SIGINT)
+    for which in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            # Reads what it still prints: a program that can't print doesn't end.
+            process.communicate(timeout=patience)
+            return
+        except subprocess.TimeoutExpired:
+            _signal_tree(process.pid, which)
+    process.wait()
+
+
+def _signal_tree(pid: int, which: signal.Signals) -> None:
+    """Send a signal to a process and its descendants: nsenter and sudo don't pass every signal on."""
+    tree = [pid]
+    for each in tree:
+        for children in Path(f"/proc/{each}/task").glob("*/children"):
+            with suppress(OSError):
+                tree += [int(word) for word in children.read_text(encoding="ascii").split()]
+    for each in tree:
+        try:
+            os.kill(each, which)
+        except ProcessLookupError:
+            continue
+        except PermissionError:
+            subprocess.run(as_root(["kill", f"-{int(which)}", str(each)]), capture_output=True, check=False)
 
 
 def last_error(log: Path) -> str:

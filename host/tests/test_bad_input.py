@@ -7,14 +7,15 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from host import box, checks, packages, private, virtualization
+from host import access, box, checks, packages, private, virtualization
 from host.command import last_error, logged
 from host.paths import ROOT
-from host.settings import decide
+from host.settings import Settings, decide
 from verify.lab.errors import LabError
 
 pytestmark = pytest.mark.unit
@@ -111,6 +112,15 @@ def test_box_that_is_not_there(tmp_path: Path) -> None:
     catalog.write_text(json.dumps({"name": "outlive/full", "versions": [{"version": "1.0", "providers": [provider]}]}), encoding="utf-8")
     with pytest.raises(LabError, match=r"the box outlive/full 1\.0 isn't there .*: run `make mirror`"):
         box.read_catalog(catalog)
+
+
+def test_no_machine_is_made_without_the_box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OUTLIVE_CACHE", str(tmp_path))
+    monkeypatch.setattr(access, "machine_ids", dict)
+    settings = Settings(provider="libvirt", driver="kvm", sources="mirror", private=False, why="as asked")
+    with pytest.raises(LabError, match=r"lab_box_catalog names .*full\.json, which isn't there: run `make mirror`"):
+        access.Lab(settings, None).require_box()
+    access.Lab(replace(settings, sources="upstream"), None).require_box()
 
 
 def test_vagrant_without_its_private_libvirt_says_where_to_go(tmp_path: Path) -> None:

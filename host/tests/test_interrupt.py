@@ -1,0 +1,67 @@
+"""An interrupted command ends what it started, says one sentence, and can be run again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from host.paths import ROOT
+
+pytestmark = pytest.mark.unit
+
+# The lab itself is replaced by one long step; its program has a child of its own that would stay if only the step's program ended.
+PROGRAM = textwrap.dedent(
+    """
+    import sys
+    from pathlib import Path
+    from host import __main__, lab
+    from host.command import logged
+
+    def step():
+        script = "tail -f /dev/null & echo $$ $! > pids; wait"
+        logged("a step", ["sh", "-c", script], Path("step.log"))
+
+    lab.make = step
+    sys.exit(__main__.main(["lab"]))
+    """
+)
+
+
+def gone(pid: int) -> bool:
+    """Say whether a process has ended; one that nobody waited for yet (a zombie) has."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] in ("Z", "X")
+    except OSError:
+        return True
+
+
+@pytest.mark.parametrize("way", ["ctrl-c", "kill", "background"])
+def test_interrupted_lab(tmp_path: Path, way: str) -> None:
+    os.mkfifo(tmp_path / "pids")
+    # A shell starts what runs in the background with SIGINT ignored.
+    start = f"trap '' INT; exec {sys.executable} -c \"$0\"" if way == "background" else f'exec {sys.executable} -c "$0"'
+    process = subprocess.Popen(
+        ["sh", "-c", start, PROGRAM],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    children = [int(word) for word in (tmp_path / "pids").read_text(encoding="ascii").split()]
+    if way == "kill":
+        process.send_signal(signal.SIGTERM)
+    else:
+        # The terminal gives a Ctrl-C to all processes in its foreground.
+        os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert said == "interrupted: nothing is lost; run the command again, it goes on from the last finished step\n"
+    assert [pid for pid in children if not gone(pid)] == []
