@@ -103,16 +103,24 @@ def decide(given: Mapping[str, str] = os.environ) -> Settings:
             )
 
     emulated = provider == "libvirt" and driver == "qemu"
+    private = provider == "libvirt" and (
+        wish["OUTLIVE_LIBVIRT"] == "private" or (wish["OUTLIVE_LIBVIRT"] == "auto" and (emulated or not _system_libvirt()))
+    )
     sources = wish["OUTLIVE_SOURCES"]
     if sources == "auto":
-        # Unpacking an image in an emulated VM takes minutes; the mirror's full box has them unpacked already.
-        sources = "mirror" if emulated else "upstream"
-    private = wish["OUTLIVE_LIBVIRT"] == "private" or (wish["OUTLIVE_LIBVIRT"] == "auto" and (emulated or not _system_libvirt()))
+        # Unpacking an image in an emulated VM takes minutes; the mirror's full box has them unpacked already. And nothing
+        # leads out of a private libvirt.
+        sources = "mirror" if emulated or private else "upstream"
+    if private and sources == "upstream":
+        raise LabError(
+            "OUTLIVE_SOURCES is 'upstream', but the lab's own libvirt has no way out: leave it at 'auto' or 'mirror', "
+            "or use the system's libvirt (be a member of the group libvirt, OUTLIVE_LIBVIRT 'system')"
+        )
     return Settings(
         provider="libvirt" if provider == "libvirt" else "virtualbox",
         driver=None if provider == "virtualbox" else ("qemu" if driver == "qemu" else "kvm"),
         sources="mirror" if sources == "mirror" else "upstream",
-        private=private and provider == "libvirt",
+        private=private,
         why="; ".join(why) or "as asked",
     )
 

@@ -60,8 +60,15 @@ def test_emulation_chooses_mirror_and_private_libvirt() -> None:
 
 
 def test_kvm_keeps_kubernetes_defaults_and_upstream_sources() -> None:
-    settings = decide({"OUTLIVE_PROVIDER": "libvirt", "OUTLIVE_DRIVER": "kvm"})
+    settings = decide({"OUTLIVE_PROVIDER": "libvirt", "OUTLIVE_DRIVER": "kvm", "OUTLIVE_LIBVIRT": "system"})
     assert settings.inventories == ["inventories/lab"]
+
+
+def test_private_libvirt_takes_the_mirror_and_refuses_upstream() -> None:
+    wish = {"OUTLIVE_PROVIDER": "libvirt", "OUTLIVE_DRIVER": "kvm", "OUTLIVE_LIBVIRT": "private"}
+    assert decide(wish).sources == "mirror"
+    with pytest.raises(LabError, match="OUTLIVE_SOURCES is 'upstream', but the lab's own libvirt has no way out: leave it at 'auto'"):
+        decide({**wish, "OUTLIVE_SOURCES": "upstream"})
 
 
 def test_too_little_memory() -> None:
