@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ class Lab:
         try:
             return process.wait()
         except KeyboardInterrupt as interrupt:
-            end(process, interrupt)
+            end(process, leads=False, told=interrupt.args == (signal.SIGINT,))
             raise
 
     def output(self, command: list[str], timeout: float = 120) -> str:

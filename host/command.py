@@ -9,8 +9,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from verify.lab.errors import LabError
@@ -66,12 +66,25 @@ def logged(
     with log.open("w", encoding="utf-8") as file:
         file.write(f"$ {shlex.join(argv)}\n")
         file.flush()
-        process = subprocess.Popen(
-            list(argv), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True, env=env, errors="replace"
-        )
-        assert process.stdout is not None
+        if argv[0] == "sudo":
+            # Asks for the password here: a program outside the terminal's foreground can't.
+            subprocess.run(["sudo", "--validate"], check=False)
+        process: subprocess.Popen[str] | None = None
         with progress:
             try:
+                with _uninterrupted():
+                    process = subprocess.Popen(
+                        list(argv),
+                        stdout=subprocess.PIPE,
+                        stderr=subprocess.STDOUT,
+                        stdin=subprocess.DEVNULL,
+                        text=True,
+                        env=env,
+                        errors="replace",
+                        # A group of its own: `end` passes a Ctrl-C on, once, and finds all that the program started.
+                        process_group=0,
+                    )
+                assert process.stdout is not None
                 for line in process.stdout:
                     file.write(line)
                     file.flush()
@@ -79,8 +92,9 @@ def logged(
                     if text:
                         progress.note(text)
                 status = process.wait()
-            except KeyboardInterrupt as interrupt:
-                end(process, interrupt)
+            except KeyboardInterrupt:
+                if process is not None:
+                    end(process)
                 raise
     seconds = time.monotonic() - started
     if status != 0:
@@ -90,40 +104,71 @@ def logged(
     return seconds
 
 
+# Signals that came while a program was being started; None outside of that.
+_held: list[int] | None = None
+
+
 def interrupt_by(number: int, _frame: object = None) -> None:
-    """Handle SIGINT and SIGTERM alike: raise KeyboardInterrupt with the signal's number, for `end` to read."""
-    raise KeyboardInterrupt(number)
+    """Handle SIGINT and SIGTERM alike: raise KeyboardInterrupt with the signal's number."""
+    if _held is None:
+        raise KeyboardInterrupt(number)
+    _held.append(number)
 
 
-def end(process: subprocess.Popen[str], interrupt: KeyboardInterrupt, patience: float = 60) -> None:
-    """End a program and all that it started, after this process was interrupted; it gets `patience` seconds to clean up."""
-    # A Ctrl-C was given to the program too, by the terminal; a second one would stop Vagrant from cleaning up.
-    if interrupt.args != (signal.SIGINT,):
-        _signal_tree(process.pid, signal.SIGINT)
-    for which in (signal.SIGTERM, signal.SIGKILL):
-        try:
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold an interrupt back until the body is through: a program half started would be nobody's to end."""
+    global _held
+    held = _held = []
+    try:
+        yield
+    finally:
+        _held = None
+    if held:
+        raise KeyboardInterrupt(held[0])
+
+
+def end(process: subprocess.Popen[str], *, leads: bool = True, told: bool = False, patience: float = 60) -> None:
+    """End a program and all that it started: SIGINT, then SIGTERM, then SIGKILL.
+
+    Args:
+        process: The program.
+        leads: It leads a process group of its own, so that what it left behind is found too.
+        told: The terminal gave it the SIGINT already; a second one would stop Vagrant from cleaning up.
+        patience: Seconds to clean up after a signal; what outlives the program gets a tenth of them.
+    """
+    for which in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        if which != signal.SIGINT or not told:
+            _signal_all(process.pid, leads, which)
+        until = time.monotonic() + patience
+        while time.monotonic() < until:
             # Reads what it still prints: a program that can't print doesn't end.
-            process.communicate(timeout=patience)
-            return
-        except subprocess.TimeoutExpired:
-            _signal_tree(process.pid, which)
-    process.wait()
+            with suppress(subprocess.TimeoutExpired):
+                process.communicate(timeout=0.2)
+                return
+            if process.poll() is not None:
+                until = min(until, time.monotonic() + patience / 10)
 
 
-def _signal_tree(pid: int, which: signal.Signals) -> None:
-    """Send a signal to a process and its descendants: nsenter and sudo don't pass every signal on."""
+def _signal_all(pid: int, leads: bool, which: signal.Signals) -> None:
+    """Send a signal to a process, its descendants (sudo doesn't pass every signal on) and the group that it leads."""
     tree = [pid]
     for each in tree:
         for children in Path(f"/proc/{each}/task").glob("*/children"):
             with suppress(OSError):
                 tree += [int(word) for word in children.read_text(encoding="ascii").split()]
+    targets = [-pid] if leads else []
     for each in tree:
+        with suppress(ProcessLookupError):
+            if not leads or os.getpgid(each) != pid:
+                targets.append(each)
+    for target in targets:
         try:
-            os.kill(each, which)
+            os.kill(target, which)
         except ProcessLookupError:
             continue
         except PermissionError:
-            subprocess.run(as_root(["kill", f"-{int(which)}", str(each)]), capture_output=True, check=False)
+            subprocess.run(as_root(["kill", f"-{int(which)}", "--", str(target)]), capture_output=True, check=False)
 
 
 def last_error(log: Path) -> str:
