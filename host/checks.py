@@ -81,21 +81,23 @@ def no_doubled_key(hosts: Path) -> None:
         walk(root)
 
 
-def memory_of(name: str, value: object) -> int:
-    """Return the MiB that `lab_memory` gives a machine.
+def size_of(name: str, setting: str, value: object) -> int:
+    """Return what `lab_memory` (MiB) or `lab_cpus` gives a machine.
 
     Raises:
         LabError: it gives none, or no whole number.
     """
+    unit, example = {"lab_memory": ("number of MiB", 2048), "lab_cpus": ("number of CPUs", 2)}[setting]
     try:
-        mib = int(str(value))
+        size = int(str(value))
     except ValueError:
-        mib = 0
-    if mib <= 0:
+        size = 0
+    if size <= 0:
+        there = "missing" if value is None else repr(value)
         raise LabError(
-            f"lab_memory of {name} is {value!r}, which is no number of MiB: write a whole one, such as 2048, in inventories/lab/hosts.yml"
+            f"{setting} of {name} is {there}, which is no {unit}: write a whole one, such as {example}, in inventories/lab/hosts.yml"
         )
-    return mib
+    return size
 
 
 def memory(needed: int, meminfo: str) -> Finding:
@@ -165,7 +167,9 @@ def all_checks(settings: Settings) -> list[Callable[[], Finding]]:
     """Return what to look at for a lab that is to be made with `settings`."""
     lab = load_inventory(settings)
     running = private.current() is not None and any(ROOT.glob(".vagrant/machines/*/*/id"))
-    needed = HOST_MEMORY + sum(memory_of(host.name, host.variables.get("lab_memory")) for host in lab.hosts.values())
+    for host in lab.hosts.values():
+        size_of(host.name, "lab_cpus", host.variables.get("lab_cpus"))
+    needed = HOST_MEMORY + sum(size_of(host.name, "lab_memory", host.variables.get("lab_memory")) for host in lab.hosts.values())
     checks: list[Callable[[], Finding]] = [lambda: tools(settings), orphans]
     if not running:
         checks.append(lambda: memory(needed, Path("/proc/meminfo").read_text(encoding="ascii")))

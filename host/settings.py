@@ -6,6 +6,7 @@ Each can be given by an environment variable; `auto`, the default, looks at the 
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -111,6 +112,11 @@ def decide(given: Mapping[str, str] = os.environ) -> Settings:
         # Unpacking an image in an emulated VM takes minutes; the mirror's full box has them unpacked already. And nothing
         # leads out of a private libvirt.
         sources = "mirror" if emulated or private else "upstream"
+    if sources == "mirror" and (provider == "virtualbox" or platform.machine() != "x86_64"):
+        raise LabError(
+            f"OUTLIVE_SOURCES is 'mirror', whose box is for libvirt on x86_64 only (here: {provider} on {platform.machine()}): "
+            "set it to 'upstream', which needs internet"
+        )
     if private and sources == "upstream":
         raise LabError(
             "OUTLIVE_SOURCES is 'upstream', but the lab's own libvirt has no way out: leave it at 'auto' or 'mirror', "

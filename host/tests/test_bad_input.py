@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -69,6 +70,17 @@ def test_private_libvirt_takes_the_mirror_and_refuses_upstream() -> None:
     assert decide(wish).sources == "mirror"
     with pytest.raises(LabError, match="OUTLIVE_SOURCES is 'upstream', but the lab's own libvirt has no way out: leave it at 'auto'"):
         decide({**wish, "OUTLIVE_SOURCES": "upstream"})
+
+
+@pytest.mark.parametrize(
+    ("machine", "wish"),
+    [("x86_64", {"OUTLIVE_PROVIDER": "virtualbox"}), ("aarch64", {"OUTLIVE_PROVIDER": "libvirt", "OUTLIVE_DRIVER": "kvm"})],
+)
+def test_mirror_where_its_box_does_not_run(machine: str, wish: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(virtualization, "virtualbox", lambda: virtualization.Finding(True, "usable"))
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    with pytest.raises(LabError, match=r"OUTLIVE_SOURCES is 'mirror', whose box is for libvirt on x86_64 only .*: set it to 'upstream'"):
+        decide({**wish, "OUTLIVE_LIBVIRT": "system", "OUTLIVE_SOURCES": "mirror"})
 
 
 def test_too_little_memory() -> None:

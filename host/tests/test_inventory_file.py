@@ -50,11 +50,12 @@ def test_file_that_is_no_yaml(tmp_path: Path) -> None:
         checks.no_doubled_key(tmp_path / "nowhere.yml")
 
 
+@pytest.mark.parametrize(("setting", "unit"), [("lab_memory", "MiB"), ("lab_cpus", "CPUs")])
 @pytest.mark.parametrize("value", [None, "", "2 GB", -1, 1.5])
-def test_memory_that_is_no_number(value: object) -> None:
-    with pytest.raises(LabError, match=r"lab_memory of n1 is .*, which is no number of MiB: write a whole one, such as 2048"):
-        checks.memory_of("n1", value)
-    assert checks.memory_of("n1", 2048) == 2048
+def test_size_that_is_no_number(setting: str, unit: str, value: object) -> None:
+    with pytest.raises(LabError, match=rf"{setting} of n1 is .*, which is no number of {unit}: write a whole one, such as 2"):
+        checks.size_of("n1", setting, value)
+    assert checks.size_of("n1", setting, 2048) == 2048
 
 
 @pytest.mark.parametrize("value", ["somewhere", "192.0.2.1/24", ""])

@@ -86,6 +86,14 @@ def test_two_control_planes(playbook: Playbook, edit_hosts: Edit) -> None:
     assert "only one is supported" in sentence(result.stdout + result.stderr)
 
 
+def test_control_plane_that_is_a_worker_too(playbook: Playbook, edit_hosts: Edit) -> None:
+    """The control plane's machine can't join the cluster a second time."""
+    edit_hosts(lambda hosts: workers(hosts).update(hosts["children"]["control_plane"]["hosts"]))
+    result = playbook(SITE)
+    assert result.returncode != 0
+    assert "The host k8s-master is in both groups 'control_plane' and 'workers'" in sentence(result.stdout + result.stderr)
+
+
 def test_name_that_no_node_can_have(playbook: Playbook, edit_hosts: Edit) -> None:
     """Kubernetes takes lower-case names only."""
     edit_hosts(lambda hosts: workers(hosts).update({"K8s_Node3": workers(hosts).pop("k8s-node2")}))
