@@ -25,7 +25,7 @@ _LABEL = "outlive"
 # Fixed, so that the same root file system gives the same disk.
 _UUID = "6f75746c-6976-4500-8000-000000000001"
 _DISK_ID = "0x6f75746c"
-_GRUB_MODULES = ("biosdisk", "part_msdos", "ext2", "linux", "normal", "configfile", "serial", "terminal", "test")
+_GRUB_MODULES = ("biosdisk", "part_msdos", "ext2", "linux", "normal", "configfile", "serial", "smbios", "terminal", "test")
 
 # Work that a lab's machine doesn't need, and that a slow one feels.
 _MASKED = (
@@ -81,7 +81,7 @@ def make_box(store: Store, lock: Lock, name: str, parts: Parts) -> Artefact:
     inputs = [
         parts.root.key,
         [parts.kubernetes.key, [layout.key for layout in parts.layouts]] if full else [],
-        digest_tree(FILES / "box", FILES / "import-images"),
+        digest_tree(FILES / "box", FILES / "full", FILES / "import-images"),
         lock.disk_gib,
         _SOURCE,
     ]
@@ -135,6 +135,10 @@ def _install_kubernetes(root: Path, lock: Lock, kubernetes: Artefact, log: Path)
     run(as_root(["cp", *map(str, debs), str(root / "var/tmp")]), log)
     _chroot(root, log, "dpkg", "--install", *(f"/var/tmp/{deb.name}" for deb in debs))
     run(as_root(["rm", *(str(root / "var/tmp" / deb.name) for deb in debs)]), log)
+    # As roles/kubernetes_packages would leave them.
+    _chroot(root, log, "apt-mark", "hold", "kubeadm", "kubelet", "kubectl")
+    run(as_root(["cp", "--recursive", "--no-preserve=ownership", f"{FILES / 'full'}/.", str(root)]), log)
+    _chroot(root, log, "systemctl", "enable", "kubelet.service")
 
 
 def _import_images(root: Path, work: Path, layouts: Sequence[Artefact], log: Path) -> None:
@@ -158,7 +162,7 @@ def _configure(root: Path, name: str, log: Path) -> None:
     _chroot(root, log, "chmod", "0700", "/home/vagrant/.ssh")
     _chroot(root, log, "chmod", "0600", "/home/vagrant/.ssh/authorized_keys")
     _chroot(root, log, "chmod", "0440", "/etc/sudoers.d/vagrant")
-    _chroot(root, log, "systemctl", "enable", "systemd-networkd", "systemd-resolved", "ssh-host-keys", "ssh", "emulated-addresses")
+    _chroot(root, log, "systemctl", "enable", "systemd-networkd", "systemd-resolved", "ssh-host-keys", "ssh")
     # Every login, sudo's included, would start a service manager of its own: seconds of work where the processor is emulated.
     _chroot(root, log, "pam-auth-update", "--package", "--remove", "systemd")
     _chroot(root, log, "systemctl", "mask", *_MASKED)
