@@ -6,7 +6,7 @@ IN := .venv/bin/python -m host run --
 UNIT := verify/unit mirror/tests host/tests roles/tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor lab test test-all lint unit mirror up provision tutorial verify reset bench report shell destroy
+.PHONY: help setup doctor lab test lint unit mirror up provision tutorial verify reset bench report shell destroy
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -20,11 +20,8 @@ doctor: setup ## say what is wrong with this host, and how to cure it
 lab: setup ## everything: from a fresh machine to a lab in which MySQL's data outlived its node
 	@.venv/bin/python -m host lab
 
-test: lint unit ## lint, unit tests, a real cluster of three VMs; a lab that it made is removed again
+test: lint unit ## lint, unit tests, then all that `make lab` does; a lab that it made is removed again
 	@.venv/bin/python -m host test
-
-test-all: lint unit ## the same with MySQL and all checks, the power-off among them
-	@.venv/bin/python -m host test --whole
 
 lint: setup ## ruff, mypy, yamllint, ansible-lint
 	.venv/bin/ruff check .

@@ -27,11 +27,8 @@ VERIFIED = STATE / "verified.json"
 """Which VMs passed the power-off verification, and where its report lies."""
 
 
-def test(*, whole: bool) -> None:
-    """Make the lab, and remove it again where it wasn't there before.
-
-    Args:
-        whole: Deploy MySQL and run all checks with the power-off too, in any case; else stop at a cluster of Ready nodes.
+def test() -> None:
+    """Make the lab and verify it in any case; remove it again where it wasn't there before.
 
     Raises:
         LabError: a step or a check failed; the end of its log was printed.
@@ -39,10 +36,7 @@ def test(*, whole: bool) -> None:
     ours = not machine_ids()
     VERIFIED.unlink(missing_ok=True)
     try:
-        if whole:
-            make()
-        else:
-            make_cluster()
+        make()
     except LabError:
         newest = max(LOGS.glob("*.log"), key=lambda path: path.stat().st_mtime, default=None)
         if newest is not None:
@@ -65,7 +59,7 @@ def make() -> dict[str, float]:
         LabError: a step failed; the sentence names it, its log and the cure.
     """
     started = time.monotonic()
-    lab, took = make_cluster()
+    lab, took = _make_cluster()
     took["tutorial"] = lab.step("tutorial", ["ansible-playbook", "playbooks/tutorial.yml"], _task)
     took["verification"] = _verify(lab)
     print(
@@ -78,7 +72,7 @@ def make() -> dict[str, float]:
     return took
 
 
-def make_cluster() -> tuple[Lab, dict[str, float]]:
+def _make_cluster() -> tuple[Lab, dict[str, float]]:
     """Make the VMs and the cluster with its NFS server, and keep a snapshot of it.
 
     Returns:
