@@ -58,11 +58,14 @@ def test_emulation_chooses_mirror_and_private_libvirt() -> None:
     settings = decide({"OUTLIVE_PROVIDER": "libvirt", "OUTLIVE_DRIVER": "qemu"})
     assert settings.inventories == ["inventories/lab", "inventories/offline", "inventories/emulated"]
     assert settings.private
+    strategy = settings.environment()["ANSIBLE_STRATEGY"]
+    assert Path(settings.environment()["ANSIBLE_STRATEGY_PLUGINS"], f"{strategy}.py").is_file()
 
 
 def test_kvm_keeps_kubernetes_defaults_and_upstream_sources() -> None:
     settings = decide({"OUTLIVE_PROVIDER": "libvirt", "OUTLIVE_DRIVER": "kvm", "OUTLIVE_LIBVIRT": "system"})
     assert settings.inventories == ["inventories/lab"]
+    assert "ANSIBLE_STRATEGY" not in settings.environment()
 
 
 def test_private_libvirt_takes_the_mirror_and_refuses_upstream() -> None:
