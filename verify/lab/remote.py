@@ -91,6 +91,18 @@ class Remote:
         return str(Path(self._sockets.name) / name)
 
 
+def ssh_command(host: Host) -> list[str]:
+    """Return the command line that logs in to a machine as the inventory's user, for programs that talk to it by themselves."""
+    identity, port = _identity(host), host.literal("ansible_port")
+    return [
+        "ssh",
+        *SSH_OPTIONS.split(),
+        *(["-i", identity] if identity else []),
+        *(["-p", port] if port else []),
+        f"{host.literal('ansible_user') or 'vagrant'}@{host.address}",
+    ]
+
+
 def _hostspec(host: Host) -> str:
     """Return testinfra's address of a machine."""
     user = host.literal("ansible_user") or "vagrant"

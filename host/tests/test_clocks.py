@@ -1,0 +1,41 @@
+"""Setting the machines' clocks: a program named ssh stands in for the way to them."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from host import clocks
+from verify.lab.errors import LabError
+from verify.lab.inventory import Host
+
+pytestmark = pytest.mark.unit
+
+HOST = Host("n1", "192.0.2.11", {"ansible_user": "someone", "ansible_port": 2222})
+
+
+@pytest.fixture
+def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the program that is run as ssh; it writes down its arguments."""
+    program = tmp_path / "ssh"
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    program.touch(mode=0o755)
+    return program
+
+
+def test_the_time_is_sent_when_the_machine_is_ready(ssh: Path, tmp_path: Path) -> None:
+    ssh.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/arguments\necho ready; read now; echo "set to $now"\n')
+    before = time.time()
+    name, told = clocks._set(HOST)
+    assert name == "n1"
+    assert before <= float(told.removeprefix("set to ")) + 0.001
+    assert "-p 2222 someone@192.0.2.11 sudo sh -c" in (tmp_path / "arguments").read_text()
+
+
+@pytest.mark.parametrize("script", ["echo 'no route to host'; exit 255", "echo ready; read now; echo 'date: no'; exit 1"])
+def test_a_clock_that_cannot_be_set(ssh: Path, script: str) -> None:
+    ssh.write_text(f"#!/bin/sh\n{script}\n")
+    with pytest.raises(LabError, match=r"The clock of n1 could not be set \((no route to host|date: no)\): see `vagrant status`"):
+        clocks._set(HOST)
