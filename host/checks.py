@@ -82,12 +82,14 @@ def no_doubled_key(hosts: Path) -> None:
 
 
 def size_of(name: str, setting: str, value: object) -> int:
-    """Return what `lab_memory` (MiB) or `lab_cpus` gives a machine.
+    """Return what `lab_memory` (MiB), `lab_cpus` or `lab_data_disk` (MiB) gives a machine.
 
     Raises:
         LabError: it gives none, or no whole number.
     """
-    unit, example = {"lab_memory": ("number of MiB", 2048), "lab_cpus": ("number of CPUs", 2)}[setting]
+    unit, example = {"lab_memory": ("number of MiB", 2048), "lab_cpus": ("number of CPUs", 2), "lab_data_disk": ("number of MiB", 2048)}[
+        setting
+    ]
     try:
         size = int(str(value))
     except ValueError:
@@ -169,6 +171,8 @@ def all_checks(settings: Settings) -> list[Callable[[], Finding]]:
     running = private.current() is not None and any(ROOT.glob(".vagrant/machines/*/*/id"))
     for host in lab.hosts.values():
         size_of(host.name, "lab_cpus", host.variables.get("lab_cpus"))
+        if "lab_data_disk" in host.variables:
+            size_of(host.name, "lab_data_disk", host.variables["lab_data_disk"])
     needed = HOST_MEMORY + sum(size_of(host.name, "lab_memory", host.variables.get("lab_memory")) for host in lab.hosts.values())
     checks: list[Callable[[], Finding]] = [lambda: tools(settings), orphans]
     if not running:

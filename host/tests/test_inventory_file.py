@@ -50,7 +50,7 @@ def test_file_that_is_no_yaml(tmp_path: Path) -> None:
         checks.no_doubled_key(tmp_path / "nowhere.yml")
 
 
-@pytest.mark.parametrize(("setting", "unit"), [("lab_memory", "MiB"), ("lab_cpus", "CPUs")])
+@pytest.mark.parametrize(("setting", "unit"), [("lab_memory", "MiB"), ("lab_cpus", "CPUs"), ("lab_data_disk", "MiB")])
 @pytest.mark.parametrize("value", [None, "", "2 GB", -1, 1.5])
 def test_size_that_is_no_number(setting: str, unit: str, value: object) -> None:
     with pytest.raises(LabError, match=rf"{setting} of n1 is .*, which is no number of {unit}: write a whole one, such as 2"):

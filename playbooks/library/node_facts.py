@@ -34,7 +34,7 @@ RETURN = r"""
 ansible_facts:
   description:
     - C(node) with C(hostname), C(memory_mib), C(swap_mib), C(cpus), C(interfaces) (name by IPv4 address), C(packages) (version by name of what is
-      installed), C(held) (packages held at their version), C(enabled) and C(active) (those of the services that the roles look after).
+      installed), C(held) (packages held at their version), C(mounts) (what is mounted by its folder), C(disks) (lasting names of the disks), C(enabled) and C(active) (those of the services that the roles look after).
   type: dict
   returned: always
 """
@@ -59,6 +59,11 @@ def packages(text: str) -> tuple[dict[str, str], list[str]]:
     lines = [line.split() for line in text.splitlines()]
     found = [line for line in lines if len(line) == 4 and line[1] == "installed"]
     return {name: version for _, _, name, version in found}, [name for wanted, _, name, _ in found if wanted == "hold"]
+
+
+def mounts(text: str) -> dict[str, str]:
+    """Return what is mounted on each folder in the text of /proc/mounts."""
+    return {line.split()[1]: line.split()[0] for line in text.splitlines()}
 
 
 def services(text: str) -> list[dict[str, str]]:
@@ -89,6 +94,8 @@ def main() -> None:
         "interfaces": interfaces(output("ip", "-json", "-4", "address")),
         "packages": versions,
         "held": held,
+        "mounts": mounts(Path("/proc/mounts").read_text()),
+        "disks": sorted(str(path) for path in Path("/dev/disk/by-id").glob("*")),
         "enabled": [state["Id"] for state in states if state["UnitFileState"] == "enabled"],
         "active": [state["Id"] for state in states if state["ActiveState"] == "active"],
     }

@@ -44,6 +44,11 @@ def test_packages(module: ModuleType) -> None:
     assert module.packages(text) == ({"bash": "5.2", "kubelet": "1.0-1"}, ["kubelet"])
 
 
+def test_mounts(module: ModuleType) -> None:
+    """A folder's file system is told by its device."""
+    assert module.mounts("/dev/vda1 / ext4 rw 0 0\n/dev/vdb /nfsdata ext4 rw 0 0\n") == {"/": "/dev/vda1", "/nfsdata": "/dev/vdb"}
+
+
 def test_services(module: ModuleType) -> None:
     """Each service is a block of lines; an unknown one has no unit file."""
     text = "Id=a.service\nActiveState=active\nUnitFileState=enabled\n\nId=b.service\nActiveState=inactive\nUnitFileState=\n"

@@ -102,6 +102,15 @@ def test_name_that_no_node_can_have(playbook: Playbook, edit_hosts: Edit) -> Non
     assert "The host name 'K8s_Node3' in the inventory can't be the name of a node" in sentence(result.stdout + result.stderr)
 
 
+def test_unknown_recovery_profile(playbook: Playbook) -> None:
+    """A recovery profile that isn't known is refused before a machine is touched."""
+    result = playbook(SITE, "-e", "recovery_profile=swift")
+    assert result.returncode != 0
+    assert "recovery_profile is 'swift', which isn't known: set it to one of default, tuned, fenced." in sentence(
+        result.stdout + result.stderr
+    )
+
+
 def test_no_network(playbook: Playbook) -> None:
     """A network is written with its prefix."""
     result = playbook(SITE, "-e", "lab_network=somewhere")
@@ -118,6 +127,7 @@ def test_no_network(playbook: Playbook) -> None:
         ("nfs_server", {"nfs_server_clients": ["*"]}, "nfs_server_clients is '*', and only addresses and networks are allowed"),
         ("nfs_server", {"nfs_server_clients": []}, "nfs_server_clients is ''"),
         ("nfs_server", {"nfs_server_export": "/"}, "nfs_server_export is '/', which can't be exported"),
+        ("nfs_server", {"nfs_server_disk": "/dev/sdb"}, "nfs_server_disk is '/dev/sdb', and only names in /dev/disk/by-id are allowed"),
         ("nfs_server", {"nfs_server_lease_time": 5}, "nfs_server_lease_time is 5, and the kernel takes 10 to 3600 seconds"),
         (
             "storage_tutorial",
