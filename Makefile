@@ -3,10 +3,10 @@
 
 PYTHON := $(firstword $(wildcard /usr/bin/python3) python3)
 IN := .venv/bin/python -m host run --
-UNIT := verify/unit mirror/tests host/tests roles/tests
+UNIT := verify/unit fence/tests mirror/tests host/tests roles/tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor lab test lint unit mirror up provision tutorial verify reset bench report shell destroy
+.PHONY: help setup doctor lab test lint unit mirror up provision tutorial verify drill drills proof reset bench report shell destroy
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -54,6 +54,15 @@ reset: ## put the VMs back to the fresh cluster
 
 bench: ## measure this host; reports/bench-*.json
 	@.venv/bin/python -m host bench $(if $(COLD),--cold)
+
+drill: ## break one thing under load and account for every write: FAULT=power-cut PROFILE=default
+	@$(IN) python -m verify.drill --apply --fault "$(or $(FAULT),power-cut)" --profile "$(or $(PROFILE),default)" $(if $(NODE),--node "$(NODE)")
+
+drills: ## the matrix of faults and recovery profiles: FAULTS=power-cut,mysqld-kill PROFILES=default,fenced TIMES=1 (all, all, 1)
+	@$(IN) python -m verify.drills $(if $(FAULTS),--faults "$(FAULTS)") $(if $(PROFILES),--profiles "$(PROFILES)") $(if $(TIMES),--times "$(TIMES)")
+
+proof: ## lose throw-away data on purpose, to show that the checks find it
+	@$(IN) pytest verify/proof -m proof
 
 report: ## print the newest report's summary and where it lies
 	@$(IN) python -m verify.summary

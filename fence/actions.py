@@ -1,0 +1,313 @@
+"""What the watcher looks at and acts upon: the API, the hypervisor, the NFS server; each as a Protocol and as the real thing."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import re
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from kubernetes import client
+
+from fence.watcher import TAINT, TAINT_EFFECT, TAINT_VALUE, Fenced, NodeState, Power, State
+from verify.lab import machines, nfs, objects
+from verify.lab.errors import LabError, UnreachableError
+from verify.lab.kube import Cluster
+from verify.lab.machines import LibvirtMachine, Machine
+from verify.lab.objects import Json
+from verify.lab.remote import Remote
+
+ANNOTATION = "outlive.io/fenced"
+LEASES = "kube-node-lease"
+TOOL_TIMEOUT = 20.0
+"""Seconds for an answer of the hypervisor's tool."""
+
+NFT_SET = "inet outlive_fence fenced"
+NFT_OBJECTS = "add table inet outlive_fence; add set inet outlive_fence fenced { type ipv4_addr; }; "
+NFT_RULES = (
+    NFT_OBJECTS
+    # Before connection tracking, and for connections that stand already too.
+    + "add chain inet outlive_fence input { type filter hook input priority raw; policy accept; }; "
+    + "flush chain inet outlive_fence input; "
+    + "add rule inet outlive_fence input ip saddr @fenced meta l4proto { tcp, udp } th dport 2049 counter drop; "
+)
+"""What ``nft`` is told, all in one transaction; said twice it changes nothing."""
+
+EXPIRE = 'for each in /proc/fs/nfsd/clients/*/; do if grep -qsF %s "$each/info"; then echo expire > "$each/ctl" || true; fi; done; '
+READ_CLIENTS = 'for each in /proc/fs/nfsd/clients/*/; do echo "== $each"; cat "$each/info" 2>/dev/null; done; true'
+"""Unlike ``nfs.READ_CLIENTS`` it succeeds where no client is left, or one goes while it is read."""
+
+
+class Api(Protocol):
+    """The cluster's API; each call raises ``UnreachableError`` where it gives no answer, ``LabError`` where it refuses."""
+
+    def look(self) -> Mapping[str, NodeState]:
+        """Return all nodes by name, with their leases."""
+
+    def read(self, name: str) -> NodeState:
+        """Return one node, without its lease."""
+
+    def mark(self, node: NodeState, fenced: Fenced) -> NodeState:
+        """Set taint and annotation in one patch, refused where the node changed since it was read; return it as it is then."""
+
+    def unmark(self, node: NodeState) -> NodeState:
+        """Take taint and annotation away likewise."""
+
+
+class Hypervisor(Protocol):
+    """The VMs under the nodes; each call raises ``LabError`` where it isn't done."""
+
+    def look(self, name: str) -> Power:
+        """Return the power of the VM under a node; only what is certain is returned."""
+
+    def cut(self, name: str) -> None:
+        """Take a VM's power, or drop its saved memory; ``look`` says whether it worked."""
+
+
+class Storage(Protocol):
+    """The NFS server; each call raises ``UnreachableError`` where it isn't reached, ``LabError`` where it refuses."""
+
+    def revoked(self) -> frozenset[str]:
+        """Return the addresses that are turned away."""
+
+    def revoke(self, address: str) -> None:
+        """Turn an address away; twice is harmless."""
+
+    def expire(self, address: str) -> int:
+        """End the NFSv4 clients of an address, with their locks and delegations; return how many are left."""
+
+    def allow(self, address: str) -> None:
+        """Let an address in again; twice is harmless."""
+
+
+class Kubernetes(Cluster):
+    """The API that a kubeconfig leads to."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        """Read the kubeconfig; nothing is sent yet."""
+        super().__init__(kubeconfig)
+        leases: Any = client.CoordinationV1Api
+        self._leases: Any = leases(self._core.api_client)
+
+    def look(self) -> Mapping[str, NodeState]:
+        """List nodes and leases: two requests."""
+        renewed = {
+            each["metadata"]["name"]: each.get("spec", {}).get("renewTime")
+            for each in self._list(self._leases.list_namespaced_lease, LEASES)
+        }
+        nodes = [node_state(data, renewed.get(data["metadata"]["name"])) for data in self._list(self._core.list_node)]
+        return {node.name: node for node in nodes}
+
+    def read(self, name: str) -> NodeState:
+        """Get the node."""
+        return node_state(self._get(f"node {name}", self._core.read_node, name))
+
+    def mark(self, node: NodeState, fenced: Fenced) -> NodeState:
+        """Patch taint and annotation in."""
+        taint = {"key": TAINT, "value": TAINT_VALUE, "effect": TAINT_EFFECT}
+        return self._patch(node, json.dumps({"boot": fenced.boot, "at": fenced.at}), [taint])
+
+    def unmark(self, node: NodeState) -> NodeState:
+        """Patch taint and annotation out."""
+        return self._patch(node, None, [])
+
+    def _patch(self, node: NodeState, annotation: str | None, ours: list[Json]) -> NodeState:
+        others = [each for each in node.taints if each.get("key") != TAINT]
+        body = {
+            # A merge patch replaces the whole list of taints: one that came since must make it fail, not vanish.
+            "metadata": {"resourceVersion": node.version, "annotations": {ANNOTATION: annotation}},
+            "spec": {"taints": [*others, *ours]},
+        }
+        kind = "application/merge-patch+json"
+        return node_state(json.loads(self._call(f"node {node.name}", self._core.patch_node, node.name, body, _content_type=kind).data))
+
+
+def node_state(data: Json, renewed: str | None = None) -> NodeState:
+    """Read a Node."""
+    node = objects.node(data)
+    note = data["metadata"].get("annotations", {}).get(ANNOTATION)
+    return NodeState(
+        name=node.name,
+        ready=node.ready,
+        boot=node.boot,
+        version=data["metadata"].get("resourceVersion", ""),
+        taints=tuple(data.get("spec", {}).get("taints", ())),
+        fenced=None if note is None else _fenced(note),
+        renewed=renewed,
+    )
+
+
+class VagrantMachines:
+    """The VMs that Vagrant made, in libvirt or VirtualBox."""
+
+    def __init__(self) -> None:
+        """Know no process yet."""
+        self._processes: dict[str, int] = {}
+
+    def check(self, name: str) -> None:
+        """Raise ``LabError`` where the VM or its hypervisor's tool is missing, ``UnreachableError`` where it gives no answer."""
+        _says(machines.find(name))
+
+    def look(self, name: str) -> Power:
+        """Look for the process; where there is none, the hypervisor has to say the same, and that it keeps no memory.
+
+        One witness isn't enough: in another process namespace no VM has a process, and a saved VM has none either.
+        """
+        machine = machines.find(name)
+        process = self._processes.get(name)
+        if process is None or not _runs(process, machine.identity):
+            process = machine.process()
+        age = None if process is None else _age(process)
+        if process is None or age is None:
+            self._processes.pop(name, None)
+            return Power(_rest(machine))
+        self._processes[name] = process
+        return Power(State.ON, process, age)
+
+    def cut(self, name: str) -> None:
+        """Destroy the domain or power the VM off; one that is saved loses its memory."""
+        machine = machines.find(name)
+        if self.look(name).state is State.SAVED:
+            libvirt = isinstance(machine, LibvirtMachine)
+            _tool([*_virsh(), "managedsave-remove", machine.identity] if libvirt else ["VBoxManage", "discardstate", machine.identity])
+        else:
+            machine.cut()
+
+
+class NfsServer:
+    """The lab's NFS server, through ssh."""
+
+    def __init__(self, remote: Remote, server: str) -> None:
+        """Take the way to the machines and the server's name in the inventory."""
+        self._remote = remote
+        self._server = server
+
+    def check(self) -> None:
+        """Raise ``LabError`` where the server can't fence."""
+        if self._remote.run(self._server, "nft --version").status != 0:
+            raise LabError(
+                f"{self._server} has no nft, by which a fenced node's NFS access is revoked: "
+                "the package nftables has to be there, so run `apt-get install nftables` on it."
+            )
+        if self._remote.run(self._server, "test -d /proc/fs/nfsd/clients").status != 0:
+            raise LabError(
+                f"{self._server} has no /proc/fs/nfsd/clients, by which a fenced node's locks are taken: "
+                "its NFS server has to run, on Linux 5.3 or newer, so run `make provision`."
+            )
+
+    def revoked(self) -> frozenset[str]:
+        """List the set."""
+        output = self._remote.run(self._server, f"nft -j list set {NFT_SET}")
+        if output.status == 0:
+            return parse_set(output.stdout)
+        if "No such file or directory" in output.stderr:  # no table: nobody was fenced since the server booted
+            return frozenset()
+        raise LabError(f"`nft` on {self._server} can't list the set {NFT_SET} ({output.stderr.strip() or 'no message'}): look at it there.")
+
+    def revoke(self, address: str) -> None:
+        """Add the address to the set, and the rule where it isn't there."""
+        self._nft(f"{NFT_RULES}add element {NFT_SET} {{ {_ipv4(address)} }}")
+
+    def expire(self, address: str) -> int:
+        """Write to the clients' ctl files, which returns when they are gone, and look again."""
+        listing = self._remote.check(self._server, EXPIRE + READ_CLIENTS, f'address: "{_ipv4(address)}:')
+        return sum(each.address == address for each in nfs.parse_clients(listing))
+
+    def allow(self, address: str) -> None:
+        """Take the address out of the set; added before, since to delete what isn't there is an error."""
+        element = f"element {NFT_SET} {{ {_ipv4(address)} }}"
+        self._nft(f"{NFT_OBJECTS}add {element}; delete {element}")
+
+    def _nft(self, commands: str) -> None:
+        self._remote.check(self._server, "nft %s", commands)
+
+
+def parse_set(listing: str) -> frozenset[str]:
+    """Return the addresses in the output of ``nft -j list set``."""
+    sets = [each["set"] for each in json.loads(listing)["nftables"] if "set" in each]
+    return frozenset(str(element) for each in sets for element in each.get("elem", ()))
+
+
+def _fenced(note: str) -> Fenced:
+    """Read the annotation; one that nobody understands names no boot, so that only a person takes it back."""
+    try:
+        data = json.loads(note)
+        return Fenced(str(data["boot"]), str(data["at"]))
+    except (ValueError, KeyError, TypeError):
+        return Fenced("", note)
+
+
+def _ipv4(address: str) -> str:
+    try:
+        return str(ipaddress.IPv4Address(address))
+    except ValueError as error:
+        raise LabError(
+            f"{address!r} can't be fenced: ansible_host of each worker has to be an IPv4 address, so write one there."
+        ) from error
+
+
+def _runs(process: int, identity: str) -> bool:
+    """Say whether a process is still the VM's; its command line is empty once it ended."""
+    try:
+        return identity.encode() in Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+def _age(process: int) -> float | None:
+    """Return the seconds since a process started (field 22 of its stat, in ticks since boot), None where it is gone."""
+    try:
+        words = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except OSError:
+        return None
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - int(words[19]) / os.sysconf("SC_CLK_TCK")
+
+
+def _says(machine: Machine) -> tuple[str, State]:
+    """Return what the hypervisor says of a VM, in its own word and in ours; without a word it counts as running."""
+    if isinstance(machine, LibvirtMachine):
+        fields = dict(re.findall(r"^([^:\n]+):\s*(.*?)\s*$", _tool([*_virsh(), "dominfo", machine.identity]), flags=re.MULTILINE))
+        word = fields.get("State", "")
+        off, saved = word == "shut off", fields.get("Managed save") != "no"
+    else:
+        found = re.search(r'^VMState="([^"]*)"', _tool(["VBoxManage", "showvminfo", machine.identity, "--machinereadable"]), re.MULTILINE)
+        word = found.group(1) if found else ""
+        off, saved = word in ("poweroff", "aborted", "saved", "aborted-saved"), "saved" in word
+    return word, State.ON if not off else State.SAVED if saved else State.OFF
+
+
+def _rest(machine: Machine) -> State:
+    """Return the state of a VM without a process: off or saved.
+
+    Raises:
+        UnreachableError: the hypervisor says that it runs, so that one of the two is wrong.
+    """
+    word, state = _says(machine)
+    if state is State.ON:
+        raise UnreachableError(
+            f"the VM of {machine.name} has no process here, but its hypervisor calls it {word!r}: "
+            "the watcher has to run where the VMs run (`python -m host run -- python -m fence`)"
+        )
+    return state
+
+
+def _virsh() -> list[str]:
+    return ["virsh", "--quiet", "--connect", os.environ.get("LIBVIRT_DEFAULT_URI", "qemu:///system")]
+
+
+def _tool(command: list[str]) -> str:
+    """Run one of the hypervisor's tools and return its output, in English; one that hangs must not hang the watcher."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TOOL_TIMEOUT, env={**os.environ, "LC_ALL": "C"}, check=False)
+    except FileNotFoundError as error:
+        raise LabError(f"The program {command[0]} is missing: it has to be on PATH; `make doctor` says how to get it.") from error
+    except subprocess.TimeoutExpired as error:
+        raise UnreachableError(f"`{' '.join(command)}` gave no answer ({error})") from error
+    if done.returncode != 0:
+        raise UnreachableError(f"`{' '.join(command)}` failed ({(done.stderr.strip() or 'no message').splitlines()[-1]})")
+    return done.stdout

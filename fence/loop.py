@@ -1,0 +1,269 @@
+"""The watcher at work: looks, lets ``watcher`` decide, acts, and writes each step down.
+
+What is slow or may hang (API reads, ssh to the NFS server) runs in the background, one job at a time on each lane, so that the VMs are
+looked at each second whatever the rest does.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from fence.actions import Api, Hypervisor, Storage
+from fence.log import Log
+from fence.watcher import Action, Fenced, Limits, Memory, NodeState, Power, Seen, State, decide, marked, remember, returned
+from verify.lab.clock import HOST_CLOCK, Clock
+from verify.lab.errors import LabError
+
+LOOK_EVERY = 1.0
+"""Seconds between two looks at the VMs."""
+API_EVERY = 2.0
+"""Seconds between two looks at nodes and leases."""
+STORAGE_EVERY = 60.0
+"""Seconds between two looks at the NFS server: its own reboot would let everybody in again. Keeps the ssh connection open, too."""
+
+
+class Lanes:
+    """Background work; a lane does one job at a time."""
+
+    def __init__(self, done: Callable[[], object]) -> None:
+        """Take what is called whenever a job ended."""
+        self._done = done
+        self._threads: dict[str, threading.Thread] = {}
+        self._failure: BaseException | None = None
+
+    def start(self, lane: str, job: Callable[[], None]) -> bool:
+        """Start a job; return False where the lane is busy."""
+        if lane in self._threads and self._threads[lane].is_alive():
+            return False
+        self._threads[lane] = threading.Thread(target=self._run, args=(job,), daemon=True, name=lane)
+        self._threads[lane].start()
+        return True
+
+    def check(self) -> None:
+        """Raise what a job died of, if one did."""
+        if self._failure is not None:
+            raise self._failure
+
+    def finish(self, lane: str) -> None:
+        """Wait for the end of the job under way on a lane."""
+        if lane in self._threads:
+            self._threads[lane].join()
+
+    def _run(self, job: Callable[[], None]) -> None:
+        try:
+            job()
+        except BaseException as error:  # raised again by check(): a watcher that lost a thread must not look well
+            self._failure = error
+        self._done()
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What the watcher works with."""
+
+    api: Api
+    hypervisor: Hypervisor
+    storage: Storage
+    log: Log
+    limits: Limits = field(default_factory=Limits)
+    clock: Clock = HOST_CLOCK
+
+
+class Watcher:
+    """Watches the workers and fences those that are lost."""
+
+    def __init__(self, workers: Mapping[str, str], tools: Tools, lanes: Callable[[Callable[[], object]], Lanes] = Lanes) -> None:
+        """Take the workers' names with their addresses; nothing is asked yet."""
+        self._workers = dict(workers)
+        self._tools = tools
+        self._log = tools.log
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._lanes = lanes(self._wake.set)
+        self._memory = {name: Memory() for name in workers}
+        self._nodes: Mapping[str, NodeState] = {}
+        self._answered: float | None = None
+        self._asked = {"api": -STORAGE_EVERY, "storage": -STORAGE_EVERY}
+        # Written on the lane of the storage only.
+        self._revoked: frozenset[str] | None = None
+        self._closed: frozenset[str] = frozenset()
+
+    def run(self) -> None:
+        """Watch until ``stop`` is called; the step under way is finished."""
+        self._log.write("started", text=f"watches {', '.join(self._workers)}")
+        while not self._stop.is_set():
+            self.step()
+            self._wake.wait(LOOK_EVERY)
+            self._wake.clear()
+        self._lanes.finish("storage")
+        self._log.write("stopped", text="what is fenced stays fenced; the next start goes on")
+
+    def stop(self) -> None:
+        """Ask ``run`` to end; may be called from a signal handler."""
+        self._stop.set()
+        self._wake.set()
+
+    def step(self) -> None:
+        """Look at everything once and do what has to be done."""
+        self._lanes.check()
+        self._ask("api", API_EVERY, self._look_at_api)
+        self._ask("storage", STORAGE_EVERY, self._look_at_storage)
+        now, limits = self._now(), self._tools.limits
+        seen = {name: self._look(name) for name in self._workers}
+        for name, each in seen.items():
+            before = self._memory[name]
+            self._memory[name] = remember(each, before, now, limits)
+            self._tell(name, before, self._memory[name], each)
+        all_suspect = all(self._memory[name].suspect_since is not None or _is_fenced(each) for name, each in seen.items())
+        for name, each in seen.items():
+            decision = decide(each, self._memory[name], now, limits, all_suspect)
+            self._log.once("held", name, decision.held)
+            for action in decision.actions:
+                self._act(name, action)
+
+    def _act(self, name: str, action: Action) -> None:
+        address = self._workers[name]
+        match action:
+            case Action.CLOSE:
+                self._lanes.start("storage", lambda: self._close(name, address))
+            case Action.OPEN:
+                self._lanes.start("storage", lambda: self._open(name, address))
+            case Action.CUT:
+                self._try(name, action.value, lambda: self._cut(name))
+            case Action.TAINT:
+                self._try(name, action.value, lambda: self._taint(name))
+            case Action.UNTAINT:
+                self._try(name, action.value, lambda: self._untaint(name))
+
+    def _cut(self, name: str) -> None:
+        self._memory[name] = replace(self._memory[name], cut_at=self._now())
+        self._log.write("cut", name, self._memory[name].reason)
+        self._tools.hypervisor.cut(name)
+
+    def _close(self, name: str, address: str) -> None:
+        """Revoke the address, then end its clients.
+
+        The order makes it safe: from the revocation on no new client can come from this address, so what is ended after one more proof
+        that the VM is off belongs to what ran before, even if the VM is started at that very moment.
+        """
+
+        def job() -> None:
+            if not self._is_off(name):
+                return
+            if address not in self._known_revoked():
+                self._tools.storage.revoke(address)
+                self._revoked = self._known_revoked() | {address}
+                self._log.write("revoked", name, f"the NFS server turns {address} away")
+            if not self._is_off(name):
+                return
+            left = self._tools.storage.expire(address)
+            if left:
+                raise LabError(f"{left} NFSv4 client(s) of {address} are left on the server.")
+            self._closed |= {address}
+            self._log.write("expired", name, f"no NFSv4 client of {address} is left")
+
+        self._try(name, Action.CLOSE.value, job)
+
+    def _open(self, name: str, address: str) -> None:
+        def job() -> None:
+            if self._tools.hypervisor.look(name).state is not State.ON:
+                return
+            self._closed -= {address}
+            self._tools.storage.allow(address)
+            self._log.write("opened", name, f"the NFS server lets {address} in")
+            self._revoked = self._known_revoked() - {address}
+
+        self._try(name, Action.OPEN.value, job)
+
+    def _known_revoked(self) -> frozenset[str]:
+        """Return what the server turns away; asked for here where the look at the start failed, since unknown isn't nobody."""
+        if self._revoked is None:
+            self._revoked = self._tools.storage.revoked()
+        return self._revoked
+
+    def _taint(self, name: str) -> None:
+        """Set the taint.
+
+        The proof stands between read and patch: a kubelet that is back in between has changed its Node, and the patch is refused.
+        """
+        node = self._tools.api.read(name)
+        if marked(node):
+            return  # the list from which it was decided was older than the taint
+        if not self._is_off(name):
+            return
+        fenced = Fenced(node.boot, self._tools.clock.now().wall.isoformat(timespec="seconds"))
+        self._put(self._tools.api.mark(node, fenced))
+        self._log.write("tainted", name, f"out of service, fenced with boot id {node.boot}")
+
+    def _untaint(self, name: str) -> None:
+        node = self._tools.api.read(name)
+        if returned(node) and self._tools.hypervisor.look(name).state is State.ON:
+            self._put(self._tools.api.unmark(node))
+            self._log.write("untainted", name, f"Ready with boot id {node.boot}")
+
+    def _is_off(self, name: str) -> bool:
+        """Look once more; say so where the proof is gone."""
+        off = self._tools.hypervisor.look(name).state is State.OFF
+        if not off:
+            self._log.write("aborted", name, "its VM isn't off any more")
+        return off
+
+    def _put(self, node: NodeState) -> None:
+        """Take note of a node as a patch returned it; the lease is as it was seen."""
+        known = self._nodes.get(node.name, node)
+        self._nodes = {**self._nodes, node.name: replace(node, renewed=known.renewed)}
+
+    def _look(self, name: str) -> Seen:
+        power: list[Power] = []  # stays empty where the hypervisor gives no answer
+        self._try(name, "look at the VM", lambda: power.append(self._tools.hypervisor.look(name)))
+        address = self._workers[name]
+        revoked = None if self._revoked is None else address in self._revoked
+        closed = bool(revoked) and address in self._closed
+        return Seen(power[0] if power else None, self._nodes.get(name), self._answered, revoked, closed)
+
+    def _look_at_api(self) -> None:
+        def job() -> None:
+            self._nodes = self._tools.api.look()
+            self._answered = self._now()
+
+        self._try("", "look at the API", job)
+
+    def _look_at_storage(self) -> None:
+        def job() -> None:
+            revoked = self._tools.storage.revoked()
+            self._closed &= revoked
+            self._revoked = revoked
+
+        self._try("", "look at the NFS server", job)
+
+    def _ask(self, lane: str, every: float, job: Callable[[], None]) -> None:
+        if self._now() - self._asked[lane] >= every and self._lanes.start(lane, job):
+            self._asked[lane] = self._now()
+
+    def _try(self, name: str, what: str, job: Callable[[], None]) -> None:
+        """Do something that may fail; it is tried again for as long as it is wanted."""
+        try:
+            job()
+            self._log.once("failed", name, "", what)
+        except LabError as error:
+            self._log.once("failed", name, f"{what}: {error}", what)
+
+    def _tell(self, name: str, before: Memory, after: Memory, seen: Seen) -> None:
+        """Write down what changed between two looks."""
+        if after.off_since is not None and before.off_since is None:
+            self._log.write("off", name, "no process, no memory kept")
+        if after.process is not None and before.process is None and before.off_since is not None:
+            self._log.write("on", name, f"process {after.process}")
+        if after.suspect_since is not None and before.suspect_since is None:
+            self._log.write("suspected", name, after.reason)
+        if after.suspect_since is None and before.suspect_since is not None:
+            self._log.write("cleared", name, f"no longer: {before.reason}")
+
+    def _now(self) -> float:
+        return self._tools.clock.now().monotonic
+
+
+def _is_fenced(seen: Seen) -> bool:
+    return seen.node is not None and seen.node.fenced is not None

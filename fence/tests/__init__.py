@@ -1,0 +1,1 @@
+"""Tests of the watcher, without VMs, API server and NFS server."""

@@ -1,0 +1,219 @@
+"""The real API client, the hypervisors' tools and the NFS server's commands, each against something that stands in."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from fence.actions import ANNOTATION, EXPIRE, READ_CLIENTS, Kubernetes, NfsServer, VagrantMachines, node_state, parse_set
+from fence.watcher import TAINT, Fenced, State
+from verify.lab.errors import LabError, UnreachableError
+from verify.lab.machines import Machine
+from verify.lab.remote import Output, Remote
+from verify.unit import fake_api, samples
+from verify.unit.fake_api import FakeApi, listing, serve
+
+pytestmark = pytest.mark.unit
+
+OTHER = {"key": "node.kubernetes.io/unreachable", "effect": "NoSchedule"}
+
+
+@pytest.fixture
+def kubernetes(api: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kubernetes]:
+    """Return the real client of an API server that takes patches too: each is written down, a version other than 7 is refused."""
+
+    def do_patch(handler: fake_api._Handler) -> None:
+        body = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
+        api.created.append({"type": handler.headers["Content-Type"], **body})
+        handler._answer(samples.node("n1") if body["metadata"]["resourceVersion"] == "7" else 409)
+
+    monkeypatch.setattr(fake_api._Handler, "do_PATCH", do_patch, raising=False)
+    with serve(api, tmp_path) as cluster:
+        yield Kubernetes(cluster.kubeconfig)
+
+
+def test_nodes_with_their_leases(api: FakeApi, kubernetes: Kubernetes) -> None:
+    leases = [{"metadata": {"name": "n1"}, "spec": {"renewTime": "T1"}}, {"metadata": {"name": "n2"}}]
+    api.answers["/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"] = [listing(*leases)]
+    nodes = kubernetes.look()
+    assert list(nodes) == ["m", "n1", "n2"]
+    assert (nodes["n1"].renewed, nodes["n2"].renewed, nodes["m"].renewed) == ("T1", None, None)
+
+
+def test_mark_keeps_other_taints(api: FakeApi, kubernetes: Kubernetes) -> None:
+    data = samples.node("n1", boot="b1") | {"spec": {"taints": [OTHER]}}
+    api.answers["/api/v1/nodes/n1"] = [data]
+    node = kubernetes.read("n1")
+    kubernetes.mark(node, Fenced("b1", "T"))
+    patch = api.created[0]
+    ours = {"key": TAINT, "value": "nodeshutdown", "effect": "NoExecute"}
+    assert patch["type"] == "application/merge-patch+json"
+    assert patch["spec"]["taints"] == [OTHER, ours]
+    data["spec"]["taints"].append(ours)
+    data["metadata"]["annotations"] = patch["metadata"]["annotations"]
+    api.answers["/api/v1/nodes/n1"] = [data]
+    node = kubernetes.read("n1")
+    assert (node.tainted, node.fenced) == (True, Fenced("b1", "T"))
+    kubernetes.unmark(node)
+    assert api.created[1]["spec"]["taints"] == [OTHER]
+    assert api.created[1]["metadata"] == {"resourceVersion": "7", "annotations": {ANNOTATION: None}}
+
+
+def test_patch_of_a_node_that_changed_is_refused(api: FakeApi, kubernetes: Kubernetes) -> None:
+    data = samples.node("n1")
+    data["metadata"]["resourceVersion"] = "6"
+    api.answers["/api/v1/nodes/n1"] = [data]
+    with pytest.raises(LabError, match="refuses node n1 with 409"):
+        kubernetes.mark(kubernetes.read("n1"), Fenced("b"))
+
+
+def test_annotation_that_nobody_understands_names_no_boot() -> None:
+    data = samples.node("n1")
+    data["metadata"]["annotations"] = {ANNOTATION: "yes"}
+    assert node_state(data).fenced == Fenced("", "yes")
+
+
+@pytest.fixture
+def vm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make VMs n1 (libvirt) and n2 (VirtualBox), none with a process; return the folder of the tools and of what they answer."""
+    monkeypatch.setenv("VAGRANT_DOTFILE_PATH", str(tmp_path))
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    for name, provider, tool in (("n1", "libvirt", "virsh"), ("n2", "virtualbox", "VBoxManage")):
+        (tmp_path / "machines" / name / provider).mkdir(parents=True)
+        (tmp_path / "machines" / name / provider / "id").write_text("11aa")
+        (tmp_path / tool).write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\ncat {tmp_path}/says\n')
+        (tmp_path / tool).chmod(0o755)
+    monkeypatch.setattr(Machine, "process", lambda _: None)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "says", "state"),
+    [
+        ("n1", "Id:             -\nState:          shut off\nManaged save:   no\n", State.OFF),
+        ("n1", "State:          shut off\nManaged save:   yes\n", State.SAVED),
+        ("n1", "State:          shut off\nManaged save:   unknown\n", State.SAVED),
+        ("n2", 'name="x"\nVMState="poweroff"\n', State.OFF),
+        ("n2", 'VMState="aborted"\n', State.OFF),
+        ("n2", 'VMState="saved"\n', State.SAVED),
+    ],
+)
+def test_vm_without_a_process(vm: Path, name: str, says: str, state: State) -> None:
+    (vm / "says").write_text(says)
+    assert VagrantMachines().look(name).state is state
+
+
+@pytest.mark.parametrize(("name", "says"), [("n1", "State: running\n"), ("n1", ""), ("n2", 'VMState="running"\n'), ("n2", "")])
+def test_one_witness_is_not_enough(vm: Path, name: str, says: str) -> None:
+    (vm / "says").write_text(says)
+    VagrantMachines().check(name)
+    with pytest.raises(UnreachableError, match=f"the VM of {name} has no process here, but its hypervisor calls it"):
+        VagrantMachines().look(name)
+
+
+def test_vm_with_a_process(vm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Machine, "process", lambda _: os.getpid())
+    hypervisor = VagrantMachines()
+    power = hypervisor.look("n1")
+    assert (power.state, power.process) == (State.ON, os.getpid())
+    assert 0 <= power.age < 86400
+    monkeypatch.setattr(Machine, "process", lambda _: 2**30)  # ended between two looks
+    (vm / "says").write_text("State: shut off\nManaged save: no\n")
+    assert hypervisor.look("n1").state is State.OFF
+
+
+@pytest.mark.parametrize(
+    ("name", "says", "call"),
+    [
+        ("n1", "State: shut off\nManaged save: yes\n", "managedsave-remove 11aa"),
+        ("n1", "State: shut off\nManaged save: no\n", "destroy 11aa"),
+        ("n2", 'VMState="saved"\n', "discardstate 11aa"),
+        ("n2", 'VMState="poweroff"\n', "controlvm 11aa poweroff"),
+    ],
+)
+def test_cut(vm: Path, name: str, says: str, call: str) -> None:
+    (vm / "says").write_text(says)
+    VagrantMachines().cut(name)
+    assert (vm / "calls").read_text().splitlines()[-1].endswith(call)
+
+
+def test_tools_that_fail(vm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UnreachableError, match="dominfo 11aa` failed"):
+        VagrantMachines().look("n1")
+    monkeypatch.setenv("PATH", str(vm / "nowhere"))
+    with pytest.raises(LabError, match="The program virsh is missing"):
+        VagrantMachines().look("n1")
+
+
+@dataclass
+class FakeRemote:
+    """Answers commands that begin with a key; writes all of them down."""
+
+    answers: dict[str, Output] = field(default_factory=dict)
+    commands: list[str] = field(default_factory=list)
+
+    def run(self, name: str, command: str, *arguments: str) -> Output:
+        self.commands.append(command % arguments if arguments else command)
+        return next((answer for key, answer in self.answers.items() if command.startswith(key)), Output(0, "", ""))
+
+    def check(self, name: str, command: str, *arguments: str) -> str:
+        return self.run(name, command, *arguments).stdout
+
+
+def _server(remote: FakeRemote) -> NfsServer:
+    return NfsServer(cast(Remote, remote), "m")
+
+
+SET = '{"nftables": [{"metainfo": {"json_schema_version": 1}}, {"set": {"name": "fenced", "type": "ipv4_addr"%s}}]}'
+
+
+def test_set_of_addresses() -> None:
+    # What nft 1.1.3 prints.
+    assert parse_set(SET % ', "elem": ["192.0.2.11"]') == {"192.0.2.11"}
+    assert parse_set(SET % "") == frozenset()
+
+
+def test_revoked_addresses() -> None:
+    remote = FakeRemote({"nft -j": Output(0, SET % ', "elem": ["192.0.2.11"]', "")})
+    assert _server(remote).revoked() == {"192.0.2.11"}
+    remote.answers["nft -j"] = Output(1, "", "Error: No such file or directory\nlist set inet outlive_fence fenced")
+    assert _server(remote).revoked() == frozenset()
+    remote.answers["nft -j"] = Output(1, "", "Operation not permitted")
+    with pytest.raises(LabError, match="can't list the set inet outlive_fence fenced"):
+        _server(remote).revoked()
+
+
+def test_revoke_and_allow_are_one_transaction_each() -> None:
+    remote = FakeRemote()
+    _server(remote).revoke("192.0.2.11")
+    _server(remote).allow("192.0.2.11")
+    revoke, allow = remote.commands
+    assert "th dport 2049 counter drop" in revoke
+    assert revoke.endswith("add element inet outlive_fence fenced { 192.0.2.11 }")
+    assert "2049" not in allow
+    assert allow.endswith("delete element inet outlive_fence fenced { 192.0.2.11 }")
+    with pytest.raises(LabError, match=r"'node\.example' can't be fenced"):
+        _server(remote).revoke("node.example")
+
+
+def test_expiry_counts_what_is_left() -> None:
+    info = '== /proc/fs/nfsd/clients/3/\nclientid: 0x1\naddress: "192.0.2.11:811"\n== /proc/fs/nfsd/clients/4/\n'
+    remote = FakeRemote({EXPIRE[:20]: Output(0, info, "")})
+    assert _server(remote).expire("192.0.2.11") == 1
+    assert _server(remote).expire("192.0.2.1") == 0
+    assert 'grep -qsF address: "192.0.2.1:' in remote.commands[1]
+    assert remote.commands[1].endswith(READ_CLIENTS)
+
+
+def test_server_that_cannot_fence() -> None:
+    _server(FakeRemote()).check()
+    with pytest.raises(LabError, match=r"m has no nft.*apt-get install nftables"):
+        _server(FakeRemote({"nft --version": Output(127, "", "")})).check()
+    with pytest.raises(LabError, match="m has no /proc/fs/nfsd/clients"):
+        _server(FakeRemote({"test -d": Output(1, "", "")})).check()

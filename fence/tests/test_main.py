@@ -1,0 +1,98 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import io
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fence import __main__ as command
+from fence.log import Log
+from fence.tests.simulation import WORKERS, SimApi, SimHypervisor, SimStorage, World
+from verify.lab import inventory
+from verify.lab.errors import LabError, UnreachableError
+from verify.lab.inventory import Inventory
+
+pytestmark = pytest.mark.unit
+
+
+def test_second_watcher_says_one_sentence(tmp_path: Path) -> None:
+    lock = tmp_path / "new" / "fence.lock"
+    with (
+        command.only_one(lock),
+        pytest.raises(LabError, match=rf"A watcher runs already \(process \d+ holds {lock}\): only one may fence\."),
+        command.only_one(lock),
+    ):
+        pass
+    with command.only_one(lock):
+        assert lock.read_text().strip().isdigit()
+
+
+def test_status_and_release(world: World) -> None:
+    api, hypervisor, storage = SimApi(world), SimHypervisor(world), SimStorage(world)
+    world.run(20)
+    world.power_off("n1")
+    world.run(3)
+    lines = command.status(WORKERS, api, hypervisor, storage)
+    assert lines[0].startswith("n1: VM off, node Ready, fenced since 2026-01-02T03:04:")
+    assert lines[0].endswith("(boot id n1-1), NFS revoked")
+    assert lines[1] == "n2: VM on, node Ready, not fenced, NFS open"
+    world.power_on("n1")
+    world.vms["n1"].start = 3
+    world.change("n1", boot="n1-3")
+    assert command.release("n1", WORKERS, api, storage).startswith("n1 is released")
+    world.run(60)
+    assert world.free("n1")
+    with pytest.raises(LabError, match="'m' is no worker of the inventory: choose one of n1, n2"):
+        command.release("m", WORKERS, api, storage)
+    world.blind = True
+    assert command.status(WORKERS, api, hypervisor, storage)[0].startswith("n1: VM unknown (the hypervisor gave no answer)")
+
+
+def test_check_bears_what_merely_gives_no_answer() -> None:
+    def unreachable() -> None:
+        raise UnreachableError("no answer")
+
+    def wrong() -> None:
+        raise LabError("No nft.")
+
+    output = io.StringIO()
+    with pytest.raises(LabError, match="No nft"):
+        command.check([unreachable, wrong], Log(output))
+    assert "check: no answer" in output.getvalue()
+
+
+@pytest.fixture
+def signals() -> Iterator[None]:
+    """Put the handlers of SIGINT and SIGTERM back afterwards."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_ends_it_cleanly(world: World, number: signal.Signals) -> None:
+    world.hook = lambda: signal.raise_signal(number)
+    command.watch(world.watcher)
+    assert world.steps() == ["started", "stopped"]
+
+
+def test_error_is_one_sentence(
+    small_inventory: Inventory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(inventory, "load", lambda: small_inventory)
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "missing"))
+    assert command.main(["--status"]) == 1
+    assert capsys.readouterr().err.startswith(f"error: The kubeconfig {tmp_path}/missing (KUBECONFIG) isn't there")
+
+
+@pytest.mark.parametrize("value", ["0", "3601", "soon"])
+def test_impossible_seconds(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command.main(["--suspect-after", value])
+    assert "--suspect-after" in capsys.readouterr().err

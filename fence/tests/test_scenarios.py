@@ -1,0 +1,419 @@
+"""The whole watcher against a simulated lab."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+import pytest
+
+from fence.loop import Lanes
+from fence.tests.simulation import WORKERS, SimApi, World
+from fence.watcher import NodeState, State
+
+pytestmark = pytest.mark.unit
+
+
+def test_all_is_well(world: World) -> None:
+    world.run(200)
+    assert world.steps("n1") == world.steps("n2") == world.steps() == []
+    assert world.cuts == []
+
+
+def test_power_cut_and_return(world: World) -> None:
+    world.run(20)
+    world.power_off("n1")
+    world.run(3)
+    assert world.fenced("n1")
+    assert world.nodes["n1"].taints[0] == {"key": "other"}
+    assert world.steps("n1") == ["off", "suspected", "revoked", "expired", "tainted"]
+    world.run(100)
+    assert world.cuts == []
+    world.power_on("n1")
+    world.run(2)
+    assert "192.0.2.11" not in world.revoked
+    assert world.nodes["n1"].tainted
+    world.run(40)
+    assert world.free("n1")
+    assert world.steps("n1")[5:] == ["on", "cleared", "opened", "untainted"]
+    assert world.steps("n2") == []
+
+
+def test_a_node_that_is_back_before_the_cluster_missed_it_keeps_the_taint_until_its_new_boot(world: World) -> None:
+    world.run(20)
+    world.power_off("n1")
+    world.run(3)
+    world.power_on("n1")
+    world.run(5)
+    assert world.nodes["n1"].ready == "True"  # still the old kubelet's word
+    assert world.nodes["n1"].tainted
+    world.run(30, until=lambda: world.free("n1"))
+    assert world.nodes["n1"].boot == "n1-2"
+
+
+def test_frozen_node_loses_its_power_first(world: World) -> None:
+    world.run(20)
+    world.vms["n1"].frozen = True
+    world.run(40)
+    assert world.cuts == []
+    world.run(20)
+    assert world.cuts == ["n1"]
+    assert world.fenced("n1")
+    assert world.steps("n1") == ["suspected", "cut", "off", "revoked", "expired", "tainted"]
+
+
+def test_saved_vm_is_not_off(world: World) -> None:
+    world.run(20)
+    world.save("n1")
+    world.run(40)
+    assert world.steps("n1") == ["suspected"]
+    world.run(20)
+    assert world.vms["n1"].state is State.OFF
+    assert world.fenced("n1")
+
+
+def test_slow_node_that_comes_back(world: World) -> None:
+    world.run(20)
+    world.vms["n1"].cut_off = True
+    world.run(40)
+    world.vms["n1"].cut_off = False
+    world.run(200)
+    assert world.steps("n1") == ["suspected", "cleared"]
+    assert world.cuts == []
+
+
+def test_api_black_out(world: World) -> None:
+    world.run(20)
+    world.api_down = True
+    world.run(300)
+    world.api_down = False
+    world.run(200)
+    assert world.cuts == []
+    assert world.texts("held") == ["the API server gives no answer, so nothing is known of the node and nothing is done"] * 2
+
+
+def test_kubelet_that_finds_back_late_after_a_black_out(world: World) -> None:
+    world.run(25)
+    world.api_down = world.vms["n1"].cut_off = True
+    world.run(40)
+    world.api_down = False
+    world.run(35)  # the black-out isn't counted against it
+    world.vms["n1"].cut_off = False
+    world.run(200)
+    assert world.steps("n1") == ["held", "suspected", "cleared"]
+    assert world.cuts == []
+
+
+def test_node_lost_during_a_black_out_is_fenced_after_it(world: World) -> None:
+    world.run(20)
+    world.api_down = True
+    world.power_off("n1")
+    world.run(100)
+    assert world.steps("n1")[:4] == ["off", "suspected", "revoked", "expired"]
+    assert not world.nodes["n1"].tainted
+    world.api_down = False
+    world.run(5)
+    assert world.fenced("n1")
+
+
+def test_all_workers_suspect(world: World) -> None:
+    world.run(20)
+    for vm in world.vms.values():
+        vm.frozen = True
+    world.run(300)
+    assert world.cuts == []
+    assert "all workers are suspect" in world.texts("held")[0]
+    world.vms["n2"].frozen = False
+    world.run(20)
+    assert world.cuts == ["n1"]
+    assert world.fenced("n1")
+
+
+def test_last_worker_is_not_cut(world: World) -> None:
+    world.run(20)
+    world.power_off("n1")
+    world.run(10)
+    world.vms["n2"].frozen = True
+    world.run(300)
+    assert world.cuts == []
+    assert world.fenced("n1")
+
+
+def test_hypervisor_that_cannot_cut(world: World) -> None:
+    world.run(20)
+    world.stubborn = world.vms["n1"].frozen = True
+    world.run(100)
+    assert len(world.cuts) > 3
+    assert not world.nodes["n1"].tainted
+    assert world.revoked == set()
+    assert "isn't proven off" in world.texts("held")[0]
+    assert world.texts("failed") == ["cut the power: virsh destroy failed."]
+    world.stubborn = False
+    world.run(15)
+    assert world.fenced("n1")
+
+
+def test_hypervisor_that_gives_no_answer(world: World) -> None:
+    world.run(20)
+    world.blind = True
+    world.power_off("n1")
+    world.run(100)
+    assert not world.nodes["n1"].tainted
+    assert world.revoked == set()
+    assert "doesn't say whether its VM is off" in world.texts("held")[0]
+    world.blind = False
+    world.run(3)
+    assert world.fenced("n1")
+
+
+def test_power_on_in_the_middle_of_fencing(world: World) -> None:
+    world.run(20)
+    world.power_off("n1")
+
+    def start_after_revocation() -> None:
+        if world.revoked:
+            world.power_on("n1")
+
+    world.hook = start_after_revocation
+    world.run(3)
+    assert world.clients["192.0.2.11"] == {1}  # what the earlier start left; it forgets that itself
+    assert world.steps("n1")[-4:] == ["aborted", "on", "cleared", "opened"]
+    world.run(100)
+    assert world.free("n1")
+    assert world.cuts == []
+    assert "tainted" not in world.steps("n1")
+
+
+def test_power_on_right_before_the_revocation(world: World) -> None:
+    world.run(20)
+    world.power_off("n1")
+    calls = 0
+
+    def start_at_the_proof() -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 3:  # after a look at each VM: the job's own
+            world.power_on("n1")
+
+    world.hook = start_at_the_proof
+    world.run(1)
+    assert world.steps("n1") == ["off", "suspected", "aborted", "aborted"]
+    assert world.revoked == set()
+
+
+def test_boot_is_given_time(world: World) -> None:
+    world.run(20)
+    world.power_off("n1")
+    world.power_on("n1")
+    world.vms["n1"].cut_off = True
+    world.run(590)
+    assert world.cuts == []
+    world.run(50)
+    assert world.cuts == ["n1"]
+
+
+@pytest.mark.parametrize("reboot", [False, True])
+def test_second_fence_interrupted_before_the_expiry_is_finished(world: World, reboot: bool) -> None:
+    world.run(20)
+    world.power_off("n1")
+    world.run(5)
+    if reboot:
+        world.reboot_server()
+        world.run(1)
+        world.vms["n1"].start += 1
+        world.clients["192.0.2.11"] = {2}  # ran and was off again unseen
+        world.storage_down = True
+        world.run(62)
+        world.storage_down = False
+    else:
+        world.power_on("n1")
+        world.run(60, until=lambda: world.free("n1"))
+        assert world.clients["192.0.2.11"] == {2}
+        world.power_off("n1")
+
+    def fail_after_the_revocation() -> None:
+        world.storage_down = bool(world.revoked)
+
+    world.hook = fail_after_the_revocation
+    world.run(65)
+    world.hook = lambda: None
+    world.storage_down = False
+    world.run(5)
+    assert world.fenced("n1")
+
+
+def test_power_on_right_before_the_taint(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.run(20)
+    read = SimApi.read
+    reads = 0
+
+    def start_and_read(api: SimApi, name: str) -> NodeState:
+        nonlocal reads
+        reads += 1
+        world.power_on(name)
+        return read(api, name)
+
+    monkeypatch.setattr(SimApi, "read", start_and_read)
+    world.storage_down = True
+    world.power_off("n1")
+    world.run(100)
+    assert reads > 0
+    assert "tainted" not in world.steps("n1")
+    assert world.cuts == []
+
+
+def test_taint_does_not_wait_for_the_nfs_server(world: World) -> None:
+    world.run(20)
+    world.power_off("n1")
+    world.storage_down = True
+    world.run(8)
+    assert world.nodes["n1"].tainted
+    assert world.texts("failed") == ["close NFS: ssh failed"]
+    world.storage_down = False
+    world.run(2)
+    assert world.fenced("n1")
+
+
+def test_reboot_of_the_nfs_server_does_not_let_a_fenced_node_in(world: World) -> None:
+    world.run(20)
+    world.power_off("n1")
+    world.run(5)
+    world.reboot_server()
+    world.run(62)
+    assert world.fenced("n1")
+
+
+@pytest.mark.parametrize("after", [1, 2, 3, 50])
+def test_watcher_restarted(world: World, after: int) -> None:
+    world.run(20)
+    world.power_off("n1")
+    world.run(after)
+    world.restart()
+    world.run(10)
+    assert world.fenced("n1")
+    world.power_on("n1")
+    world.run(1)
+    world.restart()
+    world.run(60)
+    assert world.free("n1")
+    assert world.cuts == []
+
+
+def test_node_that_returned_while_no_watcher_ran(world: World) -> None:
+    world.run(20)
+    world.power_off("n1")
+    world.run(5)
+    world.power_on("n1")
+    for _ in range(60):
+        world.tick()
+    world.restart()
+    world.run(5)
+    assert world.free("n1")
+
+
+def test_storage_unknown_at_the_start_is_not_nobody_revoked(world: World) -> None:
+    world.run(20)
+    world.power_off("n1")
+    world.run(5)
+    world.storage_down = True
+    world.restart()
+    world.power_on("n1")
+    world.power_off("n2")
+    world.run(60)
+    assert world.nodes["n1"].tainted
+    world.storage_down = False
+    world.run(10)
+    assert world.free("n1")
+    assert world.fenced("n2")
+
+
+def test_second_loss_before_the_return_is_fenced_with_the_newer_boot(world: World) -> None:
+    world.run(20)
+    world.power_off("n1")
+    world.run(5)
+    world.power_on("n1")
+    world.storage_down = True
+    world.run(30)
+    assert world.nodes["n1"].boot == "n1-2"
+    world.power_off("n1")
+    world.storage_down = False
+    world.run(5)
+    fenced = world.nodes["n1"].fenced
+    assert fenced is not None
+    assert fenced.boot == "n1-2"
+    assert world.fenced("n1")
+
+
+def test_same_boot_stays_fenced(world: World) -> None:
+    world.run(20)
+    world.power_off("n1")
+    world.run(5)
+    world.power_on("n1")
+    world.vms["n1"].start = 1  # a snapshot with memory was gone back to
+    world.run(100)
+    assert world.nodes["n1"].tainted
+    assert "--release" in world.texts("held")[0]
+
+
+def test_log_lines(world: World) -> None:
+    world.run(20)
+    world.power_off("n1")
+    world.run(1)
+    lines = [json.loads(line) for line in world.output.getvalue().splitlines()]
+    assert all(set(line) == {"wall", "monotonic", "step", "node", "text"} for line in lines)
+    assert lines[0] == {
+        "wall": "2026-01-02T03:04:26+00:00",
+        "monotonic": 1021.0,
+        "step": "off",
+        "node": "n1",
+        "text": "no process, no memory kept",
+    }
+
+
+def test_run_ends_after_the_step(world: World) -> None:
+    world.hook = world.watcher.stop
+    world.watcher.run()
+    assert world.steps() == ["started", "stopped"]
+
+
+def test_failure_in_the_background_is_not_lost() -> None:
+    def die() -> None:
+        raise ZeroDivisionError
+
+    lanes = Lanes(lambda: None)
+    assert lanes.start("api", die)
+    lanes.finish("api")
+    lanes.finish("never started")
+    with pytest.raises(ZeroDivisionError):
+        lanes.check()
+
+
+def test_busy_lane_takes_no_second_job() -> None:
+    lanes, go = Lanes(lambda: None), threading.Event()
+
+    def wait() -> None:
+        go.wait()
+
+    assert lanes.start("api", wait)
+    assert not lanes.start("api", lambda: None)
+    go.set()
+    lanes.finish("api")
+    assert lanes.start("api", lambda: None)
+
+
+def test_real_lanes_do_the_same() -> None:
+    world = World(lanes=Lanes)
+    done = False
+
+    def stop_when_fenced() -> None:
+        nonlocal done
+        if not done and world.fenced("n1"):
+            done = True
+            world.watcher.stop()
+
+    world.power_off("n1")
+    world.clock.rest(1)
+    world.hook = stop_when_fenced
+    world.watcher.run()
+    assert world.fenced("n1")
+    assert set(WORKERS) == set(world.nodes)
