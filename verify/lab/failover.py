@@ -43,26 +43,37 @@ def failover(outage: Outage, sightings: Iterable[Sighting], answers: Iterable[An
 
     Of the pods only those count that carry MySQL's name: the one that went and its replacement, told apart by their uids.
     """
-    pod, node, issued, gone = outage.pod, outage.pod.node, outage.issued, outage.gone
-    after = [each for each in sightings if each.at >= issued]
+    node, issued, gone = outage.pod.node, outage.issued, outage.gone
     told = tuple(answers)
-    nodes = [each for each in after if isinstance(each.seen, Node) and each.seen.name == node]
-    old = [each for each in after if isinstance(each.seen, Pod) and each.seen.uid == pod.uid]
-    new = [each for each in after if replaces(each.seen, pod)]
     last, first = _last_answer(told, issued, gone), _first_answer(told, gone)
     moments = (
         Moment("power_off", "power-off issued", issued, f"systemctl poweroff on {node}"),
         Moment("last_answer", "last answer of the old MySQL", last.at, f"row {last.text}") if last else None,
         Moment("process_gone", "VM process gone", gone, f"{node} is off") if gone else None,
-        _first(nodes, lambda seen: isinstance(seen, Node) and seen.ready != "True", "not_ready", f"{node} NotReady"),
+        *cluster_moments(outage.pod, issued, sightings),
+        Moment("first_answer", "first successful query", first.at, f"row {first.text}") if first else None,
+    )
+    return Timeline(f"MySQL's fail-over after the power-off of {node}", issued, ordered(moments), spans(told, issued))
+
+
+def cluster_moments(pod: Pod, issued: Instant, sightings: Iterable[Sighting]) -> tuple[Moment | None, ...]:
+    """Return what the API told after a fault about the node of ``pod``, about ``pod`` and about its replacement."""
+    after = [each for each in sightings if each.at >= issued]
+    nodes = [each for each in after if isinstance(each.seen, Node) and each.seen.name == pod.node]
+    old = [each for each in after if isinstance(each.seen, Pod) and each.seen.uid == pod.uid]
+    new = [each for each in after if replaces(each.seen, pod)]
+    return (
+        _first(nodes, lambda seen: isinstance(seen, Node) and seen.ready != "True", "not_ready", f"{pod.node} NotReady"),
         _first(old, lambda seen: isinstance(seen, Pod) and seen.deleted, "evicted", "old pod evicted"),
+        _first(old, lambda seen: isinstance(seen, Pod) and seen.over and not seen.deleted, "ended", "old pod ended by its kubelet"),
+        _first(
+            old, lambda seen: isinstance(seen, Pod) and seen.restarts > pod.restarts and seen.running, "restarted", "container restarted"
+        ),
         _first(new, lambda _: True, "replacement_created", "replacement created"),
         _first(new, lambda seen: isinstance(seen, Pod) and bool(seen.node), "replacement_scheduled", "replacement scheduled"),
         _first(new, lambda seen: isinstance(seen, Pod) and seen.running, "replacement_running", "container running"),
         _first(new, lambda seen: isinstance(seen, Pod) and seen.ready, "replacement_ready", "replacement Ready"),
-        Moment("first_answer", "first successful query", first.at, f"row {first.text}") if first else None,
     )
-    return Timeline(f"MySQL's fail-over after the power-off of {node}", issued, ordered(moments), spans(told, issued))
 
 
 def spans(answers: Iterable[Answer], origin: Instant) -> tuple[Span, ...]:

@@ -127,10 +127,30 @@ class Cluster:
         """Create a pod."""
         self._call(f"pod {manifest['metadata']['name']}", self._core.create_namespaced_pod, namespace, dict(manifest))
 
-    def delete_pod(self, namespace: str, name: str) -> None:
-        """Delete a pod; one that isn't there is no error."""
+    def delete_pod(self, namespace: str, name: str, grace: int | None = None) -> None:
+        """Delete a pod; one that isn't there is no error. ``grace`` are its seconds to end; 0 forgets it at once."""
+        options = {} if grace is None else {"grace_period_seconds": grace}
         try:
-            self._call(f"pod {namespace}/{name}", self._core.delete_namespaced_pod, name, namespace)
+            self._call(f"pod {namespace}/{name}", self._core.delete_namespaced_pod, name, namespace, **options)
+        except NotFoundError:
+            return
+
+    def scale(self, namespace: str, deployment: str, replicas: int) -> None:
+        """Set how many pods a Deployment wants."""
+        body = {"spec": {"replicas": replicas}}
+        self._call(f"deployment {namespace}/{deployment}", self._apps.patch_namespaced_deployment_scale, deployment, namespace, body)
+
+    def create_service(self, namespace: str, manifest: Json) -> Json:
+        """Create a Service and return it as the API made it, with the ports that it was given."""
+        made: Json = json.loads(
+            self._call(f"service {manifest['metadata']['name']}", self._core.create_namespaced_service, namespace, dict(manifest)).data
+        )
+        return made
+
+    def delete_service(self, namespace: str, name: str) -> None:
+        """Delete a Service; one that isn't there is no error."""
+        try:
+            self._call(f"service {namespace}/{name}", self._core.delete_namespaced_service, name, namespace)
         except NotFoundError:
             return
 

@@ -41,6 +41,18 @@ class Machine(ABC):
     def cut(self) -> None:
         """Pull the plug: the process ends at once, the guest isn't asked."""
 
+    @abstractmethod
+    def suspend(self) -> None:
+        """Stop the processors; the memory stays, and nobody tells the guest."""
+
+    @abstractmethod
+    def resume(self) -> None:
+        """Let the processors go on."""
+
+    @abstractmethod
+    def paused(self) -> bool:
+        """Say whether the processors stand."""
+
     def process(self) -> int | None:
         """Return the id of the VM's process, or None where there is none."""
         return find_process(_tool(["ps", "-A", "-ww", "-o", "pid=,stat=,args="]), self.process_option, self.identity)
@@ -73,9 +85,21 @@ class LibvirtMachine(Machine):
         """Destroy the domain, which in libvirt means its power and not its definition."""
         self._virsh("destroy")
 
-    def _virsh(self, action: str) -> None:
+    def suspend(self) -> None:
+        """Suspend the domain."""
+        self._virsh("suspend")
+
+    def resume(self) -> None:
+        """Resume the domain."""
+        self._virsh("resume")
+
+    def paused(self) -> bool:
+        """Ask for the domain's state."""
+        return self._virsh("domstate").strip() == "paused"
+
+    def _virsh(self, action: str) -> str:
         uri = os.environ.get("LIBVIRT_DEFAULT_URI", "qemu:///system")
-        _tool(["virsh", "--quiet", "--connect", uri, action, self.identity])
+        return _tool(["virsh", "--quiet", "--connect", uri, action, self.identity])
 
 
 class VirtualBoxMachine(Machine):
@@ -91,6 +115,18 @@ class VirtualBoxMachine(Machine):
     def cut(self) -> None:
         """Switch the VM's power off."""
         _tool(["VBoxManage", "controlvm", self.identity, "poweroff"])
+
+    def suspend(self) -> None:
+        """Pause the VM."""
+        _tool(["VBoxManage", "controlvm", self.identity, "pause"])
+
+    def resume(self) -> None:
+        """Resume the VM."""
+        _tool(["VBoxManage", "controlvm", self.identity, "resume"])
+
+    def paused(self) -> bool:
+        """Ask for the VM's state."""
+        return 'VMState="paused"' in _tool(["VBoxManage", "showvminfo", self.identity, "--machinereadable"])
 
 
 PROVIDERS: tuple[type[Machine], ...] = (LibvirtMachine, VirtualBoxMachine)

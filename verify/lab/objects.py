@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 Json = Mapping[str, Any]
+PROFILE = "outlive/recovery-profile"
+"""Annotation of a Deployment."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,11 @@ class Pod:
     """Uid of what made it: the ReplicaSet of a Deployment's pod."""
 
     @property
+    def over(self) -> bool:
+        """It has ended for good, and is only a record: a kubelet that was shut down in order leaves such pods."""
+        return self.phase in ("Failed", "Succeeded")
+
+    @property
     def state(self) -> str:
         """What ``kubectl get pods`` calls it."""
         return "Terminating" if self.deleted else self.reason or self.phase
@@ -78,6 +85,8 @@ class Deployment:
     selector: str
     password: SecretKey | None
     """Where MYSQL_ROOT_PASSWORD comes from."""
+    profile: str = ""
+    """Name of the recovery profile that its settings are part of, as the role that applied it noted."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +170,7 @@ def deployment(data: Json) -> Deployment:
         image=container["image"],
         selector=",".join(f"{key}={value}" for key, value in data["spec"]["selector"]["matchLabels"].items()),
         password=SecretKey(reference["name"], reference["key"]) if reference else None,
+        profile=data["metadata"].get("annotations", {}).get(PROFILE, ""),
     )
 
 

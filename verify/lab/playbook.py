@@ -21,13 +21,14 @@ class Played:
     """``host: task`` for each change."""
 
 
-def play(playbook: str) -> Played:
+def play(playbook: str, *options: str) -> Played:
     """Run a playbook on the lab; its failure is an error that names the first failed task."""
     plain = os.environ | {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_STDOUT_CALLBACK": "default"}
-    done = subprocess.run([ansible_program("ansible-playbook"), playbook], cwd=ROOT, env=plain, capture_output=True, text=True, check=False)
+    command = [ansible_program("ansible-playbook"), playbook, *options]
+    done = subprocess.run(command, cwd=ROOT, env=plain, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise LabError(
-            f"The playbook {playbook} failed ({_reason(done.stdout, done.stderr)}): run `ansible-playbook {playbook}` to see all."
+            f"The playbook {playbook} failed ({_reason(done.stdout, done.stderr)}): run `{' '.join(['ansible-playbook', *command[1:]])}` to see all."
         )
     return parse(done.stdout)
 

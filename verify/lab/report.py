@@ -56,6 +56,8 @@ class Run:
     lab: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+    ledger: dict[str, Any] = field(default_factory=dict)
+    """What became of a drill's writes, by the words that people read."""
 
     @property
     def verdict(self) -> Verdict:
@@ -118,6 +120,7 @@ def as_json(run: Run) -> dict[str, Any]:
         "lab": run.lab,
         "versions": run.versions,
         "settings": run.settings,
+        "ledger": run.ledger,
     }
 
 
@@ -176,6 +179,7 @@ def _timeline(key: str, timeline: Timeline) -> dict[str, Any]:
         "title": timeline.title,
         "origin": _time(timeline.origin.wall),
         "total": round(timeline.total, 3),
+        "asked": timeline.asked,
         "moments": [
             {
                 "key": moment.key,

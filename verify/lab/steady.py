@@ -68,7 +68,7 @@ def check(cluster: Cluster, workers: Sequence[str]) -> Pod:
         deployment = cluster.deployment(NAMESPACE, DEPLOYMENT)
     except NotFoundError:
         deployment = None
-    pods = cluster.pods(NAMESPACE, deployment.selector) if deployment else ()
+    pods = [pod for pod in cluster.pods(NAMESPACE, deployment.selector) if not pod.over] if deployment else []
     sentence = objection(cluster.nodes(), workers, deployment, pods)
     if sentence:
         raise NotSteadyError(sentence)

@@ -50,6 +50,8 @@ class Timeline:
     origin: Instant
     moments: tuple[Moment, ...] = ()
     spans: tuple[Span, ...] = ()
+    asked: str = "MySQL, asked once a second through its Service"
+    """Whose answers the spans are."""
 
     def seconds(self, key: str) -> float | None:
         """Return the seconds from the origin to a moment, or None where it wasn't observed."""

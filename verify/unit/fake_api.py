@@ -95,6 +95,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.api.created.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
         self._answer({})
 
+    def do_PATCH(self) -> None:
+        """Take a change."""
+        change = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.api.requests.append(f"PATCH {self.path} {json.dumps(change)}")
+        self._answer({})
+
     def log_message(self, *_: object) -> None:
         """Stay silent."""
 

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
+from verify.lab import objects
 from verify.lab.errors import LabError, UnreachableError
-from verify.lab.faults import PowerOff, injected
+from verify.lab.faults import PowerOff, Target, injected
 from verify.lab.inventory import Inventory
 from verify.lab.kube import Cluster
 from verify.lab.machines import Machine
@@ -32,6 +33,7 @@ class StandIn(Machine):
         self.log = log
         self.on = True
         self.obeys = True
+        self.stands = False
 
     def start(self) -> None:
         """Switch on."""
@@ -42,6 +44,20 @@ class StandIn(Machine):
         """Switch off."""
         self.log.append("cut")
         self.on = False
+
+    def suspend(self) -> None:
+        """Stand still."""
+        self.log.append("suspend")
+        self.stands = True
+
+    def resume(self) -> None:
+        """Go on."""
+        self.log.append("resume")
+        self.stands = False
+
+    def paused(self) -> bool:
+        """Say whether it stands still."""
+        return self.stands
 
     def process(self) -> int | None:
         """Say whether it is on."""
@@ -67,6 +83,11 @@ class StandInRemote(Remote):
         return Output(0, "", "")
 
 
+def target(machine: StandIn, remote: Remote, cluster: Cluster, clock: ManualClock) -> Target:
+    """Return what a fault of n1 is made for."""
+    return Target(objects.pod(samples.pod()), machine, machine, "192.0.2.10", "/nfsdata/mysql-pv", cluster, remote, clock)
+
+
 @pytest.fixture
 def machine() -> StandIn:
     """Return a VM that is on."""
@@ -77,14 +98,14 @@ def machine() -> StandIn:
 def fault(machine: StandIn, small_inventory: Inventory, fake_cluster: Cluster, api: FakeApi, clock: ManualClock) -> PowerOff:
     """Return a power-off of n1, whose node comes back with a new boot id."""
     api.answers[NODE] = [samples.node("n1"), samples.node("n1", ready="False", boot="boot-2"), samples.node("n1", boot="boot-2")]
-    return PowerOff(machine, StandInRemote(small_inventory, machine), fake_cluster, clock)
+    return PowerOff.of(target(machine, StandInRemote(small_inventory, machine), fake_cluster, clock))
 
 
 def test_power_off_waits_for_its_effect_and_is_healed(fault: PowerOff, machine: StandIn) -> None:
     with injected(fault):
         assert not machine.on
         assert fault.issued is not None
-        assert fault.gone is not None
+        assert fault.effect is not None
     assert machine.log == ["true", "systemctl poweroff", "start"]
     assert machine.on
     assert fault.node_ready is not None
@@ -137,8 +158,9 @@ def test_connection_that_ends_with_the_guest(machine: StandIn, small_inventory: 
         raise UnreachableError("closed by remote host")
 
     api.answers[NODE] = [samples.node("n1"), samples.node("n1", boot="boot-2")]
-    with injected(PowerOff(machine, StandInRemote(small_inventory, machine, broken), fake_cluster, ManualClock())) as fault:
-        assert fault.gone is not None
+    remote = StandInRemote(small_inventory, machine, broken)
+    with injected(PowerOff.of(target(machine, remote, fake_cluster, ManualClock()))) as fault:
+        assert fault.effect is not None
 
 
 def test_a_vm_that_is_off_already(fault: PowerOff, machine: StandIn) -> None:

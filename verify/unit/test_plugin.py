@@ -22,6 +22,7 @@ markers =
     static
     storage
     disruptive
+    proof
 """
 
 
@@ -51,9 +52,9 @@ def play(tree: pytest.Pytester, *arguments: str) -> tuple[pytest.RunResult, dict
 
 def test_layers_are_marked_and_run_in_their_order(tree: pytest.Pytester) -> None:
     result, data = play(tree)
-    result.assert_outcomes(passed=4)
-    assert [check["title"] for check in data["checks"]] == ["Statement of static", "Statement of storage", "Statement of disruptive"]
-    assert (data["verdict"], data["name"], data["planned"]) == ("pass", "verify", 3)
+    result.assert_outcomes(passed=5)
+    assert [check["title"] for check in data["checks"]] == [f"Statement of {layer}" for layer in plugin.LAYERS[1:]]
+    assert (data["verdict"], data["name"], data["planned"]) == ("pass", "verify", 4)
     result.stdout.fnmatch_lines(["report (pass): */report.html"])
 
 
@@ -79,6 +80,7 @@ def test_verdicts(tree: pytest.Pytester) -> None:
         "test_no": "fail",
         "test_unready": "unknown",
         "test_disruptive": "pass",
+        "test_proof": "pass",
     }
     assert data["verdict"] == "fail"
     assert data["checks"][2]["message"] == "MySQL is not deployed: run `make tutorial`."

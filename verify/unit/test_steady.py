@@ -17,6 +17,11 @@ def test_steady_lab(fake_cluster: Cluster) -> None:
     assert steady.check(fake_cluster, ["n1", "n2"]).name == "mysql-u1"
 
 
+def test_a_pod_that_ended_for_good_is_only_a_record(fake_cluster: Cluster, api: FakeApi) -> None:
+    api.answers[f"{NAMESPACE}/pods"] = [listing(samples.pod("u0", phase="Failed", running=False), samples.pod("u1"))]
+    assert steady.check(fake_cluster, ["n1", "n2"]).name == "mysql-u1"
+
+
 @pytest.mark.parametrize(
     ("path", "answer", "workers", "sentence"),
     [

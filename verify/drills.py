@@ -1,0 +1,65 @@
+"""Run the matrix of drills, every fault under every recovery profile: ``python -m verify.drills``; ``make drills`` calls it.
+
+The lab has the profile again that it had before, unless something went wrong. ``reports/drills.html`` is one page over all drills that were ever run here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from verify import drill
+from verify.lab import overview
+from verify.lab.errors import LabError
+from verify.lab.faults import KINDS, named
+from verify.lab.inventory import ROOT
+from verify.lab.report import REPORTS
+from verify.lab.verdict import Verdict
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the drills; return the exit status: 0 only where all passed. A lab that isn't steady ends the row with its sentence."""
+    parser = argparse.ArgumentParser(prog="python -m verify.drills", description=__doc__)
+    parser.add_argument("--faults", default=",".join(KINDS), help="names, separated by commas (all)")
+    parser.add_argument("--profiles", default=",".join(drill.PROFILES), help="names, separated by commas (all)")
+    parser.add_argument("--times", type=int, default=1, help="how often each is run (1)")
+    options = parser.parse_args(arguments)
+    drill.end_on_signals()
+    verdicts: list[Verdict] = []
+    before = ""
+    try:
+        faults = [named(name).name for name in options.faults.split(",")]
+        profiles = [drill.known_profile(name) for name in options.profiles.split(",")]
+        before = drill.applied_profile()
+        for profile in profiles:
+            for fault in faults:
+                for _ in range(options.times):
+                    verdicts.append(drill.one(fault, profile, apply=True).verdict)
+    except LabError as error:
+        print(f"error: {error}", file=sys.stderr)
+        verdicts.append(Verdict.UNKNOWN)
+    else:
+        drill.apply_profile(before or drill.PROFILES[0])
+    finally:
+        summary()
+    return 0 if verdicts and set(verdicts) == {Verdict.PASS} else 1
+
+
+def summary() -> None:
+    """Write the page over all drills and print its table."""
+    reports = Path(os.environ.get("OUTLIVE_REPORTS") or ROOT / REPORTS)
+    page = overview.write(reports)
+    if page is not None:
+        rows = overview.table(overview.results(reports))
+        print(
+            "\n".join(
+                ["", "From the fault to the first committed write:", *overview.lines(rows, drill.PROFILES), "", f"all drills: {page}"]
+            )
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

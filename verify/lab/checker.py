@@ -1,0 +1,164 @@
+"""Whether MySQL kept its word: the history of a drill against what the tables hold at its end. Pure functions, no waiting.
+
+The terms are Jepsen's. An acknowledged write has to be there, once; a failed one mustn't; an unknown one may. Money is only
+moved, so every consistent read of all accounts has to see the same total.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+from verify.lab.clock import Instant
+from verify.lab.history import Kind, Operation, Outcome
+from verify.lab.timeline import Span
+from verify.lab.verdict import Verdict
+
+NAMED = 5
+"""How many writes a reason names; the rest are counted."""
+
+
+class Write(NamedTuple):
+    """A write: what it was and its number or id."""
+
+    kind: Kind
+    value: int
+
+
+@dataclass(frozen=True)
+class Final:
+    """What the tables held at the end, in one snapshot: how often each number and each transfer's id was found."""
+
+    numbers: Mapping[int, int]
+    transfers: Mapping[int, int]
+    total: int
+    """The sum of all accounts."""
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What became of the writes, and what that means. The counts are those of inserts and transfers, not of reads."""
+
+    attempted: int
+    acknowledged: int
+    failed: int
+    unknown: int
+    lost: tuple[Write, ...]
+    """Acknowledged, but not found."""
+    unexpected: tuple[Write, ...]
+    """Found, but never attempted, or known to have failed."""
+    duplicated: tuple[Write, ...]
+    """Found more than once, or acknowledged twice."""
+    recovered: tuple[Write, ...]
+    """Unknown to its client, but found: allowed, since the acknowledgement may be all that was lost."""
+    wrong_totals: tuple[int | None, ...]
+    """The totals other than the expected one; None is the sum of no accounts."""
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    """Why the verdict is this one, in sentences."""
+
+
+def check(operations: Iterable[Operation], final: Final | None, expected_total: int, fault: Instant) -> Ledger:
+    """Return what became of all writes; ``final`` is None where the tables couldn't be read.
+
+    Fail beats unknown. Without acknowledged writes that ended before ``fault``, nothing was there to be lost; without any that
+    began after it, nobody knows whether MySQL takes writes again: both are unknown, never a pass.
+    """
+    asked = tuple(operations)
+    writes = _writes(asked)
+    outcomes: dict[Write, list[Outcome]] = {}
+    for each in writes:
+        outcomes.setdefault(Write(each.kind, each.value), []).append(each.outcome)
+    found = _found(final)
+    # Without a final read nothing is known to be missing.
+    lost = [write for write, seen in outcomes.items() if final and Outcome.OK in seen and write not in found]
+    unexpected = [write for write in found if set(outcomes.get(write, [])) <= {Outcome.FAIL}]
+    twice = {write for write, count in found.items() if count > 1}
+    twice |= {write for write, seen in outcomes.items() if seen.count(Outcome.OK) > 1}
+    recovered = [write for write in found if Outcome.UNKNOWN in (seen := outcomes.get(write, [])) and Outcome.OK not in seen]
+    totals = [each.result for each in asked if each.kind == "total" and each.outcome is Outcome.OK]
+    totals += [final.total] if final else []
+    wrong = tuple(total for total in totals if total != expected_total)
+
+    broken = [
+        f"{len(kind)} {what}: {_named(kind)}."
+        for kind, what in (
+            (lost, "acknowledged and lost"),
+            (unexpected, "found unexpectedly"),
+            (twice, "found or acknowledged more than once"),
+        )
+        if kind
+    ]
+    if wrong:
+        broken.append(f"{len(wrong)} of {len(totals)} totals were not {expected_total}: {_few(map(str, wrong))}.")
+    acknowledged = [each for each in writes if each.outcome is Outcome.OK]
+    missing = [] if final else ["The tables couldn't be read at the end, so nobody knows what they hold."]
+    if not any(each.ended < fault for each in acknowledged):
+        missing.append("No write was acknowledged before the fault, so nothing was there to be lost.")
+    if not any(each.begun > fault for each in acknowledged):
+        missing.append("No write that began after the fault was acknowledged, so nobody knows whether MySQL takes writes again.")
+    kept = [f"All {len(acknowledged)} acknowledged writes were found once, and all {len(totals)} totals were {expected_total}."]
+
+    counts = Counter(each.outcome for each in writes)
+    return Ledger(
+        attempted=len(writes),
+        acknowledged=counts[Outcome.OK],
+        failed=counts[Outcome.FAIL],
+        unknown=counts[Outcome.UNKNOWN],
+        lost=tuple(sorted(lost)),
+        unexpected=tuple(sorted(unexpected)),
+        duplicated=tuple(sorted(twice)),
+        recovered=tuple(sorted(recovered)),
+        wrong_totals=wrong,
+        verdict=Verdict.FAIL if broken else Verdict.UNKNOWN if missing else Verdict.PASS,
+        reasons=tuple(broken + missing or kept),
+    )
+
+
+def windows(operations: Iterable[Operation], origin: Instant, gap: float = 1.0) -> tuple[Span, ...]:
+    """Return the unavailable windows: the stretches longer than ``gap`` seconds without an acknowledged write of any client.
+
+    Each goes from one acknowledgement to the next, in seconds from ``origin``. The first begins with the first attempt and the
+    last ends with the last one, so that a MySQL that never came back has its window too.
+    """
+    writes = _writes(operations)
+    if not writes:
+        return ()
+    acknowledged = sorted(each.ended for each in writes if each.outcome is Outcome.OK)
+    marks = [min(each.begun for each in writes), *acknowledged, max(each.ended for each in writes)]
+    return tuple(Span(start.since(origin), end.since(origin), answered=False) for start, end in pairwise(marks) if end.since(start) > gap)
+
+
+def first_committed_write_after(operations: Iterable[Operation], effect: Instant) -> Operation | None:
+    """Return the acknowledged write that ended first of those that began after ``effect``, or None.
+
+    ``effect`` is when the old server was surely dead. A write that began before may have been committed by the old server and
+    acknowledged late; one that began after it can only be the new server's.
+    """
+    after = [each for each in _writes(operations) if each.outcome is Outcome.OK and each.begun > effect]
+    return min(after, key=lambda each: each.ended, default=None)
+
+
+def _writes(operations: Iterable[Operation]) -> list[Operation]:
+    return [each for each in operations if each.kind != "total"]
+
+
+def _found(final: Final | None) -> dict[Write, int]:
+    if final is None:
+        return {}
+    numbers = {Write("insert", value): count for value, count in final.numbers.items()}
+    transfers = {Write("transfer", value): count for value, count in final.transfers.items()}
+    return {write: count for write, count in (numbers | transfers).items() if count > 0}
+
+
+def _named(writes: Iterable[Write]) -> str:
+    return _few(f"{kind} {value}" for kind, value in sorted(writes))
+
+
+def _few(texts: Iterable[str]) -> str:
+    every = list(texts)
+    rest = [f"{len(every) - NAMED} more"] if len(every) > NAMED else []
+    return ", ".join(every[:NAMED] + rest)

@@ -1,0 +1,363 @@
+"""A drill: a fault, a workload and a checker on a lab that is steady before and after.
+
+Each of the three knows nothing of the others; this module puts them together and makes a timeline and a ledger of what was seen.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from verify.lab import checker, locks, machines, mysql, steady
+from verify.lab.checker import Ledger
+from verify.lab.clock import HOST_CLOCK, Clock, Instant
+from verify.lab.errors import LabError, UnreachableError
+from verify.lab.failover import cluster_moments
+from verify.lab.faults import Fault, Kind, Target, heal
+from verify.lab.history import History, Operation, Outcome
+from verify.lab.inventory import Inventory
+from verify.lab.kube import Cluster
+from verify.lab.locks import Sample, Sampler
+from verify.lab.mysql import NAMESPACE
+from verify.lab.objects import Json, Pod
+from verify.lab.recorder import Recorder, Sighting
+from verify.lab.remote import Remote, ssh_command
+from verify.lab.timeline import Moment, Span, Timeline, ordered
+from verify.lab.wait import WaitTimeoutError, wait_for
+from verify.lab.workload import EXPECTED_TOTAL, Workload
+
+SERVICE = "mysql-drill"
+LOCKED = "ibdata1"
+"""The file of InnoDB that a mysqld locks before it touches any other."""
+ASKED = "four clients' writes through a Service; a second without one acknowledged is no answer"
+WARM_UP = 5
+"""Acknowledged writes before the fault and after the healing: less would say nothing."""
+RECOVERED_WITHIN = 1500.0
+"""Seconds to the first committed write: Kubernetes' defaults take about 350, an emulated host adds its own."""
+STEADY_WITHIN = 900.0
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The lab that a drill runs on."""
+
+    inventory: Inventory
+    cluster: Cluster
+    remote: Remote
+    clock: Clock = HOST_CLOCK
+
+    @property
+    def workers(self) -> list[str]:
+        """Names of the nodes that MySQL may run on."""
+        return [host.name for host in self.inventory.group("workers")]
+
+
+@dataclass
+class Drill:
+    """What a drill found out so far."""
+
+    kind: Kind
+    profile: str
+    pod: Pod
+    fault: Fault
+    operations: Callable[[], Sequence[Operation]]
+    sightings: Callable[[], Sequence[Sighting]]
+    locks: Callable[[], Sequence[Sample]]
+    healed: Instant | None = None
+    steady: Instant | None = None
+    after: Pod | None = None
+    """MySQL's pod when the lab was steady again."""
+    damaged: tuple[str, ...] | None = None
+    """What mysqld's own check says of tables that aren't whole; None where it wasn't asked."""
+    ledger: Ledger | None = None
+    notes: list[Moment] = field(default_factory=list)
+    """Moments that others saw: the fencing watcher's."""
+
+    def timeline(self) -> Timeline:
+        """Return the moments seen so far."""
+        fault = self.fault
+        if fault.issued is None:
+            raise LabError("Nothing was injected yet.")
+        operations = self.operations()
+        recovered = self.recovered()
+        last = last_before_gap(operations, fault.issued)
+        moments = (
+            Moment("fault", "fault injected", fault.issued, f"{self.kind.title}; MySQL runs on {self.pod.node}"),
+            Moment("last_write", "last acknowledged write", last.ended, f"{last.kind} {last.value}") if last else None,
+            Moment("effect", "effect observed", fault.effect) if fault.effect else None,
+            *cluster_moments(self.pod, fault.issued, self.sightings()),
+            *self.notes,
+            Moment("first_write", "first committed write", recovered.ended, f"{recovered.kind} {recovered.value}") if recovered else None,
+            Moment("healed", "fault healed", self.healed) if self.healed else None,
+            Moment("steady", "lab steady again", self.steady) if self.steady else None,
+        )
+        title = f"{self.kind.title[0].upper()}{self.kind.title[1:]}, profile {self.profile}"
+        return Timeline(title, fault.issued, ordered(moments), write_spans(operations, fault.issued), ASKED)
+
+    def recovered(self) -> Operation | None:
+        """Return the first write that was begun after the effect and acknowledged, or None so far."""
+        if self.fault.effect is None:
+            return None
+        return checker.first_committed_write_after(self.operations(), self.fault.effect)
+
+
+def last_before_gap(operations: Sequence[Operation], issued: Instant) -> Operation | None:
+    """Return the last write that was acknowledged before the first failure after the fault; None where none failed."""
+    writes = sorted((each for each in operations if each.kind != "total" and each.ended >= issued), key=lambda each: each.ended)
+    broken = next((each for each in writes if each.outcome is not Outcome.OK), None)
+    if broken is None:
+        return None
+    return next((each for each in reversed(writes) if each.outcome is Outcome.OK and each.ended <= broken.ended), None)
+
+
+def write_spans(operations: Sequence[Operation], origin: Instant) -> tuple[Span, ...]:
+    """Return the stretches with and without acknowledged writes, of all clients together, in seconds from the origin."""
+    spans: list[Span] = []
+    at = 0.0
+    for window in checker.windows(operations, origin):
+        if window.start > at:
+            spans.append(Span(at, window.start, answered=True))
+        spans.append(Span(max(at, window.start), window.end, answered=False))
+        at = window.end
+    last = max((each.ended.since(origin) for each in operations if each.outcome is Outcome.OK), default=0.0)
+    if last > at:
+        spans.append(Span(at, last, answered=True))
+    return tuple(spans)
+
+
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Hold the lab for one drill.
+
+    Raises:
+        LabError: another drill has it.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LabError(f"Another drill runs on this lab (it holds {lock}): wait until it has ended, or end it with Ctrl-C.") from None
+        yield
+
+
+def check_profile(applied: str, wanted: str) -> None:
+    """Refuse a drill whose recovery profile isn't the lab's.
+
+    Raises:
+        LabError: it isn't; nothing was touched.
+    """
+    if applied != wanted:
+        raise LabError(
+            f"PROFILE is {wanted!r}, and the lab has {applied or 'no profile noted'!r}: "
+            f"apply it with `ansible-playbook playbooks/profile.yml -e recovery_profile={wanted}`, or name the lab's."
+        )
+
+
+def target_of(stage: Stage, kind: Kind, node: str | None, on_change: Callable[[], object]) -> Target:
+    """Return what the fault is made for: MySQL's pod where the lab is steady.
+
+    Raises:
+        LabError: the lab isn't steady, ``node`` isn't in it, or MySQL doesn't run there.
+    """
+    if node is not None:
+        stage.inventory.host(node)
+    pod = steady.check(stage.cluster, stage.workers)
+    if node not in (None, pod.node):
+        raise LabError(
+            f"NODE is {node!r}, and MySQL runs on {pod.node}: a fault on another node breaks nothing, so leave NODE out or name {pod.node}."
+        )
+    server = stage.inventory.group("nfs_servers")[0]
+    return Target(
+        pod,
+        machines.find(pod.node),
+        machines.find(server.name),
+        server.address,
+        stage.cluster.volume("mysql-pv").path,
+        stage.cluster,
+        stage.remote,
+        stage.clock,
+        on_change,
+    )
+
+
+@contextmanager
+def entry(stage: Stage, kind: Kind, pod: Pod) -> Iterator[Callable[[], tuple[str, int]]]:
+    """Open a way to MySQL's Service from the host while entered: a port of a node that the fault spares.
+
+    Yields:
+        A function that returns address and port.
+    """
+    spared = [
+        host
+        for host in stage.inventory.group("cluster")
+        if host.name != pod.node and (kind.spares_server or host.name != stage.inventory.group("nfs_servers")[0].name)
+    ]
+    stage.cluster.delete_service(NAMESPACE, SERVICE)
+    made = stage.cluster.create_service(NAMESPACE, service(stage))
+    try:
+        port = int(made["spec"]["ports"][0]["nodePort"])
+        yield lambda: (spared[0].address, port)
+    finally:
+        stage.cluster.delete_service(NAMESPACE, SERVICE)
+
+
+def service(stage: Stage) -> dict[str, Any]:
+    """Return the manifest of the drill's Service: MySQL's, on a port of every node."""
+    selector = dict(each.split("=", 1) for each in stage.cluster.deployment(NAMESPACE, mysql.DEPLOYMENT).selector.split(","))
+    manifest: Json = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": SERVICE},
+        "spec": {"type": "NodePort", "selector": selector, "ports": [{"port": 3306, "targetPort": 3306}]},
+    }
+    return dict(manifest)
+
+
+def run(
+    stage: Stage,
+    kind: Kind,
+    profile: str,
+    journal: Path,
+    *,
+    node: str | None = None,
+    weakened: Callable[[Workload], AbstractContextManager[object]] = nullcontext,
+    on_change: Callable[[Drill], object] = lambda _: None,
+) -> Drill:
+    """Run one drill to its end and return what was seen; whatever was broken is whole again.
+
+    Args:
+        stage: The lab.
+        kind: The fault.
+        profile: The recovery profile that the lab has to have.
+        journal: File for the history of every operation.
+        node: The node that must run MySQL; None takes any.
+        weakened: Switches some of the durability off while entered; only a proof that losses are found wants that.
+        on_change: Called whenever something new was seen, to keep it in a report.
+
+    Raises:
+        LabError: the lab isn't steady or isn't what was asked for; nothing was touched.
+        WaitTimeoutError: it didn't recover in time.
+    """
+    deployment = stage.cluster.deployment(NAMESPACE, mysql.DEPLOYMENT)
+    seen: list[Drill] = []
+    target = target_of(stage, kind, node, lambda: [on_change(drill) for drill in seen])
+    check_profile(deployment.profile, profile)
+    account = mysql.account(stage.cluster, deployment)
+    records = {pod.uid for pod in stage.cluster.all_pods() if pod.over}
+    with ExitStack() as stack:
+        endpoint = stack.enter_context(entry(stage, kind, target.pod))
+        history = stack.enter_context(History(journal, stage.clock))
+        workload = Workload(endpoint, "root", account.password, history, clock=stage.clock)
+        workload.prepare()
+        stack.enter_context(weakened(workload))
+        recorder = stack.enter_context(Recorder(stage.cluster, NAMESPACE, stage.clock))
+        server = stage.inventory.host(target.server.name)
+        sampler = stack.enter_context(Sampler(locks.command(ssh_command(server)), f"{target.export}/{LOCKED}", stage.clock))
+        drill = Drill(kind, profile, target.pod, kind.make(target), history.operations, recorder.sightings, sampler.samples)
+        seen.append(drill)
+        with workload:
+            _await_writes(history, None, stage.clock)
+            _break_and_heal(drill, stage.clock, on_change)
+            _await_recovery(drill, stage.clock, on_change)
+            drill.after = await_steady(stage)
+            drill.steady = stage.clock.now()
+            _tidy(stage, records)
+            _await_writes(history, drill.steady, stage.clock)
+        assert drill.fault.issued is not None
+        try:
+            final = workload.final_read()
+            drill.damaged = workload.check_tables()
+        except WaitTimeoutError:
+            final = None  # what can't be read is unknown, not lost
+        drill.ledger = checker.check(history.operations(), final, EXPECTED_TOTAL, drill.fault.issued)
+        on_change(drill)
+    return drill
+
+
+def _break_and_heal(drill: Drill, clock: Clock, on_change: Callable[[Drill], object]) -> None:
+    """Inject the fault, let it do its work, and heal it, however that ends."""
+    try:
+        drill.fault.inject()
+        if drill.kind.moves:
+            _await_recovery(drill, clock, on_change)
+        elif drill.kind.hold:
+            _hold(drill, clock)
+    finally:
+        heal(drill.fault)
+        drill.healed = clock.now() if drill.fault.issued else None
+    on_change(drill)
+
+
+def await_steady(stage: Stage) -> Pod:
+    """Wait until a fault could be injected again: all nodes Ready, one pod of MySQL, none Terminating; return MySQL's pod."""
+
+    def objection() -> str:
+        try:
+            steady.check(stage.cluster, stage.workers)
+        except UnreachableError:
+            raise
+        except LabError as error:
+            return str(error)
+        hanging = [pod.name for pod in stage.cluster.all_pods() if pod.deleted]
+        return f"Terminating: {', '.join(hanging)}" if hanging else ""
+
+    wait_for("lab", "steady", objection, lambda text: not text, within=STEADY_WITHIN, every=2.0, clock=stage.clock)
+    return steady.check(stage.cluster, stage.workers)
+
+
+def _tidy(stage: Stage, records: Collection[str]) -> None:
+    """Delete the pods that ended for good meanwhile: the API keeps those of a node that was shut down in order."""
+    for pod in stage.cluster.all_pods():
+        if pod.over and pod.uid not in records:
+            stage.cluster.delete_pod(pod.namespace, pod.name, grace=0)
+
+
+def _await_writes(history: History, since: Instant | None, clock: Clock) -> None:
+    wait_for(
+        "workload",
+        f"{WARM_UP} acknowledged writes",
+        lambda: [
+            each
+            for each in history.operations()
+            if each.kind != "total" and each.outcome is Outcome.OK and (since is None or each.begun >= since)
+        ],
+        lambda writes: len(writes) >= WARM_UP,
+        within=300,
+        describe=lambda writes: f"{len(writes)} of them",
+        clock=clock,
+    )
+
+
+def _await_recovery(drill: Drill, clock: Clock, on_change: Callable[[Drill], object]) -> None:
+    def look() -> Operation | None:
+        on_change(drill)
+        return drill.recovered()
+
+    wait_for(
+        f"MySQL after {drill.kind.title}",
+        "a committed write",
+        look,
+        lambda write: write is not None,
+        within=RECOVERED_WITHIN,
+        describe=lambda _: f"none; {drill.timeline().moments[-1].title} at {drill.timeline().total:.0f} s",
+        clock=clock,
+    )
+
+
+def _hold(drill: Drill, clock: Clock) -> None:
+    """Let the fault last: its length is part of it."""
+    effect = drill.fault.effect or clock.now()
+    wait_for(
+        f"the fault ({drill.kind.name})",
+        f"{drill.kind.hold:.0f} s long",
+        lambda: clock.now().since(effect),
+        lambda seconds: seconds >= drill.kind.hold,
+        within=drill.kind.hold + 60,
+        describe=lambda seconds: f"{seconds:.0f} s",
+        clock=clock,
+    )

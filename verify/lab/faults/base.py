@@ -1,0 +1,154 @@
+"""What every fault has in common, and what it is made for."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from verify.lab.clock import HOST_CLOCK, Clock, Instant
+from verify.lab.kube import Cluster
+from verify.lab.machines import Machine
+from verify.lab.objects import Node, Pod
+from verify.lab.remote import Remote
+from verify.lab.wait import wait_for
+
+READY_WITHIN = 600.0
+"""Seconds from power-on to a Ready node; a software-emulated one under load needs minutes."""
+
+
+class Fault(Protocol):
+    """Something that is broken on purpose."""
+
+    @property
+    def issued(self) -> Instant | None:
+        """When it was asked for; None before."""
+
+    @property
+    def effect(self) -> Instant | None:
+        """When its effect was observed; None before."""
+
+    def inject(self) -> None:
+        """Break it and return when the effect was observed."""
+
+    def heal(self) -> None:
+        """Make it whole, whatever state it is in, and return when that was observed; healing twice is harmless."""
+
+
+Injected = TypeVar("Injected", bound=Fault)
+
+
+@contextmanager
+def injected(fault: Injected) -> Iterator[Injected]:
+    """Inject a fault and heal it at the end, however the end comes: the healing stands before the injection."""
+    try:
+        fault.inject()
+        yield fault
+    finally:
+        heal(fault)
+
+
+def heal(fault: Fault) -> None:
+    """Heal a fault; an interruption that comes meanwhile has to wait for that."""
+    try:
+        fault.heal()
+    except KeyboardInterrupt:
+        fault.heal()
+        raise
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a fault may break: MySQL's pod, the machine under its node, the NFS server and its machine, the way to all of them."""
+
+    pod: Pod
+    machine: Machine
+    server: Machine
+    server_address: str
+    export: str
+    """Folder of MySQL's volume on the NFS server."""
+    cluster: Cluster
+    remote: Remote
+    clock: Clock = HOST_CLOCK
+    on_change: Callable[[], object] = lambda: None
+    """Called after each moment of the injection."""
+
+    @property
+    def node(self) -> str:
+        """Name of the node that runs MySQL's pod."""
+        return self.machine.name
+
+
+class Command(ABC):
+    """A fault that commands on one machine inject, observe and heal."""
+
+    def __init__(self, target: Target, host: str) -> None:
+        """Take what may be broken and the machine on which the commands run."""
+        self.target = target
+        self.host = host
+        self.issued: Instant | None = None
+        self.effect: Instant | None = None
+
+    def inject(self) -> None:
+        """Break it and wait for the effect."""
+        self.prepare()
+        self.target.remote.check(self.host, "true")  # a first connection takes seconds that aren't the fault's
+        self.issued = self.target.clock.now()
+        self.target.on_change()
+        self.break_it()
+        self.await_effect()
+        self.effect = self.target.clock.now()
+        self.target.on_change()
+
+    def heal(self) -> None:
+        """Make it whole, where anything was broken."""
+        if self.issued is not None:
+            self.repair()
+
+    def prepare(self) -> None:
+        """Look at the state from which the effect will be told; does nothing by itself."""
+        return
+
+    @abstractmethod
+    def break_it(self) -> None:
+        """Give the command that breaks it."""
+
+    @abstractmethod
+    def await_effect(self) -> None:
+        """Return when it is seen to be broken."""
+
+    @abstractmethod
+    def repair(self) -> None:
+        """Make it whole and return when that was seen; it may be whole already."""
+
+    def run(self, command: str, *arguments: str) -> str:
+        """Run a command on the fault's machine as root and return its output."""
+        return self.target.remote.check(self.host, command, *arguments)
+
+    def watch(self, subject: str, wanted: str, command: str, accept: Callable[[str], bool], within: float = 120.0) -> str:
+        """Run a command again and again until its output is accepted; return it."""
+        return wait_for(
+            f"{subject} on {self.host}",
+            wanted,
+            lambda: self.target.remote.run(self.host, command).stdout.strip(),
+            accept,
+            within=within,
+            every=0.5,
+            describe=lambda text: repr(text[-200:]),
+            clock=self.target.clock,
+        )
+
+
+def await_ready(target: Target, name: str, accept: Callable[[Node], bool] = lambda _: True, within: float = READY_WITHIN) -> None:
+    """Wait until a node is Ready and what else is asked of it holds."""
+    wait_for(
+        f"node {name}",
+        "Ready again",
+        lambda: target.cluster.node(name),
+        lambda node: node.ready == "True" and accept(node),
+        within=within,
+        describe=lambda node: node.state,
+        clock=target.clock,
+    )

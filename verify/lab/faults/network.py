@@ -1,0 +1,102 @@
+"""Faults of the network between MySQL's node and the servers. ssh and the pods' network stay as they are."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from verify.lab.faults.base import Command, Target, await_ready
+
+TABLE = "outlive_fault"
+API_PORT = 6443
+NFS_PORT = 2049
+DELAY = "200ms"
+"""What a slow network adds to each packet to the NFS server."""
+
+
+class _Cut(Command):
+    """Packets from MySQL's node to some of the server's ports are dropped, without a word to the sender."""
+
+    ports: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, target: Target) -> Self:
+        """Make the fault for MySQL's node."""
+        return cls(target, target.node)
+
+    def break_it(self) -> None:
+        """Load a table with one rule, behind the translation of Services' addresses."""
+        ports = ", ".join(map(str, self.ports))
+        rules = (
+            f"table inet {TABLE} {{ chain output {{ type filter hook output priority 100; "
+            f"ip daddr {self.target.server_address} tcp dport {{ {ports} }} counter drop; }} }}"
+        )
+        self.run("printf %%s %s | nft --file -", rules)
+
+    def await_effect(self) -> None:
+        """See that the rule has dropped packets."""
+        self.watch(
+            "dropped packets",
+            "at least one",
+            f"nft list table inet {TABLE} | sed -n 's/.*counter packets \\([0-9]*\\).*/\\1/p'",
+            lambda count: count.isdigit() and int(count) > 0,
+        )
+
+    def repair(self) -> None:
+        """Take the table away and wait until the node is Ready."""
+        self.run(f"nft delete table inet {TABLE} 2>/dev/null || true")
+        await_ready(self.target, self.host)
+
+
+class CutApi(_Cut):
+    """Node and API server don't meet; MySQL and its volume do."""
+
+    ports = (API_PORT,)
+
+
+class CutNfs(_Cut):
+    """Node and NFS server don't meet: whatever touches the volume hangs."""
+
+    ports = (NFS_PORT,)
+
+
+class CutBoth(_Cut):
+    """The node meets neither API nor NFS server: alive, alone, and sure of its lock."""
+
+    ports = (API_PORT, NFS_PORT)
+
+
+class NfsSlow(Command):
+    """Each packet from MySQL's node to the server waits."""
+
+    @classmethod
+    def of(cls, target: Target) -> Self:
+        """Make the fault for MySQL's node."""
+        return cls(target, target.node)
+
+    def prepare(self) -> None:
+        """Find the interface that leads to the server."""
+        self._device = self.run(f"ip -o route get {self.target.server_address} | sed -n 's/.* dev \\([^ ]*\\).*/\\1/p'").strip()
+
+    def break_it(self) -> None:
+        """Put NFS packets into a queue that delays them; others keep theirs."""
+        device = self._device
+        self.run(
+            f"modprobe sch_netem && tc qdisc replace dev {device} root handle 1: prio "
+            f"&& tc qdisc replace dev {device} parent 1:3 handle 30: netem delay {DELAY} "
+            f"&& tc filter replace dev {device} parent 1: protocol ip prio 1 u32 "
+            f"match ip dst {self.target.server_address}/32 match ip dport {NFS_PORT} 0xffff flowid 1:3"
+        )
+
+    def await_effect(self) -> None:
+        """See that the queue has sent packets."""
+        self.watch(
+            "delayed packets",
+            "at least one",
+            f"tc -s qdisc show dev {self._device} parent 1:3 | sed -n 's/.*Sent [0-9]* bytes \\([0-9]*\\) pkt.*/\\1/p'",
+            lambda count: count.isdigit() and int(count) > 0,
+        )
+
+    def repair(self) -> None:
+        """Give the interface its own queue back."""
+        self.run(f"tc qdisc del dev {self._device} root 2>/dev/null || true")
+        await_ready(self.target, self.host)

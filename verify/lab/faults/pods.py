@@ -1,0 +1,58 @@
+"""Faults through the API: MySQL's pod is deleted."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from verify.lab.clock import Instant
+from verify.lab.faults.base import Target
+from verify.lab.mysql import NAMESPACE
+from verify.lab.objects import Pod
+from verify.lab.wait import wait_for
+
+
+class PodDeleted:
+    """``kubectl delete pod``: mysqld gets SIGTERM and its grace period."""
+
+    force = False
+
+    def __init__(self, target: Target) -> None:
+        """Take MySQL's pod."""
+        self.target = target
+        self.issued: Instant | None = None
+        self.effect: Instant | None = None
+
+    @classmethod
+    def of(cls, target: Target) -> Self:
+        """Make the fault for MySQL's pod."""
+        return cls(target)
+
+    def inject(self) -> None:
+        """Delete the pod and see that the API has marked or forgotten it."""
+        self.issued = self.target.clock.now()
+        self.target.on_change()
+        self.target.cluster.delete_pod(NAMESPACE, self.target.pod.name, grace=0 if self.force else None)
+        wait_for(
+            f"pod {self.target.pod.name}",
+            "gone" if self.force else "Terminating or gone",
+            self._seen,
+            lambda pods: all(pod.deleted and not self.force for pod in pods),
+            within=120,
+            every=0.2,
+            describe=lambda pods: ", ".join(pod.state for pod in pods) or "gone",
+            clock=self.target.clock,
+        )
+        self.effect = self.target.clock.now()
+        self.target.on_change()
+
+    def heal(self) -> None:
+        """Do nothing: the Deployment makes the new pod."""
+
+    def _seen(self) -> list[Pod]:
+        return [pod for pod in self.target.cluster.pods(NAMESPACE) if pod.uid == self.target.pod.uid]
+
+
+class PodForceDeleted(PodDeleted):
+    """``kubectl delete pod --force --grace-period=0``: the API forgets the pod at once, whether its processes ended or not."""
+
+    force = True

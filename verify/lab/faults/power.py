@@ -1,0 +1,213 @@
+"""Faults of whole machines: their power and their processor."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Self
+
+from verify.lab.clock import Instant
+from verify.lab.errors import LabError, UnreachableError
+from verify.lab.faults.base import READY_WITHIN, Target, await_ready
+from verify.lab.machines import OFF_WITHIN, Machine
+from verify.lab.wait import WaitTimeoutError, wait_for
+
+
+class _Power:
+    """A machine without power, until healing switches it on again."""
+
+    def __init__(self, target: Target, machine: Machine) -> None:
+        """Take the machine that loses its power."""
+        self.target = target
+        self.machine = machine
+        self.issued: Instant | None = None
+        """When the power-off was asked for."""
+        self.effect: Instant | None = None
+        """When the VM's process was gone."""
+        self.powered_on: Instant | None = None
+        """When the power came back."""
+        self.node_ready: Instant | None = None
+        """When the node was Ready again."""
+        self._boot = ""
+
+    @classmethod
+    def of(cls, target: Target) -> Self:
+        """Make the fault for MySQL's node."""
+        return cls(target, target.machine)
+
+    def inject(self) -> None:
+        """Take the power and wait until the VM's process is gone."""
+        self.prepare()
+        self.take()
+
+    def prepare(self) -> None:
+        """Look at what is about to be broken.
+
+        Raises:
+            LabError: the VM isn't running; nothing was touched.
+        """
+        if self.machine.process() is None:
+            raise LabError(f"The VM of {self.machine.name} isn't running: it has to be before it is powered off, so run `vagrant up`.")
+        self._boot = self.target.cluster.node(self.machine.name).boot
+        self.target.remote.check(self.machine.name, "true")  # a first connection takes seconds that aren't the fault's
+
+    def take(self) -> None:
+        """Take the power and see the VM's process gone."""
+        self.issued = self.target.clock.now()
+        self.target.on_change()
+        self._take_power()
+        self.target.remote.forget(self.machine.name)
+        self.machine.wait_until_off(clock=self.target.clock)
+        self.effect = self.target.clock.now()
+        self.target.on_change()
+
+    def heal(self) -> None:
+        """Switch the power on, after a shutdown under way has ended, and wait until the node is Ready."""
+        if self.issued is None:
+            return  # nothing was broken
+        self.target.remote.forget(self.machine.name)
+        if self.effect is None:
+            self._finish_shutdown()
+        if self.machine.process() is None:
+            self.give()
+        wait_for(
+            f"node {self.machine.name}",
+            "Ready after its new start",
+            lambda: self.target.cluster.node(self.machine.name),
+            # Within its grace period the cluster still calls a dead node Ready: only another boot id is news of it.
+            lambda node: node.ready == "True" and node.boot != self._boot,
+            within=READY_WITHIN,
+            describe=lambda node: f"{node.state}, {'before' if node.boot == self._boot else 'after'} it",
+            clock=self.target.clock,
+        )
+        self.node_ready = self.node_ready or self.target.clock.now()
+
+    def give(self) -> None:
+        """Switch the power on again."""
+        self.machine.start()
+        self.powered_on = self.target.clock.now()
+
+    def _take_power(self) -> None:
+        raise NotImplementedError
+
+    def _finish_shutdown(self) -> None:
+        """Let an interrupted power-off come to its end; one that hangs loses its power."""
+        try:
+            self.machine.wait_until_off(within=OFF_WITHIN, clock=self.target.clock)
+        except WaitTimeoutError:
+            self.machine.cut()
+            self.machine.wait_until_off(within=60, clock=self.target.clock)
+        self.effect = self.target.clock.now()
+
+
+class PowerOff(_Power):
+    """``systemctl poweroff`` on a node, until its VM's process is gone."""
+
+    def _take_power(self) -> None:
+        with suppress(UnreachableError):  # sshd may be gone before it told ssh so: the VM's process says what happened
+            self.target.remote.run(self.machine.name, "systemctl poweroff")
+
+
+class PowerCut(_Power):
+    """The plug of a node is pulled: the guest isn't asked. The host's page cache stays, so this says nothing about disks."""
+
+    def _take_power(self) -> None:
+        self.machine.cut()
+
+    def _finish_shutdown(self) -> None:
+        self.machine.cut()
+        super()._finish_shutdown()
+
+
+class ServerReboot(_Power):
+    """The VM of the NFS server, which is the control plane too, loses its power and gets it back at once."""
+
+    @classmethod
+    def of(cls, target: Target) -> Self:
+        """Make the fault for the NFS server's machine."""
+        return cls(target, target.server)
+
+    def inject(self) -> None:
+        """Cut the power, see the process gone, and switch it on again; the boot is part of the outage."""
+        super().inject()
+        self.give()
+
+    def _take_power(self) -> None:
+        self.machine.cut()
+
+
+class SiteCut:
+    """MySQL's node and the NFS server's VM lose their power at once, as in one rack, and get it back at once: only disks remember."""
+
+    def __init__(self, target: Target) -> None:
+        """Take both machines."""
+        self.target = target
+        self.issued: Instant | None = None
+        self.effect: Instant | None = None
+        self._cuts = (PowerCut(target, target.server), PowerCut(target, target.machine))
+
+    @classmethod
+    def of(cls, target: Target) -> Self:
+        """Make the fault for MySQL's node and the NFS server's machine."""
+        return cls(target)
+
+    def inject(self) -> None:
+        """Cut both, the server first: what it hadn't on its disk by then can't be written anew."""
+        for cut in self._cuts:
+            cut.prepare()
+        self.issued = self.target.clock.now()
+        self.target.on_change()
+        for cut in self._cuts:
+            cut.take()
+        self.effect = self.target.clock.now()
+        self.target.on_change()
+        for cut in self._cuts:
+            cut.give()
+
+    def heal(self) -> None:
+        """Wait until both are back, whatever was cut so far."""
+        for cut in self._cuts:
+            cut.heal()
+
+
+class Freeze:
+    """The hypervisor stops a node's processors; resumed, it goes on in the belief that no time has passed."""
+
+    def __init__(self, target: Target) -> None:
+        """Take MySQL's node."""
+        self.target = target
+        self.issued: Instant | None = None
+        self.effect: Instant | None = None
+
+    @classmethod
+    def of(cls, target: Target) -> Self:
+        """Make the fault for MySQL's node."""
+        return cls(target)
+
+    def inject(self) -> None:
+        """Stop the processors and see that they stand."""
+        self.target.remote.check(self.target.node, "true")
+        self.issued = self.target.clock.now()
+        self.target.on_change()
+        self.target.machine.suspend()
+        self.target.remote.forget(self.target.node)
+        wait_for(
+            f"VM of {self.target.node}",
+            "paused",
+            self.target.machine.paused,
+            bool,
+            within=60,
+            every=0.2,
+            clock=self.target.clock,
+        )
+        self.effect = self.target.clock.now()
+        self.target.on_change()
+
+    def heal(self) -> None:
+        """Let it go on, where it stands or is off by now (fencing may have cut its power), and wait until the node is Ready."""
+        if self.issued is None:
+            return
+        if self.target.machine.process() is None:
+            self.target.machine.start()
+        elif self.target.machine.paused():
+            self.target.machine.resume()
+        await_ready(self.target, self.target.node)

@@ -1,0 +1,78 @@
+"""Faults of the NFS server's service and of its disk."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from verify.lab.errors import LabError
+from verify.lab.faults.base import Command, Target
+
+STARTED = "systemctl show --property=ActiveEnterTimestampMonotonic --value nfs-server"
+
+
+class ExportFull(Command):
+    """The export's file system has no room left for its users; what is written in place still can be."""
+
+    @classmethod
+    def of(cls, target: Target) -> Self:
+        """Make the fault for the NFS server."""
+        return cls(target, target.server.name)
+
+    @property
+    def _ballast(self) -> str:
+        return f"{self.target.export}/.outlive-ballast"
+
+    def prepare(self) -> None:
+        """Refuse to fill the server's own file system.
+
+        Raises:
+            LabError: the export has none of its own; nothing was touched.
+        """
+        volume, root = self.run(f"stat --format=%d {self.target.export} /").split()
+        if volume == root:
+            raise LabError(
+                f"{self.target.export} lies on the root file system of {self.host}: filling it would break the server itself, so set "
+                "nfs_server_disk in the inventory."
+            )
+
+    def break_it(self) -> None:
+        """Take all room that is left."""
+        self.run(f"fallocate --length $(df --output=avail --block-size=1 {self.target.export} | tail -n 1) {self._ballast}")
+
+    def await_effect(self) -> None:
+        """See that no room is left; what the journal gives back meanwhile is taken, too."""
+        self.watch(
+            "free room of the export",
+            "less than 64 KiB",
+            f"df --output=avail --block-size=1K {self.target.export} | tail -n 1",
+            lambda left: left.isdigit() and int(left) < 64,
+        )
+
+    def repair(self) -> None:
+        """Give the room back."""
+        self.run(f"rm -f {self._ballast}")
+
+
+class NfsRestarted(Command):
+    """The NFS server is restarted: clients get their locks back within its grace period, nobody gets a new one."""
+
+    @classmethod
+    def of(cls, target: Target) -> Self:
+        """Make the fault for the NFS server."""
+        return cls(target, target.server.name)
+
+    def prepare(self) -> None:
+        """Remember its start."""
+        self._before = self.run(STARTED).strip()
+
+    def break_it(self) -> None:
+        """Restart it."""
+        self.run("systemctl restart nfs-server")
+
+    def await_effect(self) -> None:
+        """See that it has a new start."""
+        self.watch("nfs-server", "started anew", STARTED, lambda started: started not in ("", "0", self._before))
+
+    def repair(self) -> None:
+        """Make sure that it runs."""
+        self.run("systemctl start nfs-server")

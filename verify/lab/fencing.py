@@ -1,0 +1,108 @@
+"""The fencing watcher as a drill sees it: a program of its own (``python -m fence``), whose log becomes moments of the timeline."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from verify.lab.clock import HOST_CLOCK, Clock, Instant
+from verify.lab.errors import LabError
+from verify.lab.inventory import ROOT
+from verify.lab.timeline import Moment
+from verify.lab.wait import wait_for
+
+TITLES = {
+    "suspected": "watcher suspects the node",
+    "cut": "watcher cuts the node's power",
+    "off": "VM proven off",
+    "revoked": "node's NFS access revoked",
+    "expired": "node's locks taken",
+    "tainted": "node tainted out of service",
+    "opened": "node's NFS access given back",
+    "untainted": "node's taint taken back",
+}
+"""The steps of the watcher that belong to a timeline."""
+
+
+class Watcher:
+    """Runs the watcher while it is entered."""
+
+    def __init__(self, log: Path, clock: Clock = HOST_CLOCK) -> None:
+        """Take the file for its log; ``with`` starts it."""
+        self._log = log
+        self._clock = clock
+        self._process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> Self:
+        """Start it and wait until it watches.
+
+        Raises:
+            LabError: it ended; the sentence is its own.
+        """
+        process = subprocess.Popen(
+            [sys.executable, "-m", "fence", "--log", str(self._log)],
+            cwd=ROOT,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # a Ctrl-C is the drill's: the watcher is needed until the node is back
+        )
+        self._process = process
+
+        def ended() -> str:
+            if process.poll() is None:
+                return ""
+            words = process.stderr.read() if process.stderr else ""
+            raise LabError(words.strip().removeprefix("error: ") or "The fencing watcher ended without a word.")
+
+        try:
+            wait_for(
+                "fencing watcher",
+                "watching",
+                lambda: ended() or self._steps(),
+                lambda steps: "started" in steps,
+                within=120,
+                clock=self._clock,
+            )
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        """End it; what it fenced and couldn't give back stays fenced."""
+        self._end()
+
+    def moments(self, node: str) -> list[Moment]:
+        """Return what it did about a node so far, each kind of step once: the first of it."""
+        first: dict[str, Moment] = {}
+        for line in self._lines():
+            step = str(line["step"])
+            if line["node"] == node and step in TITLES and step not in first:
+                at = Instant(float(str(line["monotonic"])), datetime.fromisoformat(str(line["wall"])))
+                first[step] = Moment(f"fence_{step}", TITLES[step], at, str(line["text"]))
+        return list(first.values())
+
+    def _steps(self) -> str:
+        return " ".join(str(line["step"]) for line in self._lines())
+
+    def _lines(self) -> list[dict[str, object]]:
+        if not self._log.exists():
+            return []
+        # A line under way has no end yet.
+        return [json.loads(line) for line in self._log.read_text(encoding="utf-8").split("\n")[:-1]]
+
+    def _end(self) -> None:
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()

@@ -1,0 +1,132 @@
+"""The history of a drill: what each client asked of MySQL, when, and what became of it.
+
+The checker's proof is only as good as this record, so an operation is on the disk before it is sent: an interrupted run keeps its
+ledger, and an operation that began and never ended counts as unknown, since it may have been committed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from verify.lab.clock import HOST_CLOCK, Clock, Instant
+from verify.lab.errors import LabError
+
+Kind = Literal["insert", "transfer", "total"]
+
+
+class Outcome(StrEnum):
+    """What became of an operation: acknowledged, certainly without effect, or neither is known."""
+
+    OK = "ok"
+    FAIL = "fail"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation of one client.
+
+    ``value`` is the number inserted or the id of the transfer (0 for a total), ``detail`` the error's text, and ``result`` the sum
+    that a total read. An operation that never ended is unknown and has ``ended`` equal to ``begun``.
+    """
+
+    client: int
+    kind: Kind
+    value: int
+    begun: Instant
+    ended: Instant
+    outcome: Outcome
+    detail: str = ""
+    result: int | None = None
+
+
+class History:
+    """A journal that is only appended to, by any number of threads: a line when an operation begins, another when it ends.
+
+    Times in it are seconds of the monotonic clock since ``origin``, which its first line tells.
+    """
+
+    def __init__(self, path: Path, clock: Clock = HOST_CLOCK) -> None:
+        """Begin the journal ``path``; an error if there is one, for it may be an interrupted run's only record."""
+        try:
+            self._file = path.open("x", encoding="utf-8")
+        except FileExistsError:
+            raise LabError(f"The history {path} exists and isn't written over: move it away or name another file.") from None
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._lines: list[dict[str, Any]] = []
+        self._begun = 0
+        self.origin = clock.now()
+        self._append({"origin": self.origin.wall.isoformat(), "monotonic": self.origin.monotonic})
+
+    def __enter__(self) -> Self:
+        """Return the journal; leaving it closes the file."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def begin(self, client: int, kind: Kind, value: int) -> int:
+        """Write down that an operation is about to be sent, and return its number in this history."""
+        with self._lock:
+            self._begun += 1
+            number = self._begun
+        self._append({"begin": number, "client": client, "kind": kind, "value": value, "at": self._seconds()})
+        return number
+
+    def end(self, number: int, outcome: Outcome, detail: str = "", result: int | None = None) -> None:
+        """Write down what became of the operation that ``begin`` gave this number."""
+        self._append({"end": number, "outcome": outcome, "detail": detail, "result": result, "at": self._seconds()})
+
+    def operations(self) -> tuple[Operation, ...]:
+        """Return all operations in the order in which they began; those under way count as unknown."""
+        with self._lock:
+            lines = tuple(self._lines)
+        return _operations(self.origin, lines[1:])
+
+    def _seconds(self) -> float:
+        return self._clock.now().since(self.origin)
+
+    def _append(self, line: dict[str, Any]) -> None:
+        with self._lock:
+            self._lines.append(line)
+            self._file.write(json.dumps(line) + "\n")
+            self._file.flush()
+        os.fsync(self._file.fileno())  # outside the lock: a slow disk may sync for several clients at once
+
+
+def read(path: Path) -> tuple[Instant, tuple[Operation, ...]]:
+    """Return the origin and the operations of a journal; the line that an interruption tore is left out.
+
+    Raises:
+        LabError: The file is no journal of a drill.
+    """
+    try:
+        # What follows the last end of line is a torn line, or nothing.
+        first, *lines = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
+        origin = Instant(first["monotonic"], datetime.fromisoformat(first["origin"]))
+        return origin, _operations(origin, lines)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LabError(f"The file {path} can't be read as a drill's history ({error!r}): name the one that a drill wrote.") from error
+
+
+def _operations(origin: Instant, lines: Iterable[dict[str, Any]]) -> tuple[Operation, ...]:
+    found: dict[int, Operation] = {}
+    for line in lines:
+        at = Instant(origin.monotonic + line["at"], origin.wall + timedelta(seconds=line["at"]))
+        if "begin" in line:
+            found[line["begin"]] = Operation(line["client"], line["kind"], line["value"], at, at, Outcome.UNKNOWN)
+        else:
+            end = {"ended": at, "outcome": Outcome(line["outcome"]), "detail": line["detail"], "result": line["result"]}
+            found[line["end"]] = replace(found[line["end"]], **end)
+    return tuple(sorted(found.values(), key=lambda operation: operation.begun))

@@ -1,0 +1,136 @@
+"""What all drills of the reports' folder say together: recovery by fault and profile, with p50 and max, as JSON and as one page."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from verify.lab.verdict import Verdict, combined
+
+PAGE = "drills.html"
+DATA = "drills.json"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One drill: ``recovery`` are the seconds from the fault to the first committed write, None where none was seen."""
+
+    run: str
+    fault: str
+    profile: str
+    verdict: Verdict
+    recovery: float | None
+    lost: int | None
+    """Acknowledged writes that were lost; None where the drill has no ledger."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """All drills of one fault under one profile."""
+
+    results: tuple[Result, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """Return the verdict of all of them."""
+        return combined(each.verdict for each in self.results)
+
+    @property
+    def recoveries(self) -> list[float]:
+        """Return the recoveries of the drills that passed: what isn't proven has no speed."""
+        return [each.recovery for each in self.results if each.recovery is not None and each.verdict is Verdict.PASS]
+
+    @property
+    def p50(self) -> float | None:
+        """Return the median recovery in seconds."""
+        return statistics.median(self.recoveries) if self.recoveries else None
+
+    @property
+    def worst(self) -> float | None:
+        """Return the longest recovery in seconds."""
+        return max(self.recoveries, default=None)
+
+
+def results(reports: Path) -> tuple[Result, ...]:
+    """Return what all drills in a reports' folder found, oldest first; a folder that isn't a drill's, or is damaged, is left out."""
+    found = []
+    for path in sorted(reports.glob("*-drill-*/timeline.json")):
+        try:
+            found.append(result(json.loads(path.read_text(encoding="utf-8")), path.parent.name))
+        except (ValueError, KeyError, TypeError):
+            continue
+    return tuple(found)
+
+
+def result(data: Mapping[str, Any], run: str) -> Result:
+    """Read one drill's ``timeline.json``."""
+    name = str(data["name"]).removeprefix("drill-")
+    fault, _, profile = name.rpartition("-")
+    moments = [moment for timeline in data["timelines"] for moment in timeline["moments"]]
+    recovery = next((float(moment["seconds"]) for moment in moments if moment["key"] == "first_write"), None)
+    lost = data.get("ledger", {}).get("acknowledged, but lost")
+    return Result(run, fault, profile, Verdict(data["verdict"]), recovery, lost)
+
+
+def table(found: Iterable[Result]) -> dict[str, dict[str, Cell]]:
+    """Return the cells by fault and profile, in the order in which they were first seen."""
+    rows: dict[str, dict[str, list[Result]]] = {}
+    for each in found:
+        rows.setdefault(each.fault, {}).setdefault(each.profile, []).append(each)
+    return {fault: {profile: Cell(tuple(cell)) for profile, cell in row.items()} for fault, row in rows.items()}
+
+
+def write(reports: Path) -> Path | None:
+    """Write page and data over all drills of a reports' folder; return the page, or None where there was no drill."""
+    found = results(reports)
+    if not found:
+        return None
+    rows = table(found)
+    profiles = list(dict.fromkeys(each.profile for each in found))
+    (reports / DATA).write_text(json.dumps(as_json(rows), indent=2) + "\n", encoding="utf-8")
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    page = environment.get_template("drills.html.j2").render(rows=rows, profiles=profiles, found=found)
+    (reports / PAGE).write_text(page, encoding="utf-8")
+    return reports / PAGE
+
+
+def as_json(rows: Mapping[str, Mapping[str, Cell]]) -> list[dict[str, Any]]:
+    """Return the table as plain data; seconds from the fault to the first committed write."""
+    return [
+        {
+            "fault": fault,
+            "profile": profile,
+            "verdict": cell.verdict.value,
+            "drills": len(cell.results),
+            "p50": cell.p50,
+            "max": cell.worst,
+            "runs": [each.run for each in cell.results],
+        }
+        for fault, row in rows.items()
+        for profile, cell in row.items()
+    ]
+
+
+def lines(rows: Mapping[str, Mapping[str, Cell]], profiles: Sequence[str]) -> list[str]:
+    """Return the table as text for a terminal."""
+    width = max(map(len, rows), default=0)
+
+    def text(cell: Cell | None) -> str:
+        if cell is None:
+            return "-"
+        if cell.p50 is None or cell.worst is None:
+            return cell.verdict.value
+        return f"{cell.p50:.0f} s (max {cell.worst:.0f}, n {len(cell.recoveries)}) {cell.verdict.value}"
+
+    head = f"{'':{width}}  " + "  ".join(f"{profile:32}" for profile in profiles)
+    return [head.rstrip()] + [
+        f"{fault:{width}}  " + "  ".join(f"{text(row.get(profile)):32}" for profile in profiles).rstrip() for fault, row in rows.items()
+    ]

@@ -1,0 +1,81 @@
+"""Durability switched off on purpose, on data that is put back afterwards: what the checker has to find losses in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from verify.lab import drill, mysql, nfs
+from verify.lab.drill import Stage
+from verify.lab.errors import LabError
+from verify.lab.mysql import NAMESPACE
+from verify.lab.wait import wait_for
+from verify.lab.workload import Workload
+
+KEPT = "/var/lib/outlive-kept"
+"""Folder on the NFS server for MySQL's data as it was; outside of the export."""
+
+Weakened = Callable[[Workload], AbstractContextManager[object]]
+
+
+@contextmanager
+def commit(workload: Workload) -> Iterator[None]:
+    """COMMIT is acknowledged before its log is written, which InnoDB does once a second. The next start of mysqld forgets the setting."""
+    workload.command("SET GLOBAL innodb_flush_log_at_trx_commit = 0")
+    yield
+
+
+def export(stage: Stage) -> Weakened:
+    """Return a weakness: the NFS server acknowledges what is in its memory only."""
+    server = stage.inventory.group("nfs_servers")[0].name
+
+    @contextmanager
+    def weakened(workload: Workload) -> Iterator[None]:
+        del workload
+        try:
+            for each in nfs.exports(stage.remote, server):
+                options = ",".join("async" if option == "sync" else option for option in each.options)
+                stage.remote.check(server, "exportfs -i -o %s %s", options, f"{each.client}:{each.path}")
+            # What was written until now is safe: only what follows can be lost, so MySQL finds an old state and not a broken one.
+            stage.remote.check(server, "sync")
+            yield
+        finally:
+            stage.remote.check(server, "exportfs -ra")
+
+    return weakened
+
+
+@contextmanager
+def kept(stage: Stage) -> Iterator[None]:
+    """Keep MySQL's data folder as it is and put it back at the end, whatever became of it.
+
+    Raises:
+        LabError: an earlier copy is still there.
+    """
+    server = stage.inventory.group("nfs_servers")[0].name
+    folder = stage.cluster.volume("mysql-pv").path
+    if stage.remote.run(server, f"test -e {KEPT}").status == 0:
+        raise LabError(
+            f"{KEPT} on {server} holds MySQL's data from before a proof that was cut short: see whether {folder} is well, "
+            f"put the copy back if it isn't (kubectl scale deployment mysql --replicas=0 first), then remove {KEPT}."
+        )
+    with _stopped(stage):
+        stage.remote.check(server, f"cp -a {folder} {KEPT}.part && mv {KEPT}.part {KEPT} && sync")
+    try:
+        yield
+    finally:
+        with _stopped(stage):
+            stage.remote.check(server, f"find {folder} -mindepth 1 -delete && cp -a {KEPT}/. {folder}/ && sync && rm -rf {KEPT}")
+
+
+@contextmanager
+def _stopped(stage: Stage) -> Iterator[None]:
+    """Stop MySQL in order, and start it again."""
+    stage.cluster.scale(NAMESPACE, mysql.DEPLOYMENT, 0)
+    try:
+        selector = stage.cluster.deployment(NAMESPACE, mysql.DEPLOYMENT).selector
+        wait_for("MySQL", "no pod", lambda: stage.cluster.pods(NAMESPACE, selector), lambda pods: not pods, within=600, clock=stage.clock)
+        yield
+    finally:
+        stage.cluster.scale(NAMESPACE, mysql.DEPLOYMENT, 1)
+        drill.await_steady(stage)

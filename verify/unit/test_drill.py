@@ -1,0 +1,190 @@
+"""A drill's own part: who may start one, what its timeline says, and what a ledger is worth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from verify import drill as program
+from verify.lab import drill, inventory, objects
+from verify.lab.checker import Final, check
+from verify.lab.clock import Instant
+from verify.lab.drill import Drill
+from verify.lab.errors import LabError
+from verify.lab.faults import KINDS, Target, heal, named
+from verify.lab.history import Operation, Outcome
+from verify.lab.locks import Sample
+from verify.lab.verdict import Verdict
+from verify.unit import samples
+from verify.unit.samples import instant
+
+
+class Broken:
+    """A fault that was injected at 10 s and seen at 11 s."""
+
+    issued: Instant | None = instant(10)
+    effect: Instant | None = instant(11)
+
+    def inject(self) -> None:
+        """Do nothing."""
+
+    def heal(self) -> None:
+        """Do nothing."""
+
+
+def write(value: int, begun: float, ended: float, outcome: Outcome = Outcome.OK) -> Operation:
+    return Operation(0, "insert", value, instant(begun), instant(ended), outcome)
+
+
+HISTORY = (
+    write(1, 8, 8.5),
+    write(2, 9, 9.5),
+    write(3, 10.1, 10.4),
+    write(4, 10.8, 15.8, Outcome.UNKNOWN),
+    write(5, 16, 19, Outcome.FAIL),
+    write(6, 40, 41),
+    write(7, 41.2, 41.5),
+)
+
+
+def seen(operations: tuple[Operation, ...] = HISTORY) -> Drill:
+    pod = objects.pod(samples.pod())
+    held = (Sample(instant(9), ("192.0.2.11",)), Sample(instant(45), ("192.0.2.12",)))
+    return Drill(
+        KINDS["power-cut"], "default", pod, Broken(), lambda: operations, lambda: (), lambda: held, instant(50), instant(60), pod, ()
+    )
+
+
+def test_moments_of_a_drill() -> None:
+    timeline = seen().timeline()
+    assert [(moment.key, round(moment.at.since(timeline.origin), 3)) for moment in timeline.moments] == [
+        ("fault", 0.0),
+        ("last_write", 0.4),
+        ("effect", 1.0),
+        ("first_write", 31.0),
+        ("healed", 40.0),
+        ("steady", 50.0),
+    ]
+
+
+def test_parts_add_up_to_the_whole() -> None:
+    timeline = seen().timeline()
+    assert sum(phase.seconds for phase in timeline.phases()) == pytest.approx(timeline.total)
+
+
+def test_stretches_with_and_without_writes() -> None:
+    spans = [(round(span.start, 1), round(span.end, 1), span.answered) for span in drill.write_spans(HISTORY, instant(10))]
+    assert spans == [(0.0, 0.4, True), (0.4, 31.0, False), (31.0, 31.5, True)]
+
+
+def test_a_write_under_way_at_the_fault_is_not_the_recovery() -> None:
+    late = (*HISTORY[:3], write(4, 10.9, 12))
+    assert seen(late).recovered() is None
+
+
+@pytest.mark.parametrize(
+    ("final", "verdicts"),
+    [
+        ({1: 1, 2: 1, 3: 1, 6: 1, 7: 1}, ["pass"] * 7),
+        ({1: 1, 2: 1, 3: 1, 4: 1, 6: 1, 7: 1}, ["pass"] * 7),
+        ({1: 1, 2: 1, 6: 1, 7: 1}, ["fail", *["pass"] * 6]),
+        ({1: 1, 2: 1, 3: 1, 5: 1, 6: 1, 7: 1}, ["pass", "fail", *["pass"] * 5]),
+        ({1: 1, 2: 1, 3: 2, 6: 1, 7: 1}, ["pass", "pass", "fail", *["pass"] * 4]),
+    ],
+)
+def test_statements_about_a_ledger(final: dict[int, int], verdicts: list[str]) -> None:
+    found = seen()
+    found.ledger = check(HISTORY, Final(final, {}, 10000), 10000, instant(10))
+    assert [each.verdict.value for each in program.statements(found)] == verdicts
+
+
+def test_without_a_write_before_the_fault_nothing_passes() -> None:
+    late = HISTORY[5:]
+    found = seen(late)
+    found.ledger = check(late, Final({6: 1, 7: 1}, {}, 10000), 10000, instant(10))
+    assert {each.verdict for each in program.statements(found) if each.name not in ("split-brain", "whole")} == {Verdict.UNKNOWN}
+
+
+def test_two_holders_of_the_lock_fail_and_no_sample_is_unknown() -> None:
+    found = seen()
+    found.ledger = check(HISTORY, Final({1: 1, 2: 1, 3: 1, 6: 1, 7: 1}, {}, 10000), 10000, instant(10))
+    found.locks = lambda: (Sample(instant(9), ("192.0.2.11", "192.0.2.12")),)
+    assert program.statements(found)[5].verdict is Verdict.FAIL
+    found.locks = lambda: (Sample(instant(9), ()),)
+    assert program.statements(found)[5].verdict is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize(("damaged", "verdict"), [((), "pass"), (("drill.numbers: error: Corrupt",), "fail"), (None, "unknown")])
+def test_what_mysqld_says_of_its_tables(damaged: tuple[str, ...] | None, verdict: str) -> None:
+    found = seen()
+    found.ledger = check(HISTORY, Final({1: 1, 2: 1, 3: 1, 6: 1, 7: 1}, {}, 10000), 10000, instant(10))
+    found.damaged = damaged
+    assert program.statements(found)[6].verdict.value == verdict
+
+
+@pytest.mark.parametrize(("uid", "verdict"), [("u1", "pass"), ("u2", "fail"), (None, "unknown")])
+def test_a_pod_that_moved_though_nothing_may(uid: str | None, verdict: str) -> None:
+    found = seen()
+    found.ledger = check(HISTORY, Final({1: 1, 2: 1, 3: 1, 6: 1, 7: 1}, {}, 10000), 10000, instant(10))
+    found.kind = KINDS["cut-api"]
+    found.after = objects.pod(samples.pod(uid)) if uid else None
+    stayed = program.statements(found)[-1]
+    assert (stayed.name, stayed.verdict.value) == ("stayed", verdict)
+
+
+@pytest.mark.parametrize(
+    ("before", "profile", "options"),
+    [("default", "fenced", ["--limit", "localhost"]), ("default", "tuned", []), ("", "default", []), ("default", "other", [])],
+)
+def test_machines_are_left_out_where_nothing_changes_there(before: str, profile: str, options: list[str]) -> None:
+    lab = inventory.load()
+    assert program._where(lab, before, profile) == options
+
+
+def test_an_interruption_of_the_healing_waits_for_its_end() -> None:
+    healed: list[str] = []
+
+    class Slow(Broken):
+        def heal(self) -> None:
+            healed.append("begun")
+            if len(healed) == 1:
+                raise KeyboardInterrupt
+            healed.append("done")
+
+    with pytest.raises(KeyboardInterrupt):
+        heal(Slow())
+    assert healed == ["begun", "begun", "done"]
+
+
+def test_an_unknown_fault() -> None:
+    with pytest.raises(LabError, match="FAULT is 'earthquake', which isn't known: set it to one of power-off, power-cut, "):
+        named("earthquake")
+
+
+def test_a_profile_that_is_not_applied() -> None:
+    with pytest.raises(LabError, match="PROFILE is 'tuned', and the lab has 'default': apply it with `ansible-playbook"):
+        drill.check_profile("default", "tuned")
+
+
+def test_an_unknown_profile(capsys: pytest.CaptureFixture[str]) -> None:
+    assert program.main(["--fault", "power-cut", "--profile", "swift"]) == 1
+    assert "PROFILE is 'swift', which isn't known: set it to one of default, tuned, fenced" in capsys.readouterr().err
+
+
+def test_a_second_drill_at_once(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    with drill.alone(lock), pytest.raises(LabError, match="Another drill runs on this lab"), drill.alone(lock):
+        pass
+    with drill.alone(lock):
+        pass
+
+
+def test_faults_can_all_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    target = Target.__new__(Target)
+    for name in ("pod", "machine", "server", "server_address", "export", "cluster", "remote", "clock"):
+        object.__setattr__(target, name, type("Any", (), {"name": "n1"})())
+    for kind in KINDS.values():
+        fault = kind.make(target)
+        fault.heal()  # nothing was broken, nothing is touched
+        assert fault.issued is None

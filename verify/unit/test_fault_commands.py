@@ -1,0 +1,166 @@
+"""Faults made of commands on one machine: what they run, how they see their effect, that they heal. The machine is a stand-in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from verify.lab import objects
+from verify.lab.errors import LabError
+from verify.lab.faults import KINDS, Fault, Target, injected
+from verify.lab.faults.power import Freeze, ServerReboot
+from verify.lab.inventory import Inventory
+from verify.lab.kube import Cluster
+from verify.lab.remote import Output, Remote
+from verify.lab.wait import WaitTimeoutError
+from verify.unit import samples
+from verify.unit.fake_api import NAMESPACE, FakeApi, listing
+from verify.unit.samples import ManualClock
+from verify.unit.test_faults import StandIn
+
+
+class Shell(Remote):
+    """A machine that answers commands by a word in them, each in turn, and writes all down."""
+
+    def __init__(self, inventory: Inventory, answers: dict[str, list[str]]) -> None:
+        """Take the answers by a word of the command."""
+        super().__init__(inventory)
+        self.answers = answers
+        self.commands: list[str] = []
+        self.failing: tuple[str, ...] = ()
+
+    def run(self, name: str, command: str, *arguments: str) -> Output:
+        """Answer."""
+        text = command % arguments if arguments else command
+        self.commands.append(f"{name}: {text}")
+        if any(word in text for word in self.failing):
+            return Output(1, "", "no")
+        for word, answers in self.answers.items():
+            if word in text:
+                return Output(0, answers.pop(0) if len(answers) > 1 else answers[0], "")
+        return Output(0, "", "")
+
+
+Make = Callable[..., tuple[Fault, Shell]]
+
+
+@pytest.fixture
+def machine() -> StandIn:
+    return StandIn([])
+
+
+@pytest.fixture
+def make(machine: StandIn, small_inventory: Inventory, fake_cluster: Cluster, clock: ManualClock) -> Make:
+    """Return a function that makes a fault and its machine's shell."""
+
+    def made(name: str, answers: dict[str, list[str]]) -> tuple[Fault, Shell]:
+        shell = Shell(small_inventory, answers)
+        pod = objects.pod(samples.pod())
+        target = Target(pod, machine, machine, "192.0.2.10", "/nfsdata/mysql-pv", fake_cluster, shell, clock)
+        return KINDS[name].make(target), shell
+
+    return made
+
+
+@pytest.mark.parametrize(
+    ("name", "answers", "breaks", "heals"),
+    [
+        ("kubelet-stop", {"is-active": ["active", "inactive"]}, "systemctl stop kubelet", "systemctl start kubelet"),
+        ("containerd-kill", {"MainPID": ["7", "7", "9"], "ctr": ["yes"]}, "--signal=KILL containerd", "systemctl start containerd"),
+        ("nfs-restart", {"ActiveEnter": ["5", "5", "8"]}, "systemctl restart nfs-server", "systemctl start nfs-server"),
+        ("nfs-full", {"stat": ["7\n1"], "df": ["9", "0"]}, "fallocate --length $(df ", "rm -f /nfsdata/mysql-pv/.outlive-ballast"),
+        ("cut-api", {"nft list": ["0", "3"]}, "ip daddr 192.0.2.10 tcp dport { 6443 } counter drop", "nft delete table inet outlive_fault"),
+        ("cut-nfs", {"nft list": ["3"]}, "tcp dport { 2049 } counter drop", "nft delete table inet outlive_fault"),
+        ("cut-both", {"nft list": ["3"]}, "tcp dport { 6443, 2049 } counter drop", "nft delete table inet outlive_fault"),
+        (
+            "nfs-slow",
+            {"route get": ["eth1"], "qdisc show": ["0", "4"]},
+            "dev eth1 parent 1:3 handle 30: netem delay 200ms",
+            "qdisc del dev eth1",
+        ),
+    ],
+)
+def test_a_fault_is_seen_and_healed(make: Make, name: str, answers: dict[str, list[str]], breaks: str, heals: str) -> None:
+    fault, shell = make(name, answers)
+    with injected(fault):
+        assert any(breaks in command for command in shell.commands)
+        assert not any(heals in command for command in shell.commands)
+        assert fault.issued is not None
+        assert fault.effect is not None
+        assert fault.effect >= fault.issued
+    assert any(heals in command for command in shell.commands)
+
+
+def test_killed_mysqld_is_gone_before_the_fault_counts(make: Make) -> None:
+    fault, shell = make("mysqld-kill", {"pgrep": ["41 42", "42", "50"]})
+    with injected(fault):
+        assert any(command.endswith("kill -KILL 41 42") for command in shell.commands)
+    assert shell.answers["pgrep"] == ["50"]
+
+
+def test_the_server_s_own_file_system_is_not_filled(make: Make) -> None:
+    fault, shell = make("nfs-full", {"stat": ["1\n1"]})
+    with (
+        pytest.raises(LabError, match=r"/nfsdata/mysql-pv lies on the root file system of n1: .* set nfs_server_disk"),
+        injected(fault),
+    ):
+        pass
+    assert not any("fallocate" in command or "rm" in command.split() for command in shell.commands)
+
+
+def test_an_effect_that_does_not_come_is_a_failure_and_is_healed(make: Make) -> None:
+    fault, shell = make("cut-nfs", {"nft list": ["0"]})
+    with pytest.raises(WaitTimeoutError, match=r"dropped packets on n1: wanted at least one"), injected(fault):
+        pass
+    assert any("nft delete table" in command for command in shell.commands)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), LabError("x")])
+def test_an_interrupted_cut_is_healed(make: Make, error: BaseException) -> None:
+    fault, shell = make("cut-api", {"nft list": ["3"]})
+    with pytest.raises(type(error)), injected(fault):
+        raise error
+    assert any("nft delete table" in command for command in shell.commands)
+
+
+def test_frozen_node_goes_on(make: Make, machine: StandIn) -> None:
+    fault, _ = make("freeze", {})
+    assert isinstance(fault, Freeze)
+    with injected(fault):
+        assert machine.stands
+    assert machine.log[-2:] == ["suspend", "resume"]
+
+
+def test_frozen_node_that_was_shot_is_started(make: Make, machine: StandIn) -> None:
+    fault, _ = make("freeze", {})
+    with injected(fault):
+        machine.cut()
+    assert machine.log[-1] == "start"
+
+
+def test_server_that_loses_its_power_gets_it_back_at_once(make: Make, machine: StandIn, api: FakeApi) -> None:
+    api.answers["/api/v1/nodes/n1"] = [samples.node("n1"), samples.node("n1", boot="boot-2")]
+    fault, _ = make("nfs-reboot", {})
+    assert isinstance(fault, ServerReboot)
+    with injected(fault):
+        assert machine.on
+    assert [each for each in machine.log if each in ("cut", "start")] == ["cut", "start"]
+
+
+def test_node_and_server_lose_their_power_together(make: Make, machine: StandIn, api: FakeApi) -> None:
+    fault, _ = make("site-cut", {})
+    moments: list[object] = []
+    api.answers["/api/v1/nodes/n1"] = [samples.node("n1"), samples.node("n1"), samples.node("n1", boot="boot-2")]
+    with injected(fault):
+        moments = [each for each in machine.log if each in ("cut", "start")]
+    assert moments == ["cut", "cut", "start", "start"]
+
+
+@pytest.mark.parametrize(("name", "left"), [("pod-delete", [samples.pod(deleted=True)]), ("pod-force-delete", [])])
+def test_deleted_pod(make: Make, api: FakeApi, name: str, left: list[dict[str, Any]]) -> None:
+    api.answers[f"{NAMESPACE}/pods"] = [listing(samples.pod()), listing(*left)]
+    fault, _ = make(name, {})
+    with injected(fault):
+        assert fault.effect is not None

@@ -1,0 +1,36 @@
+"""The sampler of InnoDB's lock: it reads a real process, here a shell that tells what a server would."""
+
+from __future__ import annotations
+
+from verify.lab import locks
+from verify.lab.locks import Sampler, doubles
+from verify.lab.wait import wait_for
+from verify.unit.test_nfs import CLIENTS
+
+FILE = "/nfsdata/mysql-pv/ibdata1"
+
+
+def samples(script: str, number: int) -> tuple[locks.Sample, ...]:
+    """Return at least so many samples of a server that tells what a script prints instead."""
+    with Sampler(["sh", "-c", script], FILE) as sampler:
+        return wait_for("sampler", f"{number} samples", sampler.samples, lambda found: len(found) >= number, within=60, every=0.1)
+
+
+def told(text: str) -> str:
+    """Return a script that prints a text and the end of a sample."""
+    return f"cat <<'X'\n{text}\n{locks.END}\nX\n"
+
+
+def test_holders_are_told_by_their_addresses() -> None:
+    found = samples(told(CLIENTS) + told(""), 2)
+    assert [each.holders for each in found[:2]] == [("192.0.2.12",), ()]
+    assert doubles(found) == ()
+
+
+def test_a_server_that_goes_away_is_asked_anew() -> None:
+    assert len(samples(told(CLIENTS) + "exit 1\n", 2)) >= 2
+
+
+def test_a_torn_sample_does_not_count() -> None:
+    found = samples("echo torn\n" + told(CLIENTS), 1)
+    assert found[0].holders == ("192.0.2.12",)

@@ -1,0 +1,396 @@
+"""The clients of a drill, against a server in memory that can lose connections, lie and refuse."""
+
+from __future__ import annotations
+
+import re
+import socket
+import socketserver
+import threading
+from collections import Counter
+from collections.abc import Callable
+from decimal import Decimal
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pymysql
+import pytest
+
+from verify.lab.checker import Ledger, check
+from verify.lab.clock import HOST_CLOCK
+from verify.lab.errors import LabError, RefusedError
+from verify.lab.history import History, Operation, Outcome
+from verify.lab.mysql import Password
+from verify.lab.verdict import Verdict
+from verify.lab.wait import WaitTimeoutError
+from verify.lab.workload import CLIENT_NUMBERS, EXPECTED_TOTAL, Workload
+from verify.unit.samples import ManualClock
+
+LOST = pymysql.err.OperationalError(2013, "Lost connection to MySQL server during query")
+HANG = 60
+"""Seconds after which a test that hangs is ended; no test takes them."""
+
+
+class Server:
+    """A MySQL of three tables: what a connection executed is stored by its commit."""
+
+    def __init__(self, *troubles: Exception) -> None:
+        """Begin empty; each trouble meets one connection attempt."""
+        self.lock = threading.Lock()
+        self.troubles = list(troubles)
+        self.logins: list[dict[str, Any]] = []
+        self.statements: list[str] = []
+        self.balances: dict[int, int] = {}
+        self.numbers: Counter[int] = Counter()
+        self.transfers: Counter[int] = Counter()
+        self.said: str = "OK"
+        """What CHECK TABLE says of the table drill.numbers."""
+        self.connections: list[Connection] = []
+        self.on_execute: Callable[[str], None] = lambda _: None
+        self.on_commit: Callable[[Connection], None] = Connection.store
+
+    def connect(self, **login: Any) -> Connection:  # noqa: ANN401  what pymysql takes
+        with self.lock:
+            self.logins.append(login)
+            if self.troubles:
+                raise self.troubles.pop(0)
+            self.connections.append(Connection(self))
+            return self.connections[-1]
+
+
+class Connection:
+    """A connection, and its only cursor."""
+
+    def __init__(self, server: Server) -> None:
+        """Begin with nothing to commit."""
+        self.server = server
+        self.pending: list[tuple[str, tuple[int, ...]]] = []
+        self.rows: tuple[tuple[Any, ...], ...] = ()
+        self.closed = False
+
+    def cursor(self) -> Connection:
+        return self
+
+    def execute(self, query: str, args: tuple[int, ...] | None = None) -> int:
+        with self.server.lock:
+            self.server.statements.append(query)
+            self.server.on_execute(query)
+            if "SUM(balance)" in query:
+                balances = self.server.balances.values()
+                self.rows = ((Decimal(sum(balances)) if balances else None,),)
+            elif "information_schema" in query:
+                self.rows = (("drill", "numbers"),)
+            elif query == "CHECK TABLE `drill`.`numbers`":
+                self.rows = (("drill.numbers", "check", "note", "a note"), ("drill.numbers", "check", "status", self.server.said))
+            elif "COUNT(*)" in query:
+                self.rows = tuple((self.server.numbers if "numbers" in query else self.server.transfers).items())
+            elif "INTO drill.accounts" in query:
+                self.server.balances = {int(key): int(value) for key, value in re.findall(r"\((\d+), (\d+)\)", query)}
+            elif args:
+                self.pending.append((query, args))
+        return len(self.rows)
+
+    def fetchall(self) -> tuple[tuple[Any, ...], ...]:
+        return self.rows
+
+    def commit(self) -> None:
+        with self.server.lock:
+            self.server.on_commit(self)
+
+    def store(self) -> None:
+        for query, args in self.pending:
+            if "UPDATE" in query:
+                self.server.balances[args[1]] += args[0]
+            else:
+                (self.server.numbers if "numbers" in query else self.server.transfers)[args[0]] += 1
+        self.pending = []
+
+    def close(self) -> None:
+        assert not self.closed, "pymysql refuses to close a connection twice"
+        self.closed = True
+
+
+class Drill:
+    """A workload against a server, its history, and the moment of its fault."""
+
+    def __init__(self, server: Server, path: Path, **settings: Any) -> None:  # noqa: ANN401  those of Workload
+        """Prepare the workload."""
+        self.server = server
+        self.journal = History(path / "history.jsonl")
+        self.fault = self.journal.origin
+        self.port = 3306
+        given: dict[str, Any] = {"connect": server.connect, "pause": 0} | settings
+        self.workload = Workload(lambda: ("127.0.0.1", self.port), "root", Password("s3cret"), self.journal, **given)
+
+    def run(self, rounds: int = 12) -> Ledger:
+        """Let the clients ask for so many commits of writes before the fault and after it, and return what the checker says."""
+        self.workload.prepare()
+        answer, asked, done = self.server.on_commit, count(1), threading.Event()
+
+        def counted(connection: Connection) -> None:
+            turn = next(asked) if connection.pending else 0
+            if turn == rounds:
+                self.fault = HOST_CLOCK.now()
+            if turn == 2 * rounds:
+                done.set()
+            answer(connection)
+
+        self.server.on_commit = counted
+        with self.workload:
+            assert done.wait(HANG)
+        self.server.on_commit = Connection.store
+        return check(self.journal.operations(), self.workload.final_read(), EXPECTED_TOTAL, self.fault)
+
+
+def once(trouble: Callable[[Connection], None]) -> Callable[[Connection], None]:
+    """Return what stores every write but the first, which gets ``trouble``."""
+    turn = count(1)
+    return lambda connection: trouble(connection) if connection.pending and next(turn) == 1 else connection.store()
+
+
+def test_an_honest_server_passes(tmp_path: Path) -> None:
+    server = Server()
+    ledger = Drill(server, tmp_path).run()
+    assert (ledger.verdict, ledger.failed, ledger.unknown) == (Verdict.PASS, 0, 0)
+    assert ledger.acknowledged == len(server.numbers) + len(server.transfers) >= 24
+    assert all(connection.closed for connection in server.connections)
+
+
+def test_a_server_that_forgets_fails(tmp_path: Path) -> None:
+    server = Server()
+    server.on_commit = once(lambda connection: connection.pending.clear())
+    ledger = Drill(server, tmp_path).run()
+    assert (ledger.verdict, len(ledger.lost)) == (Verdict.FAIL, 1)
+
+
+def test_a_server_that_repeats_fails(tmp_path: Path) -> None:
+    server = Server()
+
+    def twice(connection: Connection) -> None:
+        connection.pending *= 2
+        connection.store()
+
+    server.on_commit = once(twice)
+    ledger = Drill(server, tmp_path).run()
+    assert (ledger.verdict, len(ledger.duplicated)) == (Verdict.FAIL, 1)
+
+
+def test_a_server_that_moves_half_the_money_fails(tmp_path: Path) -> None:
+    server = Server()
+
+    def half(connection: Connection) -> None:
+        del connection.pending[0]
+        connection.store()
+
+    server.on_commit = once(half)
+    ledger = Drill(server, tmp_path, inserters=0).run()
+    assert ledger.verdict is Verdict.FAIL
+    assert ledger.wrong_totals
+
+
+@pytest.mark.parametrize("stored", [True, False])
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (LOST, Outcome.UNKNOWN),
+        (pymysql.err.OperationalError(2006, "MySQL server has gone away"), Outcome.UNKNOWN),
+        (pymysql.err.OperationalError(1053, "Server shutdown in progress"), Outcome.UNKNOWN),
+        (pymysql.err.OperationalError(1317, "Query execution was interrupted"), Outcome.UNKNOWN),
+        (pymysql.err.InternalError("Packet sequence number wrong"), Outcome.UNKNOWN),
+        (AttributeError("an error of the driver"), Outcome.UNKNOWN),
+        (pymysql.err.OperationalError(1213, "Deadlock found"), Outcome.FAIL),
+        (pymysql.err.OperationalError(1290, "running with the --read-only option"), Outcome.FAIL),
+        (pymysql.err.InterfaceError(0, ""), Outcome.FAIL),
+    ],
+)
+def test_errors_during_commit(tmp_path: Path, error: Exception, outcome: Outcome, stored: bool) -> None:
+    server = Server()
+
+    def break_off(connection: Connection) -> None:
+        if stored:
+            connection.store()
+        raise error
+
+    server.on_commit = once(break_off)
+    drill = Drill(server, tmp_path)
+    ledger = drill.run()
+    write = next(each for each in drill.journal.operations() if each.outcome is not Outcome.OK)
+    assert (write.outcome, write.detail) == (outcome, f"{type(error).__name__}: {error}")
+    assert len(ledger.recovered) == (stored and outcome is Outcome.UNKNOWN)
+    # A definite refusal of what was stored would be the server's lie.
+    assert ledger.verdict is (Verdict.FAIL if stored and outcome is Outcome.FAIL else Verdict.PASS)
+
+
+@pytest.mark.parametrize(
+    ("table", "clients"),
+    [("INTO drill.numbers", {"transferrers": 0}), ("UPDATE drill.accounts", {"inserters": 0}), ("INTO drill.transfers", {"inserters": 0})],
+)
+def test_errors_before_commit_are_failures(tmp_path: Path, table: str, clients: dict[str, int]) -> None:
+    server, turn = Server(), count(1)
+
+    def lose(query: str) -> None:
+        if table in query and next(turn) == 1:
+            raise LOST
+
+    server.on_execute = lose
+    ledger = Drill(server, tmp_path, **clients).run()
+    assert (ledger.verdict, ledger.failed, ledger.unknown) == (Verdict.PASS, 1, 0)
+
+
+def test_a_lost_read_changes_nothing(tmp_path: Path) -> None:
+    server, lost = Server(), threading.Event()
+    drill = Drill(server, tmp_path)
+    drill.workload.prepare()
+
+    def lose(connection: Connection) -> None:
+        connection.store()
+        if connection.rows:
+            lost.set()
+            raise LOST
+
+    server.on_commit = lose
+    with drill.workload:
+        assert lost.wait(HANG)
+    assert {each.outcome for each in drill.journal.operations() if each.kind == "total"} == {Outcome.FAIL}
+
+
+def test_clients_reconnect_to_the_endpoint_of_the_moment(tmp_path: Path) -> None:
+    server = Server()
+
+    def move(_: Connection) -> None:
+        drill.port = 3307
+        raise LOST
+
+    server.on_commit = once(move)
+    drill = Drill(server, tmp_path, inserters=1, transferrers=0)
+    drill.run()
+    assert {login["port"] for login in server.logins} == {3306, 3307}
+    assert all(login["password"] == "s3cret" and not login["autocommit"] for login in server.logins)
+
+
+def test_numbers_are_distinct_and_accounts_locked_in_order(tmp_path: Path) -> None:
+    server = Server()
+    locked: list[list[int]] = []
+
+    def store(connection: Connection) -> None:
+        locked.append([args[1] for query, args in connection.pending if "UPDATE" in query])
+        connection.store()
+
+    server.on_commit = store
+    drill = Drill(server, tmp_path, inserters=0, transferrers=3)
+    drill.run()
+    writes = [each for each in drill.journal.operations() if each.kind != "total"]
+    assert len({each.value for each in writes}) == len(writes)
+    assert all(each.value // CLIENT_NUMBERS == each.client for each in writes)
+    assert any(locked)  # the reader locks none
+    assert all(accounts == sorted(set(accounts)) for accounts in locked)
+
+
+def test_a_history_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    server, closed = Server(), threading.Event()
+    drill = Drill(server, tmp_path)
+
+    def close(connection: Connection) -> None:
+        with drill.journal:
+            connection.store()
+        closed.set()
+
+    drill.workload.prepare()
+    server.on_commit = close
+    with pytest.raises(ValueError, match="closed file"), drill.workload:
+        assert closed.wait(HANG)
+
+
+def test_prepare_makes_the_tables_anew_when_mysql_answers(tmp_path: Path, clock: ManualClock) -> None:
+    server = Server(LOST, pymysql.err.OperationalError(2003, "Can't connect"), pymysql.err.InterfaceError(0, ""))
+    Drill(server, tmp_path, clock=clock).workload.prepare()
+    assert sum(server.balances.values()) == EXPECTED_TOTAL
+    assert server.statements[0] == "DROP DATABASE IF EXISTS drill"
+    assert clock.seconds == 3.0
+
+
+def test_mysql_that_never_answers(tmp_path: Path, clock: ManualClock) -> None:
+    drill = Drill(Server(*[LOST] * 9), tmp_path, clock=clock)
+    with pytest.raises(WaitTimeoutError, match=r"wanted fresh tables, last seen no answer .*2013.*, gave up after 5 s"):
+        drill.workload.prepare(within=5)
+
+
+def test_denied(tmp_path: Path) -> None:
+    drill = Drill(Server(pymysql.err.OperationalError(1045, "Access denied for user 'root'@'10.0.2.2' (using password: YES)")), tmp_path)
+    with pytest.raises(LabError, match=r"refuses the drill's user root .*1045.*first started with") as raised:
+        drill.workload.prepare()
+    assert not isinstance(raised.value, AssertionError)
+    assert "s3cret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [pymysql.err.ProgrammingError(1146, "Table 'drill.numbers' doesn't exist"), pymysql.err.OperationalError(1049, "Unknown database")],
+)
+def test_tables_that_are_gone_are_a_verdict(tmp_path: Path, gone: Exception) -> None:
+    with pytest.raises(RefusedError, match="refuses the drill's statement"):
+        Drill(Server(gone), tmp_path).workload.final_read()
+
+
+def packet(number: int, body: bytes) -> bytes:
+    """Return a packet of MySQL's protocol."""
+    return len(body).to_bytes(3, "little") + bytes([number]) + body
+
+
+class LosesCommits(socketserver.StreamRequestHandler):
+    """Speaks MySQL's protocol as far as it takes to say OK to everything, and to break off at COMMIT."""
+
+    HELLO = b"\x0a5.6.51\0" + bytes(4) + b"8 bytes.\0\xff\xf7\x21\2\0\x0f\x80\x15" + bytes(10) + b"and 12 more.\0mysql_native_password\0"
+
+    def handle(self) -> None:
+        self.wfile.write(packet(0, self.HELLO))
+        while header := self.rfile.read(4):
+            asked = self.rfile.read(int.from_bytes(header[:3], "little"))
+            if asked == b"\x03COMMIT":
+                return
+            self.wfile.write(packet(header[3] + 1, b"\0\0\0\2\0\0\0"))
+
+
+def run_with_pymysql(path: Path, port: int) -> tuple[Operation, ...]:
+    """Run one insert client with the real driver until it connected some times; each time ends an operation before."""
+    attempts, enough = count(1), threading.Event()
+
+    def endpoint() -> tuple[str, int]:
+        if next(attempts) == 6:
+            enough.set()
+        return "127.0.0.1", port
+
+    with History(path / "history.jsonl") as journal:
+        with Workload(endpoint, "root", Password("s3cret"), journal, inserters=1, transferrers=0, pause=0):
+            assert enough.wait(HANG)
+        return tuple(each for each in journal.operations() if each.kind == "insert")
+
+
+def test_pymysql_loses_the_answer_to_commit(tmp_path: Path) -> None:
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), LosesCommits) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        operations = run_with_pymysql(tmp_path, server.server_address[1])
+        server.shutdown()
+    assert {each.outcome for each in operations} == {Outcome.UNKNOWN}
+    assert "2013" in operations[0].detail
+
+
+def test_pymysql_finds_nobody_to_connect_to(tmp_path: Path) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        operations = run_with_pymysql(tmp_path, nobody.getsockname()[1])
+    assert {each.outcome for each in operations} == {Outcome.FAIL}
+    assert "2003" in operations[0].detail
+
+
+@pytest.mark.parametrize(("said", "damaged"), [("OK", ()), ("Corrupt", ("drill.numbers: check: status: Corrupt",))])
+def test_what_mysqld_finds_of_its_tables(tmp_path: Path, said: str, damaged: tuple[str, ...]) -> None:
+    server = Server()
+    server.said = said
+    assert Drill(server, tmp_path).workload.check_tables() == damaged
+
+
+def test_a_statement_of_the_drill(tmp_path: Path) -> None:
+    server = Server()
+    Drill(server, tmp_path).workload.command("SET GLOBAL x = 0")
+    assert server.statements == ["SET GLOBAL x = 0"]
