@@ -1,0 +1,45 @@
+"""The checker's own test, on the real lab: with durability switched off writes are lost, and it has to find that out.
+
+Where nothing was lost, nothing is shown: that is unknown, not a pass.
+"""
+
+from __future__ import annotations
+
+from verify.lab import drill, weakness
+from verify.lab.checker import Ledger
+from verify.lab.drill import Drill, Stage
+from verify.lab.errors import LabError
+from verify.lab.faults import KINDS
+from verify.lab.mysql import DEPLOYMENT, NAMESPACE
+from verify.lab.report import Report
+from verify.lab.verdict import Verdict
+from verify.lab.weakness import Weakened
+
+
+def drilled(stage: Stage, report: Report, fault: str, weakened: Weakened) -> Ledger:
+    """Run a drill on weakened durability and return its ledger."""
+
+    def keep(seen: Drill) -> None:
+        if seen.fault.issued is not None:
+            report.run.timelines[fault] = seen.timeline()
+            report.write()
+
+    profile = stage.cluster.deployment(NAMESPACE, DEPLOYMENT).profile
+    journal = report.folder / f"history-{fault}.jsonl"
+    ledger = drill.run(stage, KINDS[fault], profile, journal, weakened=weakened, on_change=keep).ledger
+    assert ledger is not None
+    report.run.ledger |= {f"{fault}, weakened": f"{ledger.verdict}: {' '.join(ledger.reasons)}"}
+    if not ledger.lost:
+        raise LabError(f"Nothing was lost ({' '.join(ledger.reasons)}), so that losses are found isn't shown.")
+    return ledger
+
+
+def test_commits_that_are_not_flushed_are_lost_with_mysqld(stage: Stage, report: Report) -> None:
+    """Commits that InnoDB acknowledged before it flushed them are lost when mysqld is killed, and the checker finds that."""
+    assert drilled(stage, report, "mysqld-kill", weakness.commit).verdict is Verdict.FAIL
+
+
+def test_writes_that_an_async_export_acknowledged_are_lost_with_the_server(stage: Stage, report: Report) -> None:
+    """Writes that an async export acknowledged are lost when the server loses its power, and the checker finds that."""
+    with weakness.kept(stage):
+        assert drilled(stage, report, "site-cut", weakness.export(stage)).verdict is Verdict.FAIL

@@ -1,0 +1,87 @@
+"""A writer that was cut off from the NFS server and comes back when another one has taken its place.
+
+With the lock that InnoDB takes too, its late bytes never land. Without, they land on top of the new writer's: that is what the lock is for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from verify.lab import machines, steady, writers
+from verify.lab.drill import Stage
+from verify.lab.errors import LabError
+from verify.lab.faults import KINDS, Target, injected
+from verify.lab.probe import record
+from verify.lab.writers import Share, Writer
+
+AHEAD = 10
+"""Records that the new writer is ahead of the old one when the old one comes back."""
+
+
+@dataclass
+class Scene:
+    """MySQL's node, where nothing is broken, and another worker, which is cut off."""
+
+    stage: Stage
+    share: Share
+    cut: Target
+    healthy: str
+
+
+@pytest.fixture
+def scene(stage: Stage) -> Scene:
+    """Return a lab that is steady."""
+    pod = steady.check(stage.cluster, stage.workers)
+    server = stage.inventory.group("nfs_servers")[0]
+    other = next(name for name in stage.workers if name != pod.node)
+    volume = stage.cluster.volume("mysql-pv")
+    target = Target(pod, machines.find(other), machines.find(server.name), server.address, volume.path, stage.cluster, stage.remote)
+    return Scene(stage, Share(server.name, server.address, volume.path.rpartition("/")[0]), target, pod.node)
+
+
+@contextmanager
+def cut_off_and_back(scene: Scene, *, lock: bool) -> Iterator[tuple[Writer, Writer, int]]:
+    """Start the old writer, cut it off, let the new one get ahead, and let the old one come back.
+
+    Yields:
+        Old writer, new writer and the last record of the old one before the cut, when the cut is healed.
+    """
+    remote = scene.stage.remote
+    with ExitStack() as stack:
+        old = stack.enter_context(Writer(remote, scene.share, scene.cut.node, "old", lock=lock))
+        old.await_record(5)
+        with injected(KINDS["cut-nfs"].make(scene.cut)):
+            before = old.written()
+            new = stack.enter_context(Writer(remote, scene.share, scene.healthy, "new", lock=lock))
+            new.await_record(before + AHEAD)
+            assert old.written() <= before + 1, "the old writer wrote while it was cut off"
+        yield old, new, before
+
+
+def found(scene: Scene, until: int) -> list[bytes]:
+    """Return the first records of the file as it lies on the server."""
+    size = len(record("new", 1))
+    data = writers.contents(scene.stage.remote, scene.share)
+    return [data[start : start + size] for start in range(0, until * size, size)]
+
+
+def test_with_the_lock_the_late_bytes_never_land(scene: Scene) -> None:
+    """A writer whose lock was given to another one gets an error, and none of its late bytes lands."""
+    with cut_off_and_back(scene, lock=True) as (old, new, _):
+        assert "Input/output error" in old.await_error()
+        last = new.await_record(new.written() + 5)
+        assert found(scene, last) == [record("new", number) for number in range(1, last + 1)]
+
+
+def test_without_the_lock_they_overwrite_the_new_ones(scene: Scene) -> None:
+    """A writer without a lock comes back and overwrites what another one wrote meanwhile."""
+    with cut_off_and_back(scene, lock=False) as (old, new, before):
+        late = old.await_record(before + 2)
+        acknowledged = new.written()
+        mine = [number for number, each in enumerate(found(scene, min(late, acknowledged)), 1) if each == record("old", number)]
+        if not mine:
+            raise LabError("The writer without a lock came back and overwrote nothing: what the lock is for isn't shown.")
