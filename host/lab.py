@@ -26,9 +26,12 @@ SNAPSHOT = "fresh"
 VERIFIED = STATE / "verified.json"
 """Which VMs passed the power-off verification, and where its report lies."""
 
+DRILLS = (("mysqld-kill,nfs-restart", "default"), ("power-cut", "fenced"))
+"""The faults that `make test` runs, each with its recovery profile: `make drills` runs them all."""
+
 
 def test() -> None:
-    """Make the lab and verify it in any case; remove it again where it wasn't there before.
+    """Make the lab, verify it in any case and run a few drills; remove it again where it wasn't there before.
 
     Raises:
         LabError: a step or a check failed; the end of its log was printed.
@@ -37,6 +40,8 @@ def test() -> None:
     VERIFIED.unlink(missing_ok=True)
     try:
         make()
+        for faults, profile in DRILLS:
+            _drill(reach(), faults, profile)
     except LabError:
         newest = max(LOGS.glob("*.log"), key=lambda path: path.stat().st_mtime, default=None)
         if newest is not None:
@@ -45,6 +50,15 @@ def test() -> None:
     finally:
         if ours:
             destroy()
+
+
+def _drill(lab: Lab, faults: str, profile: str) -> None:
+    """Run some faults under a recovery profile and print what was seen."""
+    what = f"drills {profile}"
+    try:
+        lab.step(what, [sys.executable, "-m", "verify.drills", "--faults", faults, "--profiles", profile], lambda line: line)
+    finally:
+        print((LOGS / f"{what.replace(' ', '-')}.log").read_text(encoding="utf-8", errors="replace"), flush=True)
 
 
 def make() -> dict[str, float]:
