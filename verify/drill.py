@@ -240,14 +240,14 @@ def _apply(stage: Stage, profile: str) -> None:
         return
     steady.check(stage.cluster, stage.workers)
     print(f"applying the recovery profile {profile} ...", flush=True)
-    playbook.play("playbooks/profile.yml", "-e", f"recovery_profile={profile}", *_where(stage.inventory, before, profile))
+    playbook.play(_playbook(stage.inventory, before, profile), "-e", f"recovery_profile={profile}")
     drill.await_steady(stage)
 
 
-def _where(lab: Inventory, before: str, profile: str) -> list[str]:
-    """Return the options that leave all machines out where two profiles set the same there: then only MySQL's note has to change."""
+def _playbook(lab: Inventory, before: str, profile: str) -> str:
+    """Return the playbook that leads to a profile: where two set the same on all machines, only MySQL's note has to change."""
     settings = lab.group("control_plane")[0].variables.get("recovery_profiles", {})
-    return ["--limit", "localhost"] if before in settings and settings[before] == settings.get(profile) else []
+    return "playbooks/tutorial.yml" if before in settings and settings[before] == settings.get(profile) else "playbooks/profile.yml"
 
 
 def _describe(run: Run, stage: Stage) -> None:

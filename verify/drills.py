@@ -29,7 +29,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     drill.end_on_signals()
     verdicts: list[Verdict] = []
-    before = ""
     try:
         faults = [named(name).name for name in options.faults.split(",")]
         profiles = [drill.known_profile(name) for name in options.profiles.split(",")]
@@ -38,11 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for fault in faults:
                 for _ in range(options.times):
                     verdicts.append(drill.one(fault, profile, apply=True).verdict)
+        drill.apply_profile(before or drill.PROFILES[0])
     except LabError as error:
         print(f"error: {error}", file=sys.stderr)
         verdicts.append(Verdict.UNKNOWN)
-    else:
-        drill.apply_profile(before or drill.PROFILES[0])
     finally:
         summary()
     return 0 if verdicts and set(verdicts) == {Verdict.PASS} else 1

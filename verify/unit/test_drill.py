@@ -134,12 +134,12 @@ def test_a_pod_that_moved_though_nothing_may(uid: str | None, verdict: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("before", "profile", "options"),
-    [("default", "fenced", ["--limit", "localhost"]), ("default", "tuned", []), ("", "default", []), ("default", "other", [])],
+    ("before", "profile", "playbook"),
+    [("default", "fenced", "tutorial"), ("default", "tuned", "profile"), ("", "default", "profile"), ("default", "other", "profile")],
 )
-def test_machines_are_left_out_where_nothing_changes_there(before: str, profile: str, options: list[str]) -> None:
+def test_machines_are_left_out_where_nothing_changes_there(before: str, profile: str, playbook: str) -> None:
     lab = inventory.load()
-    assert program._where(lab, before, profile) == options
+    assert program._playbook(lab, before, profile) == f"playbooks/{playbook}.yml"
 
 
 def test_an_interruption_of_the_healing_waits_for_its_end() -> None:
