@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from host import box, checks, private
-from host.command import end, logged
+from host.command import PATIENCE, end, logged
 from host.paths import BIN, LOGS, ROOT, cache
 from host.settings import Settings, decide
 from verify.lab.errors import LabError
+
+HEALING = 1800.0
+"""Seconds that an interrupted drill has to heal its fault: a shutdown that has to end first, a boot, and a node that becomes Ready."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +47,12 @@ class Lab:
             box.read_catalog(catalog)
 
     def run(self, command: list[str]) -> int:
-        """Run `command` with this terminal; return its exit status."""
+        """Run `command` with this terminal; return its exit status. Interrupted, it has time to heal what it broke."""
         process = subprocess.Popen(self.argv(command), env=self.environment(), text=True)
         try:
             return process.wait()
         except KeyboardInterrupt as interrupt:
-            end(process, leads=False, told=interrupt.args == (signal.SIGINT,))
+            end(process, leads=False, told=interrupt.args == (signal.SIGINT,), patience=HEALING)
             raise
 
     def output(self, command: list[str], timeout: float = 120) -> str:
@@ -72,9 +75,17 @@ class Lab:
             raise LabError(f"`{' '.join(command)}` ended with status {done.returncode}: {words[-1] if words else 'no output'}")
         return done.stdout
 
-    def step(self, what: str, command: list[str], show: Callable[[str], str | None]) -> float:
-        """Run a long step with its output in a log of its name; return the seconds it took."""
-        return logged(what, self.argv(command), LOGS / f"{what.replace(' ', '-')}.log", env=self.environment(), show=show)
+    def step(self, what: str, command: list[str], show: Callable[[str], str | None], *, heals: bool = False) -> float:
+        """Run a long step with its output in a log of its name; return the seconds it took.
+
+        Args:
+            what: The step, as the user reads it.
+            command: Program and arguments.
+            show: As in `logged`.
+            heals: It breaks machines on purpose: interrupted, it has time to heal them.
+        """
+        log = LOGS / f"{what.replace(' ', '-')}.log"
+        return logged(what, self.argv(command), log, env=self.environment(), show=show, patience=HEALING if heals else PATIENCE)
 
 
 def reach() -> Lab:

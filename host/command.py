@@ -15,6 +15,9 @@ from pathlib import Path
 
 from verify.lab.errors import LabError
 
+PATIENCE = 60.0
+"""Seconds that an interrupted program has to clean up."""
+
 
 def as_root(argv: Sequence[str]) -> list[str]:
     """Return `argv` preceded by sudo where this process isn't root; the environment is kept."""
@@ -44,6 +47,7 @@ def logged(
     *,
     env: Mapping[str, str] | None = None,
     show: Callable[[str], str | None] = lambda _line: None,
+    patience: float = PATIENCE,
 ) -> float:
     """Run `argv` with its output in `log`; show `what`, the elapsed time and the lines that `show` picks.
 
@@ -53,6 +57,7 @@ def logged(
         log: File for everything it prints; the folder is made.
         env: Environment; this process's when None.
         show: Given a line of output, returns the text to show as progress, or None.
+        patience: Seconds to clean up after an interruption, see `end`.
 
     Returns:
         Seconds it took.
@@ -94,7 +99,7 @@ def logged(
                 status = process.wait()
             except KeyboardInterrupt:
                 if process is not None:
-                    end(process)
+                    end(process, patience=patience)
                 raise
     seconds = time.monotonic() - started
     if status != 0:
@@ -128,7 +133,7 @@ def _uninterrupted() -> Iterator[None]:
         raise KeyboardInterrupt(held[0])
 
 
-def end(process: subprocess.Popen[str], *, leads: bool = True, told: bool = False, patience: float = 60) -> None:
+def end(process: subprocess.Popen[str], *, leads: bool = True, told: bool = False, patience: float = PATIENCE) -> None:
     """End a program and all that it started: SIGINT, then SIGTERM, then SIGKILL.
 
     Args:

@@ -56,7 +56,7 @@ def _drill(lab: Lab, faults: str, profile: str) -> None:
     """Run some faults under a recovery profile and print what was seen."""
     what = f"drills {profile}"
     try:
-        lab.step(what, [sys.executable, "-m", "verify.drills", "--faults", faults, "--profiles", profile], lambda line: line)
+        lab.step(what, [sys.executable, "-m", "verify.drills", "--faults", faults, "--profiles", profile], lambda line: line, heals=True)
     finally:
         print((LOGS / f"{what.replace(' ', '-')}.log").read_text(encoding="utf-8", errors="replace"), flush=True)
 
@@ -123,7 +123,7 @@ def _verify(lab: Lab) -> float:
     if identity and kept.get("machines") == identity and Path(str(kept.get("report"))).is_dir():
         print(f"verification: passed on these machines at {kept['when']} (run it again: `make verify`)")
         return 0.0
-    seconds = lab.step("verification", ["pytest", "verify", "-m", "static or storage or disruptive"], _pytest)
+    seconds = lab.step("verification", ["pytest", "verify", "-m", "static or storage or disruptive"], _pytest, heals=True)
     print(_closing_line(LOGS / "verification.log"))
     latest = (REPORTS / "latest").resolve()
     VERIFIED.write_text(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from verify.lab import describe, inventory, kube, mysql
+from verify.lab import describe, drill, inventory, kube, mysql
 from verify.lab.errors import LabError
 from verify.lab.inventory import Inventory
 from verify.lab.kube import Cluster
@@ -49,6 +49,16 @@ def cluster() -> Cluster:
         reached = kube.connect()
         reached.nodes()
     return reached
+
+
+@pytest.fixture(scope="session")
+def alone() -> Iterator[None]:
+    """Hold the lab for what breaks it on purpose: neither a drill nor another such test runs meanwhile."""
+    with _once():
+        stack = ExitStack()
+        stack.enter_context(drill.alone())
+    with stack:
+        yield
 
 
 @pytest.fixture

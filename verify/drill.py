@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 
-from verify.lab import checker, describe, drill, inventory, kube, locks, mysql, playbook, steady
+from verify.lab import checker, describe, drill, inventory, kube, locks, logs, mysql, playbook, steady
 from verify.lab.clock import HOST_CLOCK
 from verify.lab.drill import Drill, Stage
 from verify.lab.errors import LabError
@@ -24,6 +24,8 @@ from verify.lab.inventory import ROOT, Inventory
 from verify.lab.remote import Remote
 from verify.lab.report import REPORTS, Check, Report, Run
 from verify.lab.verdict import Verdict, of_error
+from verify.lab.wait import WaitTimeoutError
+from verify.lab.workload import EXPECTED_TOTAL
 
 PROFILES = ("default", "tuned", "fenced")
 SILENCE = 5.0
@@ -43,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     end_on_signals()
     try:
         return 0 if one(options.fault, options.profile, options.node, apply=options.apply).verdict is Verdict.PASS else 1
-    except LabError as error:
+    except (LabError, WaitTimeoutError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 
@@ -57,11 +59,12 @@ def one(fault: str, profile: str, node: str | None = None, *, apply: bool = Fals
     kind = named(fault)
     known_profile(profile)
     with ExitStack() as stack:
-        stack.enter_context(drill.alone(ROOT / ".lab" / "drill.lock"))
+        stack.enter_context(drill.alone())
         lab = inventory.load()
         remote = Remote(lab)
         stack.callback(remote.close)
         stage = Stage(lab, kube.connect(), remote)
+        drill.target_of(stage, kind, node, lambda: None)  # nothing is applied to a lab that the drill can't run on
         if apply:
             _apply(stage, profile)
         drill.check_profile(stage.cluster.deployment(mysql.NAMESPACE, mysql.DEPLOYMENT).profile, profile)
@@ -70,6 +73,7 @@ def one(fault: str, profile: str, node: str | None = None, *, apply: bool = Fals
             Run(f"drill-{kind.name}-{profile}", HOST_CLOCK.now(), planned=STATEMENTS + kind.stays),
             Path(os.environ.get("OUTLIVE_REPORTS") or ROOT / REPORTS),
         )
+        report.write()
         _describe(report.run, stage)
         print(f"drill: {kind.title}, profile {profile}", flush=True)
         watcher = stack.enter_context(Watcher(report.folder / "fence.jsonl")) if profile == "fenced" else None
@@ -93,7 +97,7 @@ def apply_profile(profile: str) -> None:
         LabError: the lab isn't steady, or the playbook failed.
     """
     with ExitStack() as stack:
-        stack.enter_context(drill.alone(ROOT / ".lab" / "drill.lock"))
+        stack.enter_context(drill.alone())
         lab = inventory.load()
         remote = Remote(lab)
         stack.callback(remote.close)
@@ -102,12 +106,14 @@ def apply_profile(profile: str) -> None:
 
 def _drill(report: Report, stage: Stage, kind: Kind, profile: str, node: str | None, watcher: Watcher | None) -> None:
     told: set[str] = set()
+    begun: list[Drill] = []
 
     def keep(seen: Drill) -> None:
         """Write down what was seen so far, and print what is new."""
         if seen.fault.issued is None:
             return
-        seen.notes = watcher.moments(seen.pod.node) if watcher else []
+        begun[:] = [seen]
+        seen.notes = watcher.moments(seen.pod.node, seen.fault.issued) if watcher else []
         timeline = seen.timeline()
         news = [moment for moment in timeline.moments if moment.key not in told]
         if not news and seen.ledger is None:
@@ -125,10 +131,16 @@ def _drill(report: Report, stage: Stage, kind: Kind, profile: str, node: str | N
         report.run.ledger = in_words(seen)
     except KeyboardInterrupt:
         report.run.interrupted = True
-        raise SystemExit(f"interrupted: the fault is healed; what was seen lies in {report.folder}") from None
+        raise SystemExit(
+            f"interrupted: the fault is healed, and the lab has the recovery profile {profile}; what was seen lies in {report.folder}"
+        ) from None
     except (LabError, AssertionError) as error:
         report.run.record(Check("drill", "The drill came to its end", of_error(error), 0.0, str(error)))
     finally:
+        for each in begun:
+            if not report.run.ledger:  # it didn't come to its end: what was acknowledged is known, what is there isn't
+                report.run.ledger = in_words(each)
+            logs.collect(stage, report.folder, each.fault.issued or report.run.began)
         report.run.ended = HOST_CLOCK.now()
         report.write()
     for check in report.run.checks:
@@ -137,10 +149,10 @@ def _drill(report: Report, stage: Stage, kind: Kind, profile: str, node: str | N
 
 
 def in_words(seen: Drill) -> dict[str, object]:
-    """Return a finished drill's ledger as a reader wants it."""
-    ledger = seen.ledger
-    if ledger is None or seen.fault.issued is None:
+    """Return a drill's ledger as a reader wants it; of one that was cut short, without a final read."""
+    if seen.fault.issued is None:
         raise LabError("The drill has no ledger.")
+    ledger = seen.ledger or checker.check(seen.operations(), None, EXPECTED_TOTAL, seen.fault.issued)
     windows = checker.windows(seen.operations(), seen.fault.issued, SILENCE)
     return {
         "verdict": ledger.verdict.value,

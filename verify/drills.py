@@ -18,6 +18,7 @@ from verify.lab.faults import KINDS, named
 from verify.lab.inventory import ROOT
 from verify.lab.report import REPORTS
 from verify.lab.verdict import Verdict
+from verify.lab.wait import WaitTimeoutError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 for _ in range(options.times):
                     verdicts.append(drill.one(fault, profile, apply=True).verdict)
         drill.apply_profile(before or drill.PROFILES[0])
-    except LabError as error:
+    except (LabError, WaitTimeoutError) as error:
         print(f"error: {error}", file=sys.stderr)
         verdicts.append(Verdict.UNKNOWN)
     finally:

@@ -51,8 +51,9 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def story(lab: Inventory, cluster: Cluster, remote: Remote, report: Report) -> Iterator[Story]:
+def story(alone: None, lab: Inventory, cluster: Cluster, remote: Remote, report: Report) -> Iterator[Story]:
     """Power off the node that runs MySQL, watch the fail-over to its end, and power the node on again whatever happens."""
+    del alone
     pod = steady.check(cluster, [host.name for host in lab.group("workers")])
     deployment = cluster.deployment(NAMESPACE, mysql.DEPLOYMENT)
     if deployment.profile == "tuned":

@@ -19,7 +19,7 @@ from verify.lab.errors import LabError, UnreachableError
 from verify.lab.failover import cluster_moments
 from verify.lab.faults import Fault, Kind, Target, heal
 from verify.lab.history import History, Operation, Outcome
-from verify.lab.inventory import Inventory
+from verify.lab.inventory import ROOT, Inventory
 from verify.lab.kube import Cluster
 from verify.lab.locks import Sample, Sampler
 from verify.lab.mysql import NAMESPACE
@@ -27,18 +27,21 @@ from verify.lab.objects import Json, Pod
 from verify.lab.recorder import Recorder, Sighting
 from verify.lab.remote import Remote, ssh_command
 from verify.lab.timeline import Moment, Span, Timeline, ordered
-from verify.lab.wait import WaitTimeoutError, wait_for
+from verify.lab.wait import WaitTimeoutError, persist, wait_for
 from verify.lab.workload import EXPECTED_TOTAL, Workload
 
 SERVICE = "mysql-drill"
 LOCKED = "ibdata1"
 """The file of InnoDB that a mysqld locks before it touches any other."""
 ASKED = "four clients' writes through a Service; a second without one acknowledged is no answer"
+LOCK = ROOT / ".lab" / "drill.lock"
 WARM_UP = 5
 """Acknowledged writes before the fault and after the healing: less would say nothing."""
 RECOVERED_WITHIN = 1500.0
 """Seconds to the first committed write: Kubernetes' defaults take about 350, an emulated host adds its own."""
 STEADY_WITHIN = 900.0
+ANSWER_WITHIN = 300.0
+"""Seconds for an API server that is busy, or starts again, to answer."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,7 @@ def write_spans(operations: Sequence[Operation], origin: Instant) -> tuple[Span,
 
 
 @contextmanager
-def alone(lock: Path) -> Iterator[None]:
+def alone(lock: Path = LOCK) -> Iterator[None]:
     """Hold the lab for one drill.
 
     Raises:
@@ -203,7 +206,7 @@ def entry(stage: Stage, kind: Kind, pod: Pod) -> Iterator[Callable[[], tuple[str
         port = int(made["spec"]["ports"][0]["nodePort"])
         yield lambda: (spared[0].address, port)
     finally:
-        stage.cluster.delete_service(NAMESPACE, SERVICE)
+        persist(f"service {SERVICE}", lambda: stage.cluster.delete_service(NAMESPACE, SERVICE), within=ANSWER_WITHIN, clock=stage.clock)
 
 
 def service(stage: Stage) -> dict[str, Any]:
@@ -266,7 +269,7 @@ def run(
             _await_recovery(drill, stage.clock, on_change)
             drill.after = await_steady(stage)
             drill.steady = stage.clock.now()
-            _tidy(stage, records)
+            persist("pods that ended", lambda: _tidy(stage, records), within=ANSWER_WITHIN, clock=stage.clock)
             _await_writes(history, drill.steady, stage.clock)
         assert drill.fault.issued is not None
         try:
@@ -296,18 +299,19 @@ def _break_and_heal(drill: Drill, clock: Clock, on_change: Callable[[Drill], obj
 def await_steady(stage: Stage) -> Pod:
     """Wait until a fault could be injected again: all nodes Ready, one pod of MySQL, none Terminating; return MySQL's pod."""
 
-    def objection() -> str:
+    def look() -> Pod | str:
         try:
-            steady.check(stage.cluster, stage.workers)
+            pod = steady.check(stage.cluster, stage.workers)
         except UnreachableError:
             raise
         except LabError as error:
             return str(error)
         hanging = [pod.name for pod in stage.cluster.all_pods() if pod.deleted]
-        return f"Terminating: {', '.join(hanging)}" if hanging else ""
+        return f"Terminating: {', '.join(hanging)}" if hanging else pod
 
-    wait_for("lab", "steady", objection, lambda text: not text, within=STEADY_WITHIN, every=2.0, clock=stage.clock)
-    return steady.check(stage.cluster, stage.workers)
+    seen = wait_for("lab", "steady", look, lambda seen: isinstance(seen, Pod), within=STEADY_WITHIN, every=2.0, clock=stage.clock)
+    assert isinstance(seen, Pod)
+    return seen
 
 
 def _tidy(stage: Stage, records: Collection[str]) -> None:

@@ -15,7 +15,7 @@ from verify.lab.clock import HOST_CLOCK, Clock, Instant
 from verify.lab.errors import LabError
 from verify.lab.inventory import ROOT
 from verify.lab.timeline import Moment
-from verify.lab.wait import wait_for
+from verify.lab.wait import WaitTimeoutError, wait_for
 
 TITLES = {
     "suspected": "watcher suspects the node",
@@ -28,6 +28,10 @@ TITLES = {
     "untainted": "node's taint taken back",
 }
 """The steps of the watcher that belong to a timeline."""
+
+
+GIVEN_BACK_WITHIN = 300.0
+"""Seconds from a node's return, which drills wait for, until the watcher has taken its taint back."""
 
 
 class Watcher:
@@ -75,18 +79,33 @@ class Watcher:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        """End it; what it fenced and couldn't give back stays fenced."""
-        self._end()
+        """End it when it has given back what it fenced, or couldn't in time: then that stays fenced."""
+        try:
+            wait_for("fencing watcher", "nothing fenced", self.fenced, lambda nodes: not nodes, within=GIVEN_BACK_WITHIN, clock=self._clock)
+        except WaitTimeoutError:
+            pass  # steady.check refuses a lab with such a node, and names the cure
+        finally:
+            self._end()
 
-    def moments(self, node: str) -> list[Moment]:
-        """Return what it did about a node so far, each kind of step once: the first of it."""
+    def moments(self, node: str, since: Instant) -> list[Moment]:
+        """Return what it did about a node since a moment, each kind of step once: the first of it."""
         first: dict[str, Moment] = {}
         for line in self._lines():
             step = str(line["step"])
-            if line["node"] == node and step in TITLES and step not in first:
-                at = Instant(float(str(line["monotonic"])), datetime.fromisoformat(str(line["wall"])))
+            at = Instant(float(str(line["monotonic"])), datetime.fromisoformat(str(line["wall"])))
+            if line["node"] == node and step in TITLES and step not in first and at >= since:
                 first[step] = Moment(f"fence_{step}", TITLES[step], at, str(line["text"]))
         return list(first.values())
+
+    def fenced(self) -> set[str]:
+        """Return the nodes that it has tainted and not untainted so far."""
+        nodes: set[str] = set()
+        for line in self._lines():
+            if line["step"] == "tainted":
+                nodes.add(str(line["node"]))
+            elif line["step"] == "untainted":
+                nodes.discard(str(line["node"]))
+        return nodes
 
     def _steps(self) -> str:
         return " ".join(str(line["step"]) for line in self._lines())

@@ -63,7 +63,7 @@ class History:
             raise LabError(f"The history {path} exists and isn't written over: move it away or name another file.") from None
         self._clock = clock
         self._lock = threading.Lock()
-        self._lines: list[dict[str, Any]] = []
+        self._found: dict[int, Operation] = {}
         self._begun = 0
         self.origin = clock.now()
         self._append({"origin": self.origin.wall.isoformat(), "monotonic": self.origin.monotonic})
@@ -91,15 +91,15 @@ class History:
     def operations(self) -> tuple[Operation, ...]:
         """Return all operations in the order in which they began; those under way count as unknown."""
         with self._lock:
-            lines = tuple(self._lines)
-        return _operations(self.origin, lines[1:])
+            return _in_order(self._found)
 
     def _seconds(self) -> float:
         return self._clock.now().since(self.origin)
 
     def _append(self, line: dict[str, Any]) -> None:
         with self._lock:
-            self._lines.append(line)
+            if "at" in line:
+                _note(self._found, self.origin, line)
             self._file.write(json.dumps(line) + "\n")
             self._file.flush()
         os.fsync(self._file.fileno())  # outside the lock: a slow disk may sync for several clients at once
@@ -123,10 +123,19 @@ def read(path: Path) -> tuple[Instant, tuple[Operation, ...]]:
 def _operations(origin: Instant, lines: Iterable[dict[str, Any]]) -> tuple[Operation, ...]:
     found: dict[int, Operation] = {}
     for line in lines:
-        at = Instant(origin.monotonic + line["at"], origin.wall + timedelta(seconds=line["at"]))
-        if "begin" in line:
-            found[line["begin"]] = Operation(line["client"], line["kind"], line["value"], at, at, Outcome.UNKNOWN)
-        else:
-            end = {"ended": at, "outcome": Outcome(line["outcome"]), "detail": line["detail"], "result": line["result"]}
-            found[line["end"]] = replace(found[line["end"]], **end)
+        _note(found, origin, line)
+    return _in_order(found)
+
+
+def _note(found: dict[int, Operation], origin: Instant, line: dict[str, Any]) -> None:
+    """Put what a line tells into the operations by their numbers."""
+    at = Instant(origin.monotonic + line["at"], origin.wall + timedelta(seconds=line["at"]))
+    if "begin" in line:
+        found[line["begin"]] = Operation(line["client"], line["kind"], line["value"], at, at, Outcome.UNKNOWN)
+    else:
+        end = {"ended": at, "outcome": Outcome(line["outcome"]), "detail": line["detail"], "result": line["result"]}
+        found[line["end"]] = replace(found[line["end"]], **end)
+
+
+def _in_order(found: dict[int, Operation]) -> tuple[Operation, ...]:
     return tuple(sorted(found.values(), key=lambda operation: operation.begun))

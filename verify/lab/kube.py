@@ -60,6 +60,7 @@ class Cluster:
         api_client: Any = client.ApiClient
         self._core: Any = client.CoreV1Api(api_client(configuration))
         self._apps: Any = client.AppsV1Api(self._core.api_client)
+        self._leases: Any = client.CoordinationV1Api(self._core.api_client)
 
     def nodes(self) -> tuple[Node, ...]:
         """Return all nodes."""
@@ -68,6 +69,11 @@ class Cluster:
     def node(self, name: str) -> Node:
         """Return one node."""
         return objects.node(self._get(f"node {name}", self._core.read_node, name))
+
+    def heartbeat(self, name: str) -> str:
+        """Return when a node's kubelet renewed its lease last, by its own clock: only a change of it says anything."""
+        data = self._get(f"lease of node {name}", self._leases.read_namespaced_lease, name, "kube-node-lease")
+        return str(data["spec"].get("renewTime", ""))
 
     def pods(self, namespace: str, selector: str = "") -> tuple[Pod, ...]:
         """Return the pods of a namespace that a label selector picks."""
@@ -138,7 +144,14 @@ class Cluster:
     def scale(self, namespace: str, deployment: str, replicas: int) -> None:
         """Set how many pods a Deployment wants."""
         body = {"spec": {"replicas": replicas}}
-        self._call(f"deployment {namespace}/{deployment}", self._apps.patch_namespaced_deployment_scale, deployment, namespace, body)
+        self._call(
+            f"deployment {namespace}/{deployment}",
+            self._apps.patch_namespaced_deployment_scale,
+            deployment,
+            namespace,
+            body,
+            _content_type="application/merge-patch+json",  # the client's own choice for a dictionary is one that the API refuses
+        )
 
     def create_service(self, namespace: str, manifest: Json) -> Json:
         """Create a Service and return it as the API made it, with the ports that it was given."""
@@ -161,6 +174,15 @@ class Cluster:
     def watch_pods(self, namespace: str) -> Iterator[Event]:
         """List the pods of a namespace, then follow their changes until the watch breaks (``UnreachableError``)."""
         return self._watch(self._core.list_namespaced_pod, namespace)
+
+    def log(self, namespace: str, name: str, lines: int, *, previous: bool = False) -> str:
+        """Return the last lines of a pod's log, or of that of its container before the present one."""
+        read = self._core.read_namespaced_pod_log
+        return str(
+            self._call(f"log of {namespace}/{name}", read, name, namespace, tail_lines=lines, previous=previous).data.decode(
+                errors="replace"
+            )
+        )
 
     def follow_log(self, namespace: str, name: str) -> Iterator[str]:
         """Yield the lines that a pod writes from now on, as they come, until the stream ends."""
@@ -204,10 +226,25 @@ class Cluster:
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise UnreachableError(f"the API server {self.server} gave no answer ({_first_line(error)})") from error
         except client.ApiException as error:
-            raise _refusal(subject, self, error.status or 0, str(error.reason)) from error
+            raise self._refused(subject, error.status or 0, str(error.reason)) from error
         if response.status >= HTTPStatus.BAD_REQUEST:
-            raise _refusal(subject, self, response.status, _message(response.data))
+            raise self._refused(subject, response.status, _message(response.data))
         return response
+
+    def _refused(self, subject: str, status: int, message: str) -> LabError:
+        """Return the error for an answer that isn't the wanted one."""
+        if status == HTTPStatus.FORBIDDEN and not self._ready():
+            # While it starts, the API server knows no roles yet and refuses even its administrator.
+            return UnreachableError(f"the API server {self.server} answered {status} while it starts ({message})")
+        return _refusal(subject, self, status, message)
+
+    def _ready(self) -> bool:
+        """Say whether the API server calls itself ready."""
+        try:
+            answer = self._core.api_client.call_api("GET", f"{self.server}/readyz", header_params={}, _request_timeout=CALL_TIMEOUT)
+        except (urllib3.exceptions.HTTPError, OSError, client.ApiException):
+            return False
+        return bool(answer.status == HTTPStatus.OK)
 
 
 def connect() -> Cluster:

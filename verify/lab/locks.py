@@ -21,8 +21,13 @@ AGAIN = 3.0
 END = "=== end"
 HOLDING = ("lock", "deleg")
 """What lets a client lock a file: the lock itself, or a delegation, under which Linux's client grants locks without asking."""
-LOOP = f"while :; do {nfs.READ_CLIENTS}; echo '{END}'; sleep {EVERY}; done"
-"""One login for all samples: a login costs an emulated server more than the look. It ends with its reader."""
+TWICE = "=== again"
+LOOP = f"while :; do {nfs.READ_CLIENTS}; echo '{TWICE}'; {nfs.READ_CLIENTS}; echo '{END}'; sleep {EVERY}; done"
+"""One login for all samples: a login costs an emulated server more than the look. It ends with its reader.
+
+Clients are read one after the other, so a lock that is handed over meanwhile is seen with both: only who is seen in both of two looks held it
+at the moment between them.
+"""
 
 
 @dataclass(frozen=True)
@@ -82,10 +87,13 @@ class Sampler:
             if line.strip() != END:
                 listing.append(line)
                 continue
-            clients = nfs.parse_clients("".join(listing))
-            holders = {client.address for client in clients if any(_locks(held, self._file) for held in client.held)}
+            looks = "".join(listing).split(f"{TWICE}\n")
+            holders = set.intersection(*(self._holders(look) for look in looks))
             self._samples.append(Sample(self._clock.now(), tuple(sorted(holders))))
             listing = []
+
+    def _holders(self, listing: str) -> set[str]:
+        return {client.address for client in nfs.parse_clients(listing) if any(_locks(held, self._file) for held in client.held)}
 
 
 def command(login: Sequence[str]) -> list[str]:

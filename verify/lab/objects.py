@@ -27,6 +27,8 @@ class Node:
     kernel: str
     boot: str = ""
     """Id of the machine's present start: another one after each boot."""
+    shut: tuple[str, ...] = ()
+    """What keeps pods away from it: keys of the taints that do, as a node of its own accord or a watcher gave them."""
 
     @property
     def state(self) -> str:
@@ -128,6 +130,7 @@ def node(data: Json) -> Node:
         system=info.get("osImage", ""),
         kernel=info.get("kernelVersion", ""),
         boot=info.get("bootID", ""),
+        shut=tuple(each["key"] for each in data.get("spec", {}).get("taints", []) if each["effect"] in ("NoSchedule", "NoExecute")),
     )
 
 

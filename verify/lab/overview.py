@@ -1,20 +1,21 @@
-"""What all drills of the reports' folder say together: recovery by fault and profile, with p50 and max, as JSON and as one page."""
+"""What all drills of the reports' folder say together: recovery by fault and profile, with p50 and max, as JSON, JUnit and one page."""
 
 from __future__ import annotations
 
 import json
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
+from verify.lab import picture, report
+from verify.lab.picture import Picture
 from verify.lab.verdict import Verdict, combined
 
 PAGE = "drills.html"
 DATA = "drills.json"
+JUNIT = "drills.xml"
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,24 @@ class Result:
     recovery: float | None
     lost: int | None
     """Acknowledged writes that were lost; None where the drill has no ledger."""
+    data: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """All of its ``timeline.json``."""
+
+    @property
+    def ledger(self) -> Mapping[str, Any]:
+        """Return what became of its writes, by the words that people read."""
+        ledger: Mapping[str, Any] = self.data.get("ledger", {})
+        return ledger
+
+    @property
+    def files(self) -> list[str]:
+        """Return the names of its logs."""
+        return list(self.data.get("files", []))
+
+    @property
+    def drawn(self) -> list[tuple[Mapping[str, Any], Picture]]:
+        """Return its timelines with their pictures."""
+        return [(each, picture.draw(report.timeline_of(each))) for each in self.data.get("timelines", []) if each["moments"]]
 
 
 @dataclass(frozen=True)
@@ -75,7 +94,7 @@ def result(data: Mapping[str, Any], run: str) -> Result:
     moments = [moment for timeline in data["timelines"] for moment in timeline["moments"]]
     recovery = next((float(moment["seconds"]) for moment in moments if moment["key"] == "first_write"), None)
     lost = data.get("ledger", {}).get("acknowledged, but lost")
-    return Result(run, fault, profile, Verdict(data["verdict"]), recovery, lost)
+    return Result(run, fault, profile, Verdict(data["verdict"]), recovery, lost, data)
 
 
 def table(found: Iterable[Result]) -> dict[str, dict[str, Cell]]:
@@ -94,12 +113,24 @@ def write(reports: Path) -> Path | None:
     rows = table(found)
     profiles = list(dict.fromkeys(each.profile for each in found))
     (reports / DATA).write_text(json.dumps(as_json(rows), indent=2) + "\n", encoding="utf-8")
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    (reports / JUNIT).write_text(as_junit(found), encoding="utf-8")
+    page = report.render(
+        "drills.html.j2", rows=rows, profiles=profiles, found=found, settings=newest(found, "settings"), versions=newest(found, "versions")
     )
-    page = environment.get_template("drills.html.j2").render(rows=rows, profiles=profiles, found=found)
     (reports / PAGE).write_text(page, encoding="utf-8")
     return reports / PAGE
+
+
+def newest(found: Iterable[Result], what: str) -> dict[str, Mapping[str, Any]]:
+    """Return a description by profile, that of the newest drill each; one column where all say the same."""
+    by_profile = {each.profile: each.data[what] for each in found if each.data.get(what)}
+    first: Mapping[str, Any] = next(iter(by_profile.values()), {})
+    return {"all": first} if first and all(each == first for each in by_profile.values()) else by_profile
+
+
+def as_junit(found: Iterable[Result]) -> str:
+    """Return all checks of all drills as JUnit XML, a suite for each drill."""
+    return report.junit([(each.run, each.data) for each in found])
 
 
 def as_json(rows: Mapping[str, Mapping[str, Cell]]) -> list[dict[str, Any]]:

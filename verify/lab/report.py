@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET  # writes only
@@ -19,7 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from verify.lab import picture
 from verify.lab.clock import Instant
-from verify.lab.timeline import Timeline
+from verify.lab.timeline import Moment, Span, Timeline
 from verify.lab.verdict import Verdict, combined
 
 SCHEMA = 1
@@ -28,6 +28,7 @@ REPORT: pytest.StashKey[Report] = pytest.StashKey()
 """Where pytest keeps the report of its run."""
 REPORTS = "reports"
 LATEST = "latest"
+FILES = ("timeline.json", "junit.xml", "report.html")
 
 
 @dataclass(frozen=True)
@@ -90,9 +91,10 @@ class Report:
 
     def write(self) -> None:
         """Write all files as of now."""
-        data = as_json(self.run)
+        others = {each.name for each in self.folder.iterdir() if not each.name.startswith(".")} - set(FILES)
+        data = as_json(self.run) | {"files": sorted(others)}
         _replace(self.folder / "timeline.json", json.dumps(data, indent=2, ensure_ascii=False) + "\n")
-        _replace(self.folder / "junit.xml", as_junit(self.run))
+        _replace(self.folder / "junit.xml", junit([(self.run.name, data)]))
         _replace(self.folder / "report.html", as_html(self.run, data))
 
 
@@ -121,41 +123,49 @@ def as_json(run: Run) -> dict[str, Any]:
         "versions": run.versions,
         "settings": run.settings,
         "ledger": run.ledger,
+        "files": [],
     }
 
 
-def as_junit(run: Run) -> str:
-    """Return the run as JUnit XML; a verdict unknown is an error there."""
-    tags = {Verdict.FAIL: "failure", Verdict.UNKNOWN: "error"}
-    counted = [check.verdict for check in run.checks]
-    suite = ET.Element(
-        "testsuite",
-        name=run.name,
-        tests=str(len(run.checks)),
-        failures=str(counted.count(Verdict.FAIL)),
-        errors=str(counted.count(Verdict.UNKNOWN)),
-        time=f"{sum(check.seconds for check in run.checks):.3f}",
-        timestamp=_time(run.began.wall),
-    )
-    properties = ET.SubElement(suite, "properties")
-    for key, timeline in run.timelines.items():
-        for moment in timeline.moments:
-            value = f"{moment.at.since(timeline.origin):.3f}"
-            ET.SubElement(properties, "property", name=f"{key}.{moment.key}", value=value)
-    for check in run.checks:
-        path, _, name = check.name.rpartition("::")
-        case = ET.SubElement(suite, "testcase", classname=path, name=name, time=f"{check.seconds:.3f}")
-        if check.verdict in tags:
-            detail = ET.SubElement(case, tags[check.verdict], message=_xml_text(check.message.splitlines()[0] if check.message else ""))
-            detail.text = _xml_text(check.message)
+def junit(runs: Iterable[tuple[str, Mapping[str, Any]]]) -> str:
+    """Return runs, by name and as ``as_json`` has them, as JUnit XML; a verdict unknown is an error there."""
     root = ET.Element("testsuites")
-    root.append(suite)
+    for name, run in runs:
+        checks = run["checks"]
+        counted = [check["verdict"] for check in checks]
+        suite = ET.SubElement(
+            root,
+            "testsuite",
+            name=name,
+            tests=str(len(checks)),
+            failures=str(counted.count(Verdict.FAIL)),
+            errors=str(counted.count(Verdict.UNKNOWN)),
+            time=f"{sum(check['seconds'] for check in checks):.3f}",
+            timestamp=run["began"],
+        )
+        properties = ET.SubElement(suite, "properties")
+        for timeline in run["timelines"]:
+            for moment in timeline["moments"]:
+                ET.SubElement(properties, "property", name=f"{timeline['key']}.{moment['key']}", value=f"{moment['seconds']:.3f}")
+        for check in checks:
+            path, _, short = check["name"].rpartition("::")
+            case = ET.SubElement(suite, "testcase", classname=path or name, name=short, time=f"{check['seconds']:.3f}")
+            tag = {Verdict.FAIL: "failure", Verdict.UNKNOWN: "error"}.get(check["verdict"])
+            if tag:
+                message = check["message"]
+                detail = ET.SubElement(case, tag, message=_xml_text(message.splitlines()[0] if message else ""))
+                detail.text = _xml_text(message)
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 
 
 def as_html(run: Run, data: Mapping[str, Any]) -> str:
     """Return the run as one page that needs nothing else: style and pictures are in it, scripts there are none."""
     pictures = {key: picture.draw(timeline) for key, timeline in run.timelines.items() if timeline.moments}
+    return render("report.html.j2", run=data, pictures=pictures)
+
+
+def render(template: str, **values: object) -> str:
+    """Return a page made of one of this folder's templates."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -163,7 +173,18 @@ def as_html(run: Run, data: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html.j2").render(run=data, pictures=pictures)
+    return environment.get_template(template).render(**values)
+
+
+def timeline_of(data: Mapping[str, Any]) -> Timeline:
+    """Return the timeline that ``timeline.json`` tells of, with its origin at second 0 of the monotonic clock."""
+    wall = datetime.fromisoformat(data["origin"])
+    moments = [
+        Moment(each["key"], each["title"], Instant(each["seconds"], wall + timedelta(seconds=each["seconds"])), each["detail"])
+        for each in data["moments"]
+    ]
+    spans = [Span(each["start"], each["end"], each["answered"]) for each in data["spans"]]
+    return Timeline(data["title"], Instant(0.0, wall), tuple(moments), tuple(spans), data["asked"])
 
 
 def latest(reports: Path) -> Path | None:

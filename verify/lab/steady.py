@@ -41,6 +41,12 @@ def _nodes(nodes: Sequence[Node], workers: Sequence[str]) -> str | None:
     unwell = [f"{node.name} is {node.state}" for node in nodes if node.ready != "True"]
     if unwell:
         return f"Not every node is Ready ({'; '.join(unwell)}): all have to be before one is powered off, so run `vagrant up`."
+    shut = [f"{node.name} has {', '.join(node.shut)}" for node in nodes if node.name in workers and node.shut]
+    if shut:
+        return (
+            f"Not every worker takes pods ({'; '.join(shut)}): a taint keeps them away, so run `python -m fence` until it has taken back "
+            "what it fenced, or `kubectl taint node` and `kubectl uncordon` where it is yours."
+        )
     return None
 
 

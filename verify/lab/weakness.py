@@ -60,7 +60,7 @@ def kept(stage: Stage) -> Iterator[None]:
             f"put the copy back if it isn't (kubectl scale deployment mysql --replicas=0 first), then remove {KEPT}."
         )
     with _stopped(stage):
-        stage.remote.check(server, f"cp -a {folder} {KEPT}.part && mv {KEPT}.part {KEPT} && sync")
+        stage.remote.check(server, f"rm -rf {KEPT}.part && cp -a {folder} {KEPT}.part && mv {KEPT}.part {KEPT} && sync")
     try:
         yield
     finally:

@@ -11,6 +11,7 @@ from verify.lab.remote import Remote
 
 
 @pytest.fixture
-def stage(lab: Inventory, cluster: Cluster, remote: Remote) -> Stage:
+def stage(alone: None, lab: Inventory, cluster: Cluster, remote: Remote) -> Stage:
     """Return the lab as drills take it."""
+    del alone
     return Stage(lab, cluster, remote)

@@ -19,6 +19,7 @@ from verify.lab.kube import Cluster
 from verify.unit import samples
 
 NAMESPACE = "/api/v1/namespaces/default"
+LEASE = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/n1"
 
 
 def listing(*items: dict[str, Any]) -> dict[str, Any]:
@@ -61,6 +62,8 @@ def small_lab() -> FakeApi:
             "/api/v1/persistentvolumes/mysql-pv": [samples.volume()],
             f"{NAMESPACE}/persistentvolumeclaims": [listing(samples.claim())],
             f"{NAMESPACE}/persistentvolumeclaims/mysql-pvc": [samples.claim()],
+            LEASE: [samples.lease(str(number)) for number in range(100)],
+            "/readyz": [{}],
             f"{NAMESPACE}/services/mysql": [{"spec": {"clusterIP": "10.96.1.1"}}],
             f"{NAMESPACE}/secrets/mysql-root": [secret],
         }
@@ -99,7 +102,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Take a change."""
         change = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.api.requests.append(f"PATCH {self.path} {json.dumps(change)}")
-        self._answer({})
+        # A dictionary is a merge patch; the API takes a list only where JSON patch is named.
+        self._answer({} if self.headers["Content-Type"] == "application/merge-patch+json" else 400)
 
     def log_message(self, *_: object) -> None:
         """Stay silent."""

@@ -49,6 +49,11 @@ def node(name: str = "n1", ready: str = "True", address: str = "192.0.2.11", boo
     }
 
 
+def lease(renewed: str) -> dict[str, Any]:
+    """Return the JSON of a node's lease."""
+    return {"spec": {"renewTime": renewed}}
+
+
 def pod(uid: str = "u1", node: str = "n1", **status: Any) -> dict[str, Any]:  # noqa: ANN401  the API's JSON
     """Return the JSON of a pod of MySQL; ``deleted``, ``phase``, ``running``, ``ready`` and ``waiting`` say in which state."""
     state: dict[str, Any] = {"running": {}} if status.get("running", True) else {"waiting": {"reason": status.get("waiting", "Pending")}}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from verify.lab import objects
-from verify.lab.errors import LabError
+from verify.lab.errors import LabError, UnreachableError
 from verify.lab.faults import KINDS, Fault, Target, injected
 from verify.lab.faults.power import Freeze, ServerReboot
 from verify.lab.inventory import Inventory
@@ -16,7 +16,7 @@ from verify.lab.kube import Cluster
 from verify.lab.remote import Output, Remote
 from verify.lab.wait import WaitTimeoutError
 from verify.unit import samples
-from verify.unit.fake_api import NAMESPACE, FakeApi, listing
+from verify.unit.fake_api import LEASE, NAMESPACE, FakeApi, listing
 from verify.unit.samples import ManualClock
 from verify.unit.test_faults import StandIn
 
@@ -70,14 +70,14 @@ def make(machine: StandIn, small_inventory: Inventory, fake_cluster: Cluster, cl
         ("kubelet-stop", {"is-active": ["active", "inactive"]}, "systemctl stop kubelet", "systemctl start kubelet"),
         ("containerd-kill", {"MainPID": ["7", "7", "9"], "ctr": ["yes"]}, "--signal=KILL containerd", "systemctl start containerd"),
         ("nfs-restart", {"ActiveEnter": ["5", "5", "8"]}, "systemctl restart nfs-server", "systemctl start nfs-server"),
-        ("nfs-full", {"stat": ["7\n1"], "df": ["9", "0"]}, "fallocate --length $(df ", "rm -f /nfsdata/mysql-pv/.outlive-ballast"),
+        ("nfs-full", {"stat": ["7\n1"], "df": ["9", "0"]}, "fallocate --length $left ", "rm -f /nfsdata/mysql-pv/.outlive-ballast"),
         ("cut-api", {"nft list": ["0", "3"]}, "ip daddr 192.0.2.10 tcp dport { 6443 } counter drop", "nft delete table inet outlive_fault"),
         ("cut-nfs", {"nft list": ["3"]}, "tcp dport { 2049 } counter drop", "nft delete table inet outlive_fault"),
         ("cut-both", {"nft list": ["3"]}, "tcp dport { 6443, 2049 } counter drop", "nft delete table inet outlive_fault"),
         (
             "nfs-slow",
             {"route get": ["eth1"], "qdisc show": ["0", "4"]},
-            "dev eth1 parent 1:3 handle 30: netem delay 200ms",
+            "dev eth1 parent 1:4 handle 40: netem delay 200ms",
             "qdisc del dev eth1",
         ),
     ],
@@ -125,6 +125,53 @@ def test_an_interrupted_cut_is_healed(make: Make, error: BaseException) -> None:
     assert any("nft delete table" in command for command in shell.commands)
 
 
+def test_a_node_that_was_shot_meanwhile_is_switched_on(make: Make, machine: StandIn) -> None:
+    fault, shell = make("cut-both", {"nft list": ["3"]})
+    with injected(fault):
+        machine.cut()
+    assert machine.log[-1] == "start"
+    assert "nft delete table" in shell.commands[-1]
+
+
+def test_a_machine_that_does_not_answer_yet_is_healed_when_it_does(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    fault, shell = make("kubelet-stop", {"is-active": ["inactive"]})
+    with injected(fault):
+        real, tries = shell.run, iter([UnreachableError("no route"), None])
+
+        def run(name: str, command: str, *arguments: str) -> Output:
+            error = next(tries, None)
+            if error:
+                raise error
+            return real(name, command, *arguments)
+
+        monkeypatch.setattr(shell, "run", run)
+    assert "systemctl start kubelet" in shell.commands[-1]
+
+
+def test_a_node_counts_as_back_only_with_a_new_heartbeat(make: Make, api: FakeApi) -> None:
+    fault, _ = make("cut-api", {"nft list": ["3"]})
+    api.answers[LEASE] = [samples.lease("1"), samples.lease("1"), samples.lease("1"), samples.lease("2")]
+    with injected(fault):
+        pass
+    assert sum(LEASE in request for request in api.requests) == 4
+
+
+def test_power_that_was_gone_before_it_was_seen_comes_back(
+    make: Make, machine: StandIn, monkeypatch: pytest.MonkeyPatch, api: FakeApi
+) -> None:
+    api.answers["/api/v1/nodes/n1"] = [samples.node("n1"), samples.node("n1", boot="boot-2")]
+    fault, _ = make("power-cut", {})
+
+    def interrupt(**_: object) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(machine, "wait_until_off", interrupt)
+    with pytest.raises(KeyboardInterrupt), injected(fault):
+        pass
+    assert [each for each in machine.log if each in ("cut", "start")] == ["cut", "start"]
+
+
 def test_frozen_node_goes_on(make: Make, machine: StandIn) -> None:
     fault, _ = make("freeze", {})
     assert isinstance(fault, Freeze)
@@ -161,6 +208,7 @@ def test_node_and_server_lose_their_power_together(make: Make, machine: StandIn,
 @pytest.mark.parametrize(("name", "left"), [("pod-delete", [samples.pod(deleted=True)]), ("pod-force-delete", [])])
 def test_deleted_pod(make: Make, api: FakeApi, name: str, left: list[dict[str, Any]]) -> None:
     api.answers[f"{NAMESPACE}/pods"] = [listing(samples.pod()), listing(*left)]
-    fault, _ = make(name, {})
+    fault, shell = make(name, {"pgrep": ["41", "41", "52"]})
     with injected(fault):
         assert fault.effect is not None
+    assert shell.answers["pgrep"] == ["52"]  # the old mysqld, which still answered, was seen to end

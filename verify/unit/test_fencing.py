@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from verify.lab.clock import Instant
 from verify.lab.errors import LabError
 from verify.lab.fencing import Watcher
+from verify.unit.samples import BEGAN
 
 
 def line(step: str, node: str, at: float) -> str:
@@ -17,10 +19,24 @@ def line(step: str, node: str, at: float) -> str:
 
 def test_steps_about_the_node_become_moments(tmp_path: Path) -> None:
     log = tmp_path / "fence.jsonl"
-    steps = [("started", "", 1), ("off", "n1", 2), ("off", "n2", 3), ("tainted", "n1", 4), ("held", "n1", 5), ("tainted", "n1", 6)]
+    steps = [
+        ("started", "", 1),
+        ("off", "n1", 1.5),
+        ("off", "n1", 2),
+        ("off", "n2", 3),
+        ("tainted", "n1", 4),
+        ("held", "n1", 5),
+        ("tainted", "n1", 6),
+    ]
     log.write_text("".join(line(*step) for step in steps) + '{"wall": "2026')
-    moments = Watcher(log).moments("n1")
+    moments = Watcher(log).moments("n1", Instant(2.0, BEGAN))
     assert [(moment.key, moment.at.monotonic) for moment in moments] == [("fence_off", 2.0), ("fence_tainted", 4.0)]
+
+
+def test_nodes_are_fenced_until_their_taint_is_taken_back(tmp_path: Path) -> None:
+    log = tmp_path / "fence.jsonl"
+    log.write_text("".join(line(*step) for step in [("tainted", "n1", 1), ("tainted", "n2", 2), ("untainted", "n1", 3)]))
+    assert Watcher(log).fenced() == {"n2"}
 
 
 def test_a_watcher_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,6 +54,7 @@ def test_missing_key_of_a_secret(fake_cluster: Cluster) -> None:
     [
         (401, LabError, "refuses the credentials of .* run `make provision`"),
         (403, LabError, "refuses the credentials"),
+        (400, LabError, "refuses node n1 with 400"),
         (429, UnreachableError, "answered 429"),
         (503, UnreachableError, "answered 503"),
         (422, LabError, "refuses node n1 with 422"),
@@ -64,6 +65,24 @@ def test_refusals(fake_cluster: Cluster, api: FakeApi, status: int, kind: type[L
     with pytest.raises(LabError, match=sentence) as raised:
         fake_cluster.node("n1")
     assert type(raised.value) is kind
+
+
+def test_a_refusal_of_a_server_that_starts_is_no_answer(fake_cluster: Cluster, api: FakeApi) -> None:
+    api.answers["/api/v1/nodes/n1"] = [403]
+    api.answers["/readyz"] = [500]
+    with pytest.raises(UnreachableError, match="answered 403 while it starts"):
+        fake_cluster.node("n1")
+
+
+def test_deployment_is_scaled(fake_cluster: Cluster, api: FakeApi) -> None:
+    fake_cluster.scale("default", "mysql", 0)
+    assert api.requests == ['PATCH /apis/apps/v1/namespaces/default/deployments/mysql/scale {"spec": {"replicas": 0}}']
+
+
+def test_log_is_read(fake_cluster: Cluster, api: FakeApi) -> None:
+    api.logs = [["one", "two"]]
+    assert fake_cluster.log("default", "p", 10, previous=True).split() == ["one", "two"]
+    assert "previous=true" in api.requests[0].lower()
 
 
 def test_no_server(tmp_path: Path) -> None:

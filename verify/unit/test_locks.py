@@ -27,6 +27,17 @@ def test_holders_are_told_by_their_addresses() -> None:
     assert doubles(found) == ()
 
 
+def test_a_lock_that_is_handed_over_between_two_clients_has_one_holder() -> None:
+    other = CLIENTS.replace("192.0.2.12", "192.0.2.99")
+    found = samples(told(f"{CLIENTS}\n{other}\n{locks.TWICE}\n{other}"), 1)
+    assert found[0].holders == ("192.0.2.99",)
+
+
+def test_two_holders_in_two_looks_are_two() -> None:
+    both = CLIENTS + "\n" + CLIENTS.replace("192.0.2.12", "192.0.2.99")
+    assert doubles(samples(told(f"{both}\n{locks.TWICE}\n{both}"), 1))
+
+
 def test_a_server_that_goes_away_is_asked_anew() -> None:
     assert len(samples(told(CLIENTS) + "exit 1\n", 2)) >= 2
 

@@ -4,23 +4,41 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
 
 from verify.lab import overview
+from verify.lab.report import Check, Run, as_json
+from verify.lab.timeline import Moment, Span, Timeline
+from verify.lab.verdict import Verdict
+from verify.unit.samples import instant
+
+ORIGIN = instant(0)
 
 
-def drill(reports: Path, run: str, name: str, verdict: str, recovery: float | None) -> None:
-    moments = [] if recovery is None else [{"key": "first_write", "seconds": recovery}]
-    data = {"name": name, "verdict": verdict, "timelines": [{"moments": moments}], "ledger": {"acknowledged, but lost": 0}}
-    (reports / run).mkdir(parents=True)
-    (reports / run / "timeline.json").write_text(json.dumps(data))
+def drill(reports: Path, number: int, name: str, verdict: Verdict, recovery: float | None, **settings: str) -> None:
+    """Write what a drill's report leaves."""
+    run = Run(f"drill-{name}", ORIGIN, ended=instant(500))
+    run.checks = [Check("lost", "No acknowledged write was lost", verdict, 0.0, "12 acknowledged")]
+    moments = [Moment("fault", "fault injected", ORIGIN)]
+    if recovery is not None:
+        moments.append(Moment("first_write", "first committed write", instant(recovery)))
+    run.timelines["drill"] = Timeline("A fault", ORIGIN, tuple(moments), (Span(0.0, 1.0, answered=True),))
+    run.ledger = {"acknowledged, but lost": 0, "without an acknowledged write": "1.0 to 9.0 s"}
+    run.settings = dict(settings)
+    run.versions = {"kubernetes": "v9.9.9"}
+    data: dict[str, Any] = as_json(run) | {"files": ["mysqld.log"]}
+    folder = reports / f"{number}-drill-{name}"
+    folder.mkdir(parents=True)
+    (folder / "timeline.json").write_text(json.dumps(data))
 
 
 def test_table_of_all_drills(tmp_path: Path) -> None:
-    drill(tmp_path, "1-drill-power-cut-default", "drill-power-cut-default", "pass", 350.0)
-    drill(tmp_path, "2-drill-power-cut-fenced", "drill-power-cut-fenced", "pass", 30.0)
-    drill(tmp_path, "3-drill-power-cut-fenced", "drill-power-cut-fenced", "pass", 40.0)
-    drill(tmp_path, "4-drill-power-cut-fenced", "drill-power-cut-fenced", "unknown", 1.0)
-    drill(tmp_path, "5-drill-nfs-restart-default", "drill-nfs-restart-default", "fail", None)
+    drill(tmp_path, 1, "power-cut-default", Verdict.PASS, 350.0)
+    drill(tmp_path, 2, "power-cut-fenced", Verdict.PASS, 30.0)
+    drill(tmp_path, 3, "power-cut-fenced", Verdict.PASS, 40.0)
+    drill(tmp_path, 4, "power-cut-fenced", Verdict.UNKNOWN, 1.0)
+    drill(tmp_path, 5, "nfs-restart-default", Verdict.FAIL, None)
     (tmp_path / "6-drill-torn").mkdir()
     (tmp_path / "6-drill-torn" / "timeline.json").write_text('{"name": ')
     found = overview.results(tmp_path)
@@ -37,8 +55,28 @@ def test_table_of_all_drills(tmp_path: Path) -> None:
 
 def test_page_over_all_drills(tmp_path: Path) -> None:
     assert overview.write(tmp_path) is None
-    drill(tmp_path, "1-drill-power-cut-default", "drill-power-cut-default", "pass", 350.0)
+    drill(tmp_path, 1, "power-cut-default", Verdict.PASS, 350.0, lease="90")
+    drill(tmp_path, 2, "power-cut-tuned", Verdict.PASS, 65.0, lease="15")
     page = overview.write(tmp_path)
     assert page is not None
-    assert "1-drill-power-cut-default/report.html" in page.read_text()
+    text = page.read_text()
+    for part in (
+        "1-drill-power-cut-default/report.html",
+        "2-drill-power-cut-tuned/mysqld.log",
+        "<svg",
+        "1.0 to 9.0 s",
+        "<td>90</td><td>15</td>",
+    ):
+        assert part in text
+    assert "<script" not in text
     assert json.loads((tmp_path / overview.DATA).read_text())[0]["p50"] == 350.0
+    suites = ET.parse(tmp_path / overview.JUNIT).getroot().findall("testsuite")
+    assert [suite.get("name") for suite in suites] == ["1-drill-power-cut-default", "2-drill-power-cut-tuned"]
+
+
+def test_what_all_profiles_share_is_told_once(tmp_path: Path) -> None:
+    drill(tmp_path, 1, "power-cut-default", Verdict.PASS, 350.0, lease="90")
+    drill(tmp_path, 2, "power-cut-tuned", Verdict.PASS, 65.0, lease="15")
+    found = overview.results(tmp_path)
+    assert overview.newest(found, "versions") == {"all": {"kubernetes": "v9.9.9"}}
+    assert overview.newest(found, "settings") == {"default": {"lease": "90"}, "tuned": {"lease": "15"}}

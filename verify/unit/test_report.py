@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from verify.lab.report import Check, Report, Run, as_html, as_json, as_junit, latest
+from verify.lab.report import Check, Report, Run, as_html, as_json, junit, latest
 from verify.lab.timeline import Moment, Span, Timeline
 from verify.lab.verdict import Verdict
 from verify.unit.samples import instant
@@ -101,7 +101,7 @@ def test_page_of_a_run_that_only_began() -> None:
 
 
 def test_junit_is_read_by_others() -> None:
-    suite = ET.fromstring(as_junit(run(Verdict.PASS, Verdict.FAIL, Verdict.UNKNOWN)).encode()).find("testsuite")
+    suite = ET.fromstring(junit([("drill", as_json(run(Verdict.PASS, Verdict.FAIL, Verdict.UNKNOWN)))]).encode()).find("testsuite")
     assert suite is not None
     assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("3", "1", "1")
     assert [len(case) for case in suite.iter("testcase")] == [0, 1, 1]

@@ -28,6 +28,12 @@ def test_a_pod_that_ended_for_good_is_only_a_record(fake_cluster: Cluster, api: 
         ("", None, ["n1"], "group workers has 1 host (n1): a fail-over needs at least 2"),
         ("", None, ["n1", "n9"], "has no node n9 of the inventory's group workers"),
         ("/api/v1/nodes", listing(samples.node("n1", "Unknown"), samples.node("n2")), ["n1", "n2"], "n1 is NotReady (NodeStatusUnknown)"),
+        (
+            "/api/v1/nodes",
+            listing(samples.node("n1"), samples.node("n2") | {"spec": {"taints": [{"key": "out-of-service", "effect": "NoExecute"}]}}),
+            ["n1", "n2"],
+            "Not every worker takes pods (n2 has out-of-service)",
+        ),
         (DEPLOYMENT, 404, ["n1", "n2"], "MySQL is not deployed: its Deployment has to be there"),
         (DEPLOYMENT, samples.deployment(available=0), ["n1", "n2"], "0 available of 1 wanted (mysql-u1 Running)"),
         (DEPLOYMENT, samples.deployment(wanted=2), ["n1", "n2"], "1 available of 2 wanted"),

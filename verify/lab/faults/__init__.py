@@ -20,6 +20,10 @@ BLACK_OUT = 15.0
 next one comes up to 10 s later."""
 
 
+STOP = 5.0
+"""The same for a kubelet that has to start again, which takes an emulated node 10 to 20 s more."""
+
+
 @dataclass(frozen=True)
 class Kind:
     """A fault that can be asked for: ``title`` follows 'after', ``make`` makes it for a target."""
@@ -43,7 +47,7 @@ KINDS: Mapping[str, Kind] = {
         Kind("power-off", "a graceful power-off of MySQL's node", power.PowerOff.of, moves=True),
         Kind("power-cut", "a power cut of MySQL's node", power.PowerCut.of, moves=True),
         Kind("freeze", "a freeze of MySQL's node, resumed after its replacement runs", power.Freeze.of, moves=True),
-        Kind("kubelet-stop", "a stop of the kubelet on MySQL's node", process.KubeletStopped.of, moves=False, stays=True, hold=BLACK_OUT),
+        Kind("kubelet-stop", "a stop of the kubelet on MySQL's node", process.KubeletStopped.of, moves=False, stays=True, hold=STOP),
         Kind("containerd-kill", "a kill of containerd on MySQL's node", process.ContainerdKilled.of, moves=False, stays=True),
         Kind("mysqld-kill", "a kill of mysqld", process.MysqldKilled.of, moves=False, stays=True),
         Kind("pod-delete", "the deletion of MySQL's pod", pods.PodDeleted.of, moves=False),

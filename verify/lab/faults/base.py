@@ -88,6 +88,7 @@ class Command(ABC):
         """Take what may be broken and the machine on which the commands run."""
         self.target = target
         self.host = host
+        self.machine = target.machine if host == target.machine.name else target.server
         self.issued: Instant | None = None
         self.effect: Instant | None = None
 
@@ -103,9 +104,22 @@ class Command(ABC):
         self.target.on_change()
 
     def heal(self) -> None:
-        """Make it whole, where anything was broken."""
-        if self.issued is not None:
+        """Make it whole, where anything was broken, and see the machine's node alive.
+
+        The fencing watcher may have cut the machine's power meanwhile: it is switched on then, and what was broken didn't survive that.
+        """
+        if self.issued is None:
+            return
+
+        def repaired() -> bool:
+            if self.machine.process() is None:
+                self.target.remote.forget(self.host)
+                self.machine.start()
             self.repair()
+            return True
+
+        wait_for(f"machine {self.host}", "whole again", repaired, bool, within=READY_WITHIN, clock=self.target.clock)
+        await_ready(self.target, self.machine)
 
     def prepare(self) -> None:
         """Look at the state from which the effect will be told; does nothing by itself."""
@@ -121,7 +135,7 @@ class Command(ABC):
 
     @abstractmethod
     def repair(self) -> None:
-        """Make it whole and return when that was seen; it may be whole already."""
+        """Make it whole and return when that was seen; it may be whole already, and may have been started anew."""
 
     def run(self, command: str, *arguments: str) -> str:
         """Run a command on the fault's machine as root and return its output."""
@@ -141,14 +155,27 @@ class Command(ABC):
         )
 
 
-def await_ready(target: Target, name: str, accept: Callable[[Node], bool] = lambda _: True, within: float = READY_WITHIN) -> None:
-    """Wait until a node is Ready and what else is asked of it holds."""
+def await_ready(target: Target, machine: Machine) -> None:
+    """Wait until the node on a machine is Ready and its kubelet has renewed its lease: until then the cluster only believes that it is.
+
+    A machine whose power is cut meanwhile, as the fencing watcher may do, is switched on again.
+    """
+    first: list[str] = []
+
+    def look() -> tuple[Node, bool]:
+        if machine.process() is None:
+            target.remote.forget(machine.name)
+            machine.start()
+        heartbeat = target.cluster.heartbeat(machine.name)
+        first.append(heartbeat)
+        return target.cluster.node(machine.name), heartbeat != first[0]
+
     wait_for(
-        f"node {name}",
-        "Ready again",
-        lambda: target.cluster.node(name),
-        lambda node: node.ready == "True" and accept(node),
-        within=within,
-        describe=lambda node: node.state,
+        f"node {machine.name}",
+        "Ready again, with a new heartbeat",
+        look,
+        lambda seen: seen[0].ready == "True" and seen[1],
+        within=READY_WITHIN,
+        describe=lambda seen: f"{seen[0].state}, {'a' if seen[1] else 'no'} new heartbeat",
         clock=target.clock,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Self
 
-from verify.lab.faults.base import Command, Target, await_ready
+from verify.lab.faults.base import Command, Target
 
 TABLE = "outlive_fault"
 API_PORT = 6443
@@ -26,10 +26,15 @@ class _Cut(Command):
     def break_it(self) -> None:
         """Load a table with one rule, behind the translation of Services' addresses."""
         ports = ", ".join(map(str, self.ports))
-        rules = (
-            f"table inet {TABLE} {{ chain output {{ type filter hook output priority 100; "
-            f"ip daddr {self.target.server_address} tcp dport {{ {ports} }} counter drop; }} }}"
-        )
+        rules = f"""add table inet {TABLE}
+delete table inet {TABLE}
+table inet {TABLE} {{
+  chain output {{
+    type filter hook output priority 100
+    ip daddr {self.target.server_address} tcp dport {{ {ports} }} counter drop
+  }}
+}}
+"""
         self.run("printf %%s %s | nft --file -", rules)
 
     def await_effect(self) -> None:
@@ -42,9 +47,8 @@ class _Cut(Command):
         )
 
     def repair(self) -> None:
-        """Take the table away and wait until the node is Ready."""
+        """Take the table away."""
         self.run(f"nft delete table inet {TABLE} 2>/dev/null || true")
-        await_ready(self.target, self.host)
 
 
 class CutApi(_Cut):
@@ -78,13 +82,13 @@ class NfsSlow(Command):
         self._device = self.run(f"ip -o route get {self.target.server_address} | sed -n 's/.* dev \\([^ ]*\\).*/\\1/p'").strip()
 
     def break_it(self) -> None:
-        """Put NFS packets into a queue that delays them; others keep theirs."""
+        """Put NFS packets into a queue that delays them, the fourth, which no other packet is sorted into."""
         device = self._device
         self.run(
-            f"modprobe sch_netem && tc qdisc replace dev {device} root handle 1: prio "
-            f"&& tc qdisc replace dev {device} parent 1:3 handle 30: netem delay {DELAY} "
+            f"modprobe sch_netem && tc qdisc replace dev {device} root handle 1: prio bands 4 "
+            f"&& tc qdisc replace dev {device} parent 1:4 handle 40: netem delay {DELAY} "
             f"&& tc filter replace dev {device} parent 1: protocol ip prio 1 u32 "
-            f"match ip dst {self.target.server_address}/32 match ip dport {NFS_PORT} 0xffff flowid 1:3"
+            f"match ip dst {self.target.server_address}/32 match ip dport {NFS_PORT} 0xffff flowid 1:4"
         )
 
     def await_effect(self) -> None:
@@ -92,11 +96,10 @@ class NfsSlow(Command):
         self.watch(
             "delayed packets",
             "at least one",
-            f"tc -s qdisc show dev {self._device} parent 1:3 | sed -n 's/.*Sent [0-9]* bytes \\([0-9]*\\) pkt.*/\\1/p'",
+            f"tc -s qdisc show dev {self._device} parent 1:4 | sed -n 's/.*Sent [0-9]* bytes \\([0-9]*\\) pkt.*/\\1/p'",
             lambda count: count.isdigit() and int(count) > 0,
         )
 
     def repair(self) -> None:
         """Give the interface its own queue back."""
         self.run(f"tc qdisc del dev {self._device} root 2>/dev/null || true")
-        await_ready(self.target, self.host)

@@ -8,7 +8,7 @@ from verify.lab.clock import Instant
 from verify.lab.faults.base import Target
 from verify.lab.mysql import NAMESPACE
 from verify.lab.objects import Pod
-from verify.lab.wait import wait_for
+from verify.lab.wait import persist, wait_for
 
 
 class PodDeleted:
@@ -28,10 +28,16 @@ class PodDeleted:
         return cls(target)
 
     def inject(self) -> None:
-        """Delete the pod and see that the API has marked or forgotten it."""
+        """Delete the pod, see that the API has marked or forgotten it, and that its mysqld has ended: until then it answers."""
+        before = self._processes()
         self.issued = self.target.clock.now()
         self.target.on_change()
-        self.target.cluster.delete_pod(NAMESPACE, self.target.pod.name, grace=0 if self.force else None)
+        persist(
+            f"pod {self.target.pod.name}",
+            lambda: self.target.cluster.delete_pod(NAMESPACE, self.target.pod.name, grace=0 if self.force else None),
+            within=120,
+            clock=self.target.clock,
+        )
         wait_for(
             f"pod {self.target.pod.name}",
             "gone" if self.force else "Terminating or gone",
@@ -42,11 +48,23 @@ class PodDeleted:
             describe=lambda pods: ", ".join(pod.state for pod in pods) or "gone",
             clock=self.target.clock,
         )
+        wait_for(
+            f"mysqld on {self.target.node}",
+            f"not {', '.join(sorted(before))}",
+            self._processes,
+            lambda processes: not before & processes,
+            within=120,
+            every=0.5,
+            clock=self.target.clock,
+        )
         self.effect = self.target.clock.now()
         self.target.on_change()
 
     def heal(self) -> None:
         """Do nothing: the Deployment makes the new pod."""
+
+    def _processes(self) -> set[str]:
+        return set(self.target.remote.check(self.target.node, "pgrep -x mysqld || true").split())
 
     def _seen(self) -> list[Pod]:
         return [pod for pod in self.target.cluster.pods(NAMESPACE) if pod.uid == self.target.pod.uid]

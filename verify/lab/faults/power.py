@@ -64,11 +64,7 @@ class _Power:
         """Switch the power on, after a shutdown under way has ended, and wait until the node is Ready."""
         if self.issued is None:
             return  # nothing was broken
-        self.target.remote.forget(self.machine.name)
-        if self.effect is None:
-            self._finish_shutdown()
-        if self.machine.process() is None:
-            self.give()
+        self.power_on()
         wait_for(
             f"node {self.machine.name}",
             "Ready after its new start",
@@ -80,6 +76,16 @@ class _Power:
             clock=self.target.clock,
         )
         self.node_ready = self.node_ready or self.target.clock.now()
+
+    def power_on(self) -> None:
+        """Switch the power on where it was taken, after a shutdown under way has ended."""
+        if self.issued is None:
+            return
+        self.target.remote.forget(self.machine.name)
+        if self.effect is None:
+            self._finish_shutdown()
+        if self.machine.process() is None:
+            self.give()
 
     def give(self) -> None:
         """Switch the power on again."""
@@ -114,11 +120,12 @@ class PowerCut(_Power):
         self.machine.cut()
 
     def _finish_shutdown(self) -> None:
-        self.machine.cut()
+        if self.machine.process() is not None:
+            self.machine.cut()
         super()._finish_shutdown()
 
 
-class ServerReboot(_Power):
+class ServerReboot(PowerCut):
     """The VM of the NFS server, which is the control plane too, loses its power and gets it back at once."""
 
     @classmethod
@@ -130,9 +137,6 @@ class ServerReboot(_Power):
         """Cut the power, see the process gone, and switch it on again; the boot is part of the outage."""
         super().inject()
         self.give()
-
-    def _take_power(self) -> None:
-        self.machine.cut()
 
 
 class SiteCut:
@@ -164,7 +168,9 @@ class SiteCut:
             cut.give()
 
     def heal(self) -> None:
-        """Wait until both are back, whatever was cut so far."""
+        """Switch both on and wait until they are back, whatever was cut so far."""
+        for cut in self._cuts:
+            cut.power_on()
         for cut in self._cuts:
             cut.heal()
 
@@ -203,11 +209,13 @@ class Freeze:
         self.target.on_change()
 
     def heal(self) -> None:
-        """Let it go on, where it stands or is off by now (fencing may have cut its power), and wait until the node is Ready."""
+        """Let it go on where it stands, wait until the node is Ready, and set its clock, which stood as well.
+
+        Fencing may have cut its power meanwhile: then it is switched on.
+        """
         if self.issued is None:
             return
-        if self.target.machine.process() is None:
-            self.target.machine.start()
-        elif self.target.machine.paused():
+        if self.target.machine.process() is not None and self.target.machine.paused():
             self.target.machine.resume()
-        await_ready(self.target, self.target.node)
+        await_ready(self.target, self.target.machine)
+        self.target.remote.check(self.target.node, "date --set=@%s", f"{self.target.clock.now().wall.timestamp():.3f}")

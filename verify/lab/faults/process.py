@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Self
 
-from verify.lab.faults.base import Command, Target, await_ready
+from verify.lab.faults.base import Command, Target
 
 MAIN_PID = "systemctl show --property=MainPID --value containerd"
 
@@ -26,9 +26,8 @@ class KubeletStopped(Command):
         self.watch("kubelet", "inactive", "systemctl is-active kubelet", lambda state: state == "inactive")
 
     def repair(self) -> None:
-        """Start it and wait until its node is Ready."""
+        """Start it."""
         self.run("systemctl start kubelet")
-        await_ready(self.target, self.host)
 
 
 class ContainerdKilled(Command):
@@ -52,10 +51,9 @@ class ContainerdKilled(Command):
         self.watch("containerd", f"another process than {self._before}", MAIN_PID, lambda pid: pid != self._before)
 
     def repair(self) -> None:
-        """Wait until it is back, by itself or started, and its node Ready."""
+        """Wait until it is back, by itself or started."""
         self.run("systemctl start containerd")
         self.watch("containerd", "answering", "ctr version >/dev/null 2>&1 && echo yes", lambda answer: answer == "yes", within=300)
-        await_ready(self.target, self.host)
 
 
 class MysqldKilled(Command):
