@@ -40,6 +40,7 @@ def run(*, cold: bool) -> Path:
     figures: dict[str, float] = {}
     settings = decide()
     lab.destroy()
+    figures["this host's speed: ten million steps of Python, s"] = _speed()
     if cold:
         figures["mirror and box from cold, s"] = _cold_mirror()
     if settings.sources == "mirror":
@@ -85,6 +86,15 @@ def describe_host() -> dict[str, object]:
         "kernel": platform.release(),
         "qemu": qemu[0] if qemu else None,
     }
+
+
+def _speed() -> float:
+    """Return the seconds that one core takes for a fixed piece of work: figures of two runs compare as these do."""
+    began = time.process_time()
+    total = 0
+    for number in range(10_000_000):
+        total += number * number
+    return time.process_time() - began
 
 
 def _timed(call: Callable[[], object]) -> float:

@@ -28,6 +28,9 @@ VERIFIED = STATE / "verified.json"
 
 DRILLS = (("mysqld-kill,nfs-restart", "default"), ("power-cut", "fenced"))
 """The faults that `make test` runs, each with its recovery profile: `make drills` runs them all."""
+DRILLS_UNTIL = 3300.0
+"""Seconds after the beginning of `make test` in which a row of drills may begin: a slow host that built the mirror first has shown the main job by
+then, and isn't kept for a quarter of an hour more."""
 
 
 def test() -> None:
@@ -36,11 +39,19 @@ def test() -> None:
     Raises:
         LabError: a step or a check failed; the end of its log was printed.
     """
+    began = time.monotonic()
     ours = not machine_ids()
     VERIFIED.unlink(missing_ok=True)
     try:
         make()
         for faults, profile in DRILLS:
+            minutes = (time.monotonic() - began) / 60
+            if minutes * 60 > DRILLS_UNTIL:
+                print(
+                    f"drills {profile} ({faults}): not run, {minutes:.0f} minutes have passed and they begin within {DRILLS_UNTIL / 60:.0f}: "
+                    f"`make drills FAULTS={faults} PROFILES={profile}` runs them"
+                )
+                continue
             _drill(reach(), faults, profile)
     except LabError:
         newest = max(LOGS.glob("*.log"), key=lambda path: path.stat().st_mtime, default=None)

@@ -177,14 +177,14 @@ def render(template: str, **values: object) -> str:
 
 
 def timeline_of(data: Mapping[str, Any]) -> Timeline:
-    """Return the timeline that ``timeline.json`` tells of, with its origin at second 0 of the monotonic clock."""
+    """Return the timeline that ``timeline.json`` tells of, an older one too, with its origin at second 0 of the monotonic clock."""
     wall = datetime.fromisoformat(data["origin"])
     moments = [
         Moment(each["key"], each["title"], Instant(each["seconds"], wall + timedelta(seconds=each["seconds"])), each["detail"])
         for each in data["moments"]
     ]
     spans = [Span(each["start"], each["end"], each["answered"]) for each in data["spans"]]
-    return Timeline(data["title"], Instant(0.0, wall), tuple(moments), tuple(spans), data["asked"])
+    return Timeline(data["title"], Instant(0.0, wall), tuple(moments), tuple(spans), data.get("asked", "MySQL"))
 
 
 def latest(reports: Path) -> Path | None:
