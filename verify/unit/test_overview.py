@@ -74,6 +74,15 @@ def test_page_over_all_drills(tmp_path: Path) -> None:
     assert [suite.get("name") for suite in suites] == ["1-drill-power-cut-default", "2-drill-power-cut-tuned"]
 
 
+def test_a_report_of_an_older_version_has_its_place(tmp_path: Path) -> None:
+    drill(tmp_path, 1, "power-cut-default", Verdict.PASS, 350.0)
+    file = tmp_path / "1-drill-power-cut-default" / "timeline.json"
+    data = json.loads(file.read_text())
+    del data["timelines"][0]["asked"], data["files"]
+    file.write_text(json.dumps(data))
+    assert overview.write(tmp_path) is not None
+
+
 def test_what_all_profiles_share_is_told_once(tmp_path: Path) -> None:
     drill(tmp_path, 1, "power-cut-default", Verdict.PASS, 350.0, lease="90")
     drill(tmp_path, 2, "power-cut-tuned", Verdict.PASS, 65.0, lease="15")
