@@ -1,6 +1,6 @@
 """A writer on a shared file, run on a node: ``python3 probe.py FILE NAME lock|nolock LOG``. Python's own library only.
 
-Record n stands at place n - 1 of the file, whoever writes it, and is on the server's disk before the log says ``ok n``: of two writers the
+Record n stands at the beginning of page n - 1 of the file, whoever writes it, and is on the server's disk before the log says ``ok n``: of two writers the
 later one's bytes win. The first error is logged and ends the writer, as it ends InnoDB.
 """
 
@@ -13,6 +13,8 @@ import sys
 import time
 from pathlib import Path
 
+PAGE = 4096
+"""Bytes from one record to the next: an NFS client that holds a delegation writes whole pages, and would write its own old records again."""
 EVERY = 0.3
 """Seconds from one record to the next."""
 
@@ -32,7 +34,7 @@ def main(file: str, name: str, lock: str, log: str) -> None:
         for number in itertools.count(1):
             data = record(name, number)
             try:
-                os.pwrite(descriptor, data, (number - 1) * len(data))
+                os.pwrite(descriptor, data, (number - 1) * PAGE)
                 os.fsync(descriptor)
             except OSError as error:
                 told.write(f"error {number} {error.strerror}\n")

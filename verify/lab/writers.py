@@ -96,5 +96,5 @@ class Writer:
 
 
 def contents(remote: Remote, share: Share) -> bytes:
-    """Return the file as it lies on the server."""
-    return remote.check(share.server, f"cat {share.export}/{FOLDER}/file").encode()
+    """Return the records of the file as it lies on the server, without what is between them."""
+    return remote.check(share.server, f"tr -d '\\000' <{share.export}/{FOLDER}/file").encode()
