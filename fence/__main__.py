@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import fcntl
 import os
 import signal
 import sys
@@ -18,6 +17,7 @@ from fence.loop import Tools, Watcher
 from fence.watcher import Limits
 from verify.lab import inventory
 from verify.lab.errors import LabError, NotFoundError, UnreachableError
+from verify.lab.exclusive import exclusive
 from verify.lab.inventory import ROOT
 from verify.lab.remote import Remote
 
@@ -88,18 +88,7 @@ def only_one(path: Path) -> Iterator[None]:
     Raises:
         LabError: another process holds it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+", encoding="ascii") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            raise LabError(
-                f"A watcher runs already (process {file.read().strip() or 'unknown'} holds {path}): only one may fence."
-            ) from error
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
+    with exclusive(path, lambda holder: f"A watcher runs already (process {holder} holds {path}): only one may fence."):
         yield
 
 

@@ -10,20 +10,17 @@ import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
-
-from kubernetes import client
+from typing import Protocol
 
 from fence.watcher import TAINT, TAINT_EFFECT, TAINT_VALUE, Fenced, NodeState, Power, State
 from verify.lab import machines, nfs, objects
 from verify.lab.errors import LabError, UnreachableError
-from verify.lab.kube import Cluster
+from verify.lab.kube import LEASES, MERGE_PATCH, Cluster
 from verify.lab.machines import LibvirtMachine, Machine
 from verify.lab.objects import Json
 from verify.lab.remote import Remote
 
 ANNOTATION = "outlive.io/fenced"
-LEASES = "kube-node-lease"
 TOOL_TIMEOUT = 20.0
 """Seconds for an answer of the hypervisor's tool."""
 
@@ -39,8 +36,6 @@ NFT_RULES = (
 """What ``nft`` is told, all in one transaction; said twice it changes nothing."""
 
 EXPIRE = 'for each in /proc/fs/nfsd/clients/*/; do if grep -qsF %s "$each/info"; then echo expire > "$each/ctl" || true; fi; done; '
-READ_CLIENTS = 'for each in /proc/fs/nfsd/clients/*/; do echo "== $each"; cat "$each/info" 2>/dev/null; done; true'
-"""Unlike ``nfs.READ_CLIENTS`` it succeeds where no client is left, or one goes while it is read."""
 
 
 class Api(Protocol):
@@ -88,12 +83,6 @@ class Storage(Protocol):
 class Kubernetes(Cluster):
     """The API that a kubeconfig leads to."""
 
-    def __init__(self, kubeconfig: Path) -> None:
-        """Read the kubeconfig; nothing is sent yet."""
-        super().__init__(kubeconfig)
-        leases: Any = client.CoordinationV1Api
-        self._leases: Any = leases(self._core.api_client)
-
     def look(self) -> Mapping[str, NodeState]:
         """List nodes and leases: two requests."""
         renewed = {
@@ -123,8 +112,9 @@ class Kubernetes(Cluster):
             "metadata": {"resourceVersion": node.version, "annotations": {ANNOTATION: annotation}},
             "spec": {"taints": [*others, *ours]},
         }
-        kind = "application/merge-patch+json"
-        return node_state(json.loads(self._call(f"node {node.name}", self._core.patch_node, node.name, body, _content_type=kind).data))
+        return node_state(
+            json.loads(self._call(f"node {node.name}", self._core.patch_node, node.name, body, _content_type=MERGE_PATCH).data)
+        )
 
 
 def node_state(data: Json, renewed: str | None = None) -> NodeState:
@@ -174,7 +164,9 @@ class VagrantMachines:
         machine = machines.find(name)
         if self.look(name).state is State.SAVED:
             libvirt = isinstance(machine, LibvirtMachine)
-            _tool([*_virsh(), "managedsave-remove", machine.identity] if libvirt else ["VBoxManage", "discardstate", machine.identity])
+            _tool(
+                [*machines.virsh(), "managedsave-remove", machine.identity] if libvirt else ["VBoxManage", "discardstate", machine.identity]
+            )
         else:
             machine.cut()
 
@@ -215,7 +207,7 @@ class NfsServer:
 
     def expire(self, address: str) -> int:
         """Write to the clients' ctl files, which returns when they are gone, and look again."""
-        listing = self._remote.check(self._server, EXPIRE + READ_CLIENTS, f'address: "{_ipv4(address)}:')
+        listing = self._remote.check(self._server, EXPIRE + nfs.READ_CLIENTS, f'address: "{_ipv4(address)}:')
         return sum(each.address == address for each in nfs.parse_clients(listing))
 
     def allow(self, address: str) -> None:
@@ -271,7 +263,7 @@ def _age(process: int) -> float | None:
 def _says(machine: Machine) -> tuple[str, State]:
     """Return what the hypervisor says of a VM, in its own word and in ours; without a word it counts as running."""
     if isinstance(machine, LibvirtMachine):
-        fields = dict(re.findall(r"^([^:\n]+):\s*(.*?)\s*$", _tool([*_virsh(), "dominfo", machine.identity]), flags=re.MULTILINE))
+        fields = dict(re.findall(r"^([^:\n]+):\s*(.*?)\s*$", _tool([*machines.virsh(), "dominfo", machine.identity]), flags=re.MULTILINE))
         word = fields.get("State", "")
         off, saved = word == "shut off", fields.get("Managed save") != "no"
     else:
@@ -294,10 +286,6 @@ def _rest(machine: Machine) -> State:
             "the watcher has to run where the VMs run (`python -m host run -- python -m fence`)"
         )
     return state
-
-
-def _virsh() -> list[str]:
-    return ["virsh", "--quiet", "--connect", os.environ.get("LIBVIRT_DEFAULT_URI", "qemu:///system")]
 
 
 def _tool(command: list[str]) -> str:

@@ -64,11 +64,10 @@ def one(fault: str, profile: str, node: str | None = None, *, apply: bool = Fals
         remote = Remote(lab)
         stack.callback(remote.close)
         stage = Stage(lab, kube.connect(), remote)
-        drill.target_of(stage, kind, node, lambda: None)  # nothing is applied to a lab that the drill can't run on
-        if apply:
-            _apply(stage, profile)
+        drill.target_of(stage, node)  # nothing is applied to a lab that the drill can't run on
+        if apply and _apply(stage, profile):
+            drill.target_of(stage, node)  # MySQL may have moved
         drill.check_profile(stage.cluster.deployment(mysql.NAMESPACE, mysql.DEPLOYMENT).profile, profile)
-        drill.target_of(stage, kind, node, lambda: None)
         report = Report(
             Run(f"drill-{kind.name}-{profile}", HOST_CLOCK.now(), planned=STATEMENTS + kind.stays),
             Path(os.environ.get("OUTLIVE_REPORTS") or ROOT / REPORTS),
@@ -241,19 +240,20 @@ def statements(seen: Drill) -> list[Check]:
     return checks
 
 
-def _apply(stage: Stage, profile: str) -> None:
-    """Apply a profile that isn't the lab's to a lab that is steady, and wait until it is again.
+def _apply(stage: Stage, profile: str) -> bool:
+    """Apply a profile that isn't the lab's to a lab that is steady, and wait until it is again; say whether that was needed.
 
     Raises:
         LabError: the lab isn't steady, or the playbook failed.
     """
     before = stage.cluster.deployment(mysql.NAMESPACE, mysql.DEPLOYMENT).profile
     if before == profile:
-        return
+        return False
     steady.check(stage.cluster, stage.workers)
     print(f"applying the recovery profile {profile} ...", flush=True)
     playbook.play(_playbook(stage.inventory, before, profile), "-e", f"recovery_profile={profile}")
     drill.await_steady(stage)
+    return True
 
 
 def _playbook(lab: Inventory, before: str, profile: str) -> str:

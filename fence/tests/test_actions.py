@@ -11,8 +11,9 @@ from typing import cast
 
 import pytest
 
-from fence.actions import ANNOTATION, EXPIRE, READ_CLIENTS, Kubernetes, NfsServer, VagrantMachines, node_state, parse_set
+from fence.actions import ANNOTATION, EXPIRE, Kubernetes, NfsServer, VagrantMachines, node_state, parse_set
 from fence.watcher import TAINT, Fenced, State
+from verify.lab import nfs
 from verify.lab.errors import LabError, UnreachableError
 from verify.lab.machines import Machine
 from verify.lab.remote import Output, Remote
@@ -208,7 +209,7 @@ def test_expiry_counts_what_is_left() -> None:
     assert _server(remote).expire("192.0.2.11") == 1
     assert _server(remote).expire("192.0.2.1") == 0
     assert 'grep -qsF address: "192.0.2.1:' in remote.commands[1]
-    assert remote.commands[1].endswith(READ_CLIENTS)
+    assert remote.commands[1].endswith(nfs.READ_CLIENTS)
 
 
 def test_server_that_cannot_fence() -> None:

@@ -5,7 +5,6 @@ Each of the three knows nothing of the others; this module puts them together an
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from verify.lab import checker, locks, machines, mysql, steady
 from verify.lab.checker import Ledger
 from verify.lab.clock import HOST_CLOCK, Clock, Instant
 from verify.lab.errors import LabError, UnreachableError
+from verify.lab.exclusive import exclusive
 from verify.lab.failover import cluster_moments
 from verify.lab.faults import Fault, Kind, Target, heal
 from verify.lab.history import History, Operation, Outcome
@@ -139,12 +139,8 @@ def alone(lock: Path = LOCK) -> Iterator[None]:
     Raises:
         LabError: another drill has it.
     """
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LabError(f"Another drill runs on this lab (it holds {lock}): wait until it has ended, or end it with Ctrl-C.") from None
+    sentence = f"Another drill runs on this lab (it holds {lock}): wait until it has ended, or end it with Ctrl-C."
+    with exclusive(lock, lambda _: sentence):
         yield
 
 
@@ -161,8 +157,8 @@ def check_profile(applied: str, wanted: str) -> None:
         )
 
 
-def target_of(stage: Stage, kind: Kind, node: str | None, on_change: Callable[[], object]) -> Target:
-    """Return what the fault is made for: MySQL's pod where the lab is steady.
+def target_of(stage: Stage, node: str | None, on_change: Callable[[], object] = lambda: None) -> Target:
+    """Return what a fault is made for: MySQL's pod where the lab is steady.
 
     Raises:
         LabError: the lab isn't steady, ``node`` isn't in it, or MySQL doesn't run there.
@@ -248,7 +244,7 @@ def run(
     """
     deployment = stage.cluster.deployment(NAMESPACE, mysql.DEPLOYMENT)
     seen: list[Drill] = []
-    target = target_of(stage, kind, node, lambda: [on_change(drill) for drill in seen])
+    target = target_of(stage, node, lambda: [on_change(drill) for drill in seen])
     check_profile(deployment.profile, profile)
     account = mysql.account(stage.cluster, deployment)
     records = {pod.uid for pod in stage.cluster.all_pods() if pod.over}

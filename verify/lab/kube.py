@@ -22,6 +22,10 @@ from verify.lab.objects import Claim, Deployment, Json, Node, Pod, SecretKey, Vo
 
 CALL_TIMEOUT = (10.0, 60.0)
 """Seconds to connect and to wait for an answer; an emulated API server is slow, not dead."""
+LEASES = "kube-node-lease"
+"""Namespace of the nodes' leases."""
+MERGE_PATCH = "application/merge-patch+json"
+"""Type of a patch that is a dictionary: the client's own choice for one is a type that the API refuses."""
 WATCH_SECONDS = 45
 """Seconds after which the API server ends a watch, which is then taken up where it ended; shorter than an answer may take."""
 
@@ -72,7 +76,7 @@ class Cluster:
 
     def heartbeat(self, name: str) -> str:
         """Return when a node's kubelet renewed its lease last, by its own clock: only a change of it says anything."""
-        data = self._get(f"lease of node {name}", self._leases.read_namespaced_lease, name, "kube-node-lease")
+        data = self._get(f"lease of node {name}", self._leases.read_namespaced_lease, name, LEASES)
         return str(data["spec"].get("renewTime", ""))
 
     def pods(self, namespace: str, selector: str = "") -> tuple[Pod, ...]:
@@ -150,7 +154,7 @@ class Cluster:
             deployment,
             namespace,
             body,
-            _content_type="application/merge-patch+json",  # the client's own choice for a dictionary is one that the API refuses
+            _content_type=MERGE_PATCH,
         )
 
     def create_service(self, namespace: str, manifest: Json) -> Json:

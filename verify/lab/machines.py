@@ -98,8 +98,7 @@ class LibvirtMachine(Machine):
         return self._virsh("domstate").strip() == "paused"
 
     def _virsh(self, action: str) -> str:
-        uri = os.environ.get("LIBVIRT_DEFAULT_URI", "qemu:///system")
-        return _tool(["virsh", "--quiet", "--connect", uri, action, self.identity])
+        return _tool([*virsh(), action, self.identity])
 
 
 class VirtualBoxMachine(Machine):
@@ -130,6 +129,11 @@ class VirtualBoxMachine(Machine):
 
 
 PROVIDERS: tuple[type[Machine], ...] = (LibvirtMachine, VirtualBoxMachine)
+
+
+def virsh() -> list[str]:
+    """Return the beginning of a command line of virsh, for the libvirt in use."""
+    return ["virsh", "--quiet", "--connect", os.environ.get("LIBVIRT_DEFAULT_URI", "qemu:///system")]
 
 
 def vagrant_folder(name: str) -> Path:

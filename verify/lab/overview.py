@@ -113,7 +113,7 @@ def write(reports: Path) -> Path | None:
     rows = table(found)
     profiles = list(dict.fromkeys(each.profile for each in found))
     (reports / DATA).write_text(json.dumps(as_json(rows), indent=2) + "\n", encoding="utf-8")
-    (reports / JUNIT).write_text(as_junit(found), encoding="utf-8")
+    (reports / JUNIT).write_text(report.junit((each.run, each.data) for each in found), encoding="utf-8")
     page = report.render(
         "drills.html.j2", rows=rows, profiles=profiles, found=found, settings=newest(found, "settings"), versions=newest(found, "versions")
     )
@@ -126,11 +126,6 @@ def newest(found: Iterable[Result], what: str) -> dict[str, Mapping[str, Any]]:
     by_profile = {each.profile: each.data[what] for each in found if each.data.get(what)}
     first: Mapping[str, Any] = next(iter(by_profile.values()), {})
     return {"all": first} if first and all(each == first for each in by_profile.values()) else by_profile
-
-
-def as_junit(found: Iterable[Result]) -> str:
-    """Return all checks of all drills as JUnit XML, a suite for each drill."""
-    return report.junit([(each.run, each.data) for each in found])
 
 
 def as_json(rows: Mapping[str, Mapping[str, Cell]]) -> list[dict[str, Any]]:

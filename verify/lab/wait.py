@@ -15,9 +15,9 @@ class WaitTimeoutError(AssertionError):
     """The wanted state was not reached in time: a verdict about the lab, not about the test."""
 
 
-def persist(subject: str, call: Callable[[], Observed], *, within: float, clock: Clock = HOST_CLOCK) -> Observed:
+def persist(subject: str, call: Callable[[], Observed], *, wanted: str = "an answer", within: float, clock: Clock = HOST_CLOCK) -> Observed:
     """Make a call again and again while its end is ``UnreachableError``, for as long as ``within`` seconds; return its result."""
-    return wait_for(subject, "an answer", lambda: (call(),), lambda _: True, within=within, clock=clock)[0]
+    return wait_for(subject, wanted, call, lambda _: True, within=within, clock=clock)
 
 
 def wait_for(

@@ -30,7 +30,7 @@ from verify.lab.clock import HOST_CLOCK, Clock
 from verify.lab.errors import LabError, RefusedError, UnreachableError
 from verify.lab.history import History, Kind, Outcome
 from verify.lab.mysql import ACCESS_DENIED, Password
-from verify.lab.wait import wait_for
+from verify.lab.wait import persist
 
 DATABASE = "drill"
 ACCOUNTS = 10
@@ -183,7 +183,7 @@ class Workload:
         self._answered(statement, run, within)
 
     def _answered(self, wanted: str, ask: Callable[[], Answer], within: float) -> Answer:
-        return wait_for("MySQL, asked by the drill", wanted, ask, lambda _: True, within=within, clock=self._clock)
+        return persist("MySQL, asked by the drill", ask, wanted=wanted, within=within, clock=self._clock)
 
     def _make_tables(self) -> None:
         with self._patiently() as cursor:

@@ -18,7 +18,7 @@ from verify.lab.wait import WaitTimeoutError
 from verify.unit import samples
 from verify.unit.fake_api import LEASE, NAMESPACE, FakeApi, listing
 from verify.unit.samples import ManualClock
-from verify.unit.test_faults import StandIn
+from verify.unit.test_faults import StandIn, interrupt_once
 
 
 class Shell(Remote):
@@ -162,11 +162,7 @@ def test_power_that_was_gone_before_it_was_seen_comes_back(
     api.answers["/api/v1/nodes/n1"] = [samples.node("n1"), samples.node("n1", boot="boot-2")]
     fault, _ = make("power-cut", {})
 
-    def interrupt(**_: object) -> None:
-        monkeypatch.undo()
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(machine, "wait_until_off", interrupt)
+    interrupt_once(machine, monkeypatch)
     with pytest.raises(KeyboardInterrupt), injected(fault):
         pass
     assert [each for each in machine.log if each in ("cut", "start")] == ["cut", "start"]

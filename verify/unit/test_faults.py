@@ -88,6 +88,16 @@ def target(machine: StandIn, remote: Remote, cluster: Cluster, clock: ManualCloc
     return Target(objects.pod(samples.pod()), machine, machine, "192.0.2.10", "/nfsdata/mysql-pv", cluster, remote, clock)
 
 
+def interrupt_once(machine: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Ctrl-C come while the machine's power-off is waited for."""
+
+    def interrupt(**_: object) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(machine, "wait_until_off", interrupt)
+
+
 @pytest.fixture
 def machine() -> StandIn:
     """Return a VM that is on."""
@@ -134,11 +144,7 @@ def test_whatever_happens_the_node_is_powered_on_again(fault: PowerOff, machine:
 
 
 def test_interrupted_while_the_guest_shuts_down(fault: PowerOff, machine: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(**_: object) -> None:
-        monkeypatch.undo()
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(machine, "wait_until_off", interrupt)
+    interrupt_once(machine, monkeypatch)
     with pytest.raises(KeyboardInterrupt), injected(fault):
         pass
     assert machine.on

@@ -18,8 +18,6 @@ __all__ = ["KINDS", "READY_WITHIN", "Fault", "Kind", "PowerOff", "Target", "heal
 BLACK_OUT = 15.0
 """Seconds without the kubelet's word that no profile may take for a death: the last renewal of its lease may be 10 s old by then, and the
 next one comes up to 10 s later."""
-
-
 STOP = 5.0
 """The same for a kubelet that has to start again, which takes an emulated node 10 to 20 s more."""
 

@@ -13,7 +13,7 @@ from verify.lab.kube import Cluster
 from verify.lab.machines import Machine
 from verify.lab.objects import Node, Pod
 from verify.lab.remote import Remote
-from verify.lab.wait import wait_for
+from verify.lab.wait import persist, wait_for
 
 READY_WITHIN = 600.0
 """Seconds from power-on to a Ready node; a software-emulated one under load needs minutes."""
@@ -81,27 +81,45 @@ class Target:
         return self.machine.name
 
 
-class Command(ABC):
+class Timed:
+    """The moments of a fault, told as they come."""
+
+    def __init__(self, target: Target) -> None:
+        """Take what may be broken; nothing is yet."""
+        self.target = target
+        self.issued: Instant | None = None
+        """When it was asked for."""
+        self.effect: Instant | None = None
+        """When its effect was observed."""
+
+    def begin(self) -> None:
+        """Take note that it is asked for now."""
+        self.issued = self.target.clock.now()
+        self.target.on_change()
+
+    def observed(self) -> None:
+        """Take note that its effect was seen now."""
+        self.effect = self.target.clock.now()
+        self.target.on_change()
+
+
+class Command(Timed, ABC):
     """A fault that commands on one machine inject, observe and heal."""
 
     def __init__(self, target: Target, host: str) -> None:
         """Take what may be broken and the machine on which the commands run."""
-        self.target = target
+        super().__init__(target)
         self.host = host
         self.machine = target.machine if host == target.machine.name else target.server
-        self.issued: Instant | None = None
-        self.effect: Instant | None = None
 
     def inject(self) -> None:
         """Break it and wait for the effect."""
         self.prepare()
         self.target.remote.check(self.host, "true")  # a first connection takes seconds that aren't the fault's
-        self.issued = self.target.clock.now()
-        self.target.on_change()
+        self.begin()
         self.break_it()
         self.await_effect()
-        self.effect = self.target.clock.now()
-        self.target.on_change()
+        self.observed()
 
     def heal(self) -> None:
         """Make it whole, where anything was broken, and see the machine's node alive.
@@ -111,14 +129,11 @@ class Command(ABC):
         if self.issued is None:
             return
 
-        def repaired() -> bool:
-            if self.machine.process() is None:
-                self.target.remote.forget(self.host)
-                self.machine.start()
+        def repair() -> None:
+            switch_on(self.target, self.machine)
             self.repair()
-            return True
 
-        wait_for(f"machine {self.host}", "whole again", repaired, bool, within=READY_WITHIN, clock=self.target.clock)
+        persist(f"machine {self.host}", repair, wanted="whole again", within=READY_WITHIN, clock=self.target.clock)
         await_ready(self.target, self.machine)
 
     def prepare(self) -> None:
@@ -155,6 +170,13 @@ class Command(ABC):
         )
 
 
+def switch_on(target: Target, machine: Machine) -> None:
+    """Switch a machine on where it has no power."""
+    if machine.process() is None:
+        target.remote.forget(machine.name)
+        machine.start()
+
+
 def await_ready(target: Target, machine: Machine) -> None:
     """Wait until the node on a machine is Ready and its kubelet has renewed its lease: until then the cluster only believes that it is.
 
@@ -163,9 +185,7 @@ def await_ready(target: Target, machine: Machine) -> None:
     first: list[str] = []
 
     def look() -> tuple[Node, bool]:
-        if machine.process() is None:
-            target.remote.forget(machine.name)
-            machine.start()
+        switch_on(target, machine)
         heartbeat = target.cluster.heartbeat(machine.name)
         first.append(heartbeat)
         return target.cluster.node(machine.name), heartbeat != first[0]

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 from typing import Self
 
-from verify.lab.clock import Instant
-from verify.lab.faults.base import Target
+from verify.lab.faults.base import Target, Timed
+from verify.lab.faults.process import await_ended, mysqlds
 from verify.lab.mysql import NAMESPACE
 from verify.lab.objects import Pod
 from verify.lab.wait import persist, wait_for
 
 
-class PodDeleted:
+class PodDeleted(Timed):
     """``kubectl delete pod``: mysqld gets SIGTERM and its grace period."""
 
     force = False
-
-    def __init__(self, target: Target) -> None:
-        """Take MySQL's pod."""
-        self.target = target
-        self.issued: Instant | None = None
-        self.effect: Instant | None = None
 
     @classmethod
     def of(cls, target: Target) -> Self:
@@ -29,9 +23,8 @@ class PodDeleted:
 
     def inject(self) -> None:
         """Delete the pod, see that the API has marked or forgotten it, and that its mysqld has ended: until then it answers."""
-        before = self._processes()
-        self.issued = self.target.clock.now()
-        self.target.on_change()
+        before = mysqlds(self.target)
+        self.begin()
         persist(
             f"pod {self.target.pod.name}",
             lambda: self.target.cluster.delete_pod(NAMESPACE, self.target.pod.name, grace=0 if self.force else None),
@@ -48,23 +41,11 @@ class PodDeleted:
             describe=lambda pods: ", ".join(pod.state for pod in pods) or "gone",
             clock=self.target.clock,
         )
-        wait_for(
-            f"mysqld on {self.target.node}",
-            f"not {', '.join(sorted(before))}",
-            self._processes,
-            lambda processes: not before & processes,
-            within=120,
-            every=0.5,
-            clock=self.target.clock,
-        )
-        self.effect = self.target.clock.now()
-        self.target.on_change()
+        await_ended(self.target, before)
+        self.observed()
 
     def heal(self) -> None:
         """Do nothing: the Deployment makes the new pod."""
-
-    def _processes(self) -> set[str]:
-        return set(self.target.remote.check(self.target.node, "pgrep -x mysqld || true").split())
 
     def _seen(self) -> list[Pod]:
         return [pod for pod in self.target.cluster.pods(NAMESPACE) if pod.uid == self.target.pod.uid]

@@ -7,22 +7,18 @@ from typing import Self
 
 from verify.lab.clock import Instant
 from verify.lab.errors import LabError, UnreachableError
-from verify.lab.faults.base import READY_WITHIN, Target, await_ready
+from verify.lab.faults.base import READY_WITHIN, Target, Timed, await_ready
 from verify.lab.machines import OFF_WITHIN, Machine
 from verify.lab.wait import WaitTimeoutError, wait_for
 
 
-class _Power:
+class _Power(Timed):
     """A machine without power, until healing switches it on again."""
 
     def __init__(self, target: Target, machine: Machine) -> None:
         """Take the machine that loses its power."""
-        self.target = target
+        super().__init__(target)
         self.machine = machine
-        self.issued: Instant | None = None
-        """When the power-off was asked for."""
-        self.effect: Instant | None = None
-        """When the VM's process was gone."""
         self.powered_on: Instant | None = None
         """When the power came back."""
         self.node_ready: Instant | None = None
@@ -52,13 +48,11 @@ class _Power:
 
     def take(self) -> None:
         """Take the power and see the VM's process gone."""
-        self.issued = self.target.clock.now()
-        self.target.on_change()
+        self.begin()
         self._take_power()
         self.target.remote.forget(self.machine.name)
         self.machine.wait_until_off(clock=self.target.clock)
-        self.effect = self.target.clock.now()
-        self.target.on_change()
+        self.observed()
 
     def heal(self) -> None:
         """Switch the power on, after a shutdown under way has ended, and wait until the node is Ready."""
@@ -139,14 +133,12 @@ class ServerReboot(PowerCut):
         self.give()
 
 
-class SiteCut:
+class SiteCut(Timed):
     """MySQL's node and the NFS server's VM lose their power at once, as in one rack, and get it back at once: only disks remember."""
 
     def __init__(self, target: Target) -> None:
         """Take both machines."""
-        self.target = target
-        self.issued: Instant | None = None
-        self.effect: Instant | None = None
+        super().__init__(target)
         self._cuts = (PowerCut(target, target.server), PowerCut(target, target.machine))
 
     @classmethod
@@ -158,12 +150,10 @@ class SiteCut:
         """Cut both, the server first: what it hadn't on its disk by then can't be written anew."""
         for cut in self._cuts:
             cut.prepare()
-        self.issued = self.target.clock.now()
-        self.target.on_change()
+        self.begin()
         for cut in self._cuts:
             cut.take()
-        self.effect = self.target.clock.now()
-        self.target.on_change()
+        self.observed()
         for cut in self._cuts:
             cut.give()
 
@@ -175,14 +165,8 @@ class SiteCut:
             cut.heal()
 
 
-class Freeze:
+class Freeze(Timed):
     """The hypervisor stops a node's processors; resumed, it goes on in the belief that no time has passed."""
-
-    def __init__(self, target: Target) -> None:
-        """Take MySQL's node."""
-        self.target = target
-        self.issued: Instant | None = None
-        self.effect: Instant | None = None
 
     @classmethod
     def of(cls, target: Target) -> Self:
@@ -192,8 +176,7 @@ class Freeze:
     def inject(self) -> None:
         """Stop the processors and see that they stand."""
         self.target.remote.check(self.target.node, "true")
-        self.issued = self.target.clock.now()
-        self.target.on_change()
+        self.begin()
         self.target.machine.suspend()
         self.target.remote.forget(self.target.node)
         wait_for(
@@ -205,8 +188,7 @@ class Freeze:
             every=0.2,
             clock=self.target.clock,
         )
-        self.effect = self.target.clock.now()
-        self.target.on_change()
+        self.observed()
 
     def heal(self) -> None:
         """Let it go on where it stands, wait until the node is Ready, and set its clock, which stood as well.

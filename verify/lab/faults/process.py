@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Self
 
 from verify.lab.faults.base import Command, Target
+from verify.lab.wait import wait_for
 
 MAIN_PID = "systemctl show --property=MainPID --value containerd"
 
@@ -74,9 +75,25 @@ class MysqldKilled(Command):
 
     def await_effect(self) -> None:
         """See that none of the processes is left."""
-        self.watch(
-            "mysqld", f"not {', '.join(sorted(self._before))}", "pgrep -x mysqld || true", lambda pids: not self._before & set(pids.split())
-        )
+        await_ended(self.target, self._before)
 
     def repair(self) -> None:
         """Do nothing: restarting the container is the kubelet's work, and part of what is measured."""
+
+
+def mysqlds(target: Target) -> set[str]:
+    """Return the ids of the mysqld processes on MySQL's node."""
+    return set(target.remote.check(target.node, "pgrep -x mysqld || true").split())
+
+
+def await_ended(target: Target, before: set[str]) -> None:
+    """Wait until none of these mysqld processes is left on MySQL's node."""
+    wait_for(
+        f"mysqld on {target.node}",
+        f"not {', '.join(sorted(before))}",
+        lambda: mysqlds(target),
+        lambda processes: not before & processes,
+        within=120,
+        every=0.5,
+        clock=target.clock,
+    )
