@@ -290,6 +290,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     del number, frame
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    print("interrupted: what is broken is healed first, which takes minutes where a node has to start", file=sys.stderr, flush=True)
     raise KeyboardInterrupt
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -140,6 +141,20 @@ def test_a_pod_that_moved_though_nothing_may(uid: str | None, verdict: str) -> N
 def test_machines_are_left_out_where_nothing_changes_there(before: str, profile: str, playbook: str) -> None:
     lab = inventory.load()
     assert program._playbook(lab, before, profile) == f"playbooks/{playbook}.yml"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_drill_once_and_says_what_it_waits_for(number: signal.Signals, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        program.end_on_signals()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+        signal.raise_signal(number)  # the healing goes on
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    assert "what is broken is healed first" in capsys.readouterr().err
 
 
 def test_an_interruption_of_the_healing_waits_for_its_end() -> None:
