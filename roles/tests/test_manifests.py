@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,31 +13,46 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
 
+from verify.lab import pages
+
 from .conftest import ROOT, Playbook
 
 pytestmark = pytest.mark.unit
 
 
-def render(playbook: Playbook, tmp_path: Path, role: str) -> list[dict[str, Any]]:
-    """Return the objects in all manifests of `role`, rendered by Ansible with the lab's variables."""
+def render(playbook: Playbook, tmp_path: Path, role: str) -> dict[str, str]:
+    """Return the text of all manifests of `role` by their paths below templates/, rendered by Ansible with the lab's variables."""
     copy = tmp_path / "roles" / role
     shutil.copytree(ROOT / "roles" / role, copy, dirs_exist_ok=True)
-    templates = sorted((copy / "templates").glob("*.yml.j2"))
+    templates = sorted(str(path.relative_to(copy / "templates")) for path in (copy / "templates").glob("**/*.yml.j2"))
     assert templates
     # The copy of the role does nothing but write its templates.
     tasks = [
         {
-            "name": f"Render {template.name}",
-            "ansible.builtin.template": {"src": template.name, "dest": str(tmp_path / template.stem), "mode": "0600"},
+            "name": "Render the templates",
+            "config_files": {
+                "entries": [
+                    {
+                        "path": str(tmp_path / "manifests" / template.removesuffix(".j2")),
+                        "content": f"{{{{ lookup('ansible.builtin.template', '{template}') }}}}",
+                    }
+                    for template in templates
+                ]
+            },
         }
-        for template in templates
     ]
     (copy / "tasks" / "main.yml").write_text(yaml.safe_dump(tasks))
     path = tmp_path / "playbook.yml"
     path.write_text(yaml.safe_dump([{"name": "Render the manifests", "hosts": "localhost", "connection": "local", "roles": [role]}]))
     result = playbook(path, "-e", f"storage_tutorial_mysql_password_file={tmp_path}/secrets/password")
     assert result.returncode == 0, result.stdout + result.stderr
-    return [each for template in templates for each in yaml.safe_load_all((tmp_path / template.stem).read_text())]
+    names = [template.removesuffix(".j2") for template in templates]
+    return {name: (tmp_path / "manifests" / name).read_text() for name in names}
+
+
+def objects_of(manifests: dict[str, str]) -> list[dict[str, Any]]:
+    """Return the objects in manifests, without those that describe the same objects as they were described once."""
+    return [each for name, text in manifests.items() if not name.startswith("then/") for each in yaml.safe_load_all(text)]
 
 
 def kubernetes_version() -> str:
@@ -46,13 +64,13 @@ def kubernetes_version() -> str:
 @pytest.mark.parametrize("role", ["pod_network", "storage_tutorial"])
 def test_valid(playbook: Playbook, tmp_path: Path, role: str) -> None:
     """Each object has only fields that the API knows, with values of their types."""
-    for each in render(playbook, tmp_path, role):
+    for each in objects_of(render(playbook, tmp_path, role)):
         kubernetes_validate.validate(each, kubernetes_version(), strict=True)
 
 
 def test_mysql_keeps_the_tutorials_names(playbook: Playbook, tmp_path: Path) -> None:
     """Whoever follows the text finds the objects under the names that it uses; only the password is elsewhere."""
-    objects = {(each["kind"], each["metadata"]["name"]): each for each in render(playbook, tmp_path, "storage_tutorial")}
+    objects = {(each["kind"], each["metadata"]["name"]): each for each in objects_of(render(playbook, tmp_path, "storage_tutorial"))}
     volume = objects["PersistentVolume", "mysql-pv"]["spec"]
     assert volume["persistentVolumeReclaimPolicy"] == "Retain"
     assert volume["nfs"]["path"] == "/nfsdata/mysql-pv"
@@ -66,6 +84,78 @@ def test_mysql_keeps_the_tutorials_names(playbook: Playbook, tmp_path: Path) -> 
     # A server that waits for the lock of a dead node must be let wait.
     assert container["startupProbe"]["periodSeconds"] * container["startupProbe"]["failureThreshold"] >= 180
     assert "livenessProbe" not in container
+
+
+def test_old_manifests_are_what_the_text_says(playbook: Playbook, tmp_path: Path) -> None:
+    """Of the old manifests only MySQL's Deployment is in no schema any more."""
+    manifests = render(playbook, tmp_path, "storage_tutorial")
+    old = [each for name, text in manifests.items() if name.startswith("then/") for each in yaml.safe_load_all(text)]
+    today = {(each["kind"], each["metadata"]["name"]) for each in objects_of(manifests)}
+    for each in old:
+        assert (each["kind"], each["metadata"]["name"]) in today
+        if each["apiVersion"] != "apps/v1beta1":
+            kubernetes_validate.validate(each, kubernetes_version(), strict=True)
+
+
+def test_names_and_folders(playbook: Playbook, tmp_path: Path) -> None:
+    """No two manifests describe the same object, and each volume's folder is made on the NFS server, but for one that has to be missing."""
+    made = objects_of(render(playbook, tmp_path, "storage_tutorial"))
+    names = [(each["kind"], each["metadata"]["name"]) for each in made]
+    assert len(names) == len(set(names))
+    variables = yaml.safe_load((ROOT / "inventories" / "lab" / "group_vars" / "all" / "nfs_server.yml").read_text())
+    folders = {f"{variables['nfs_server_export']}/{folder}" for folder in variables["nfs_server_folders"]}
+    paths = {each["spec"]["nfs"]["path"] for each in made if each["kind"] == "PersistentVolume" and "nfs" in each["spec"]}
+    assert paths - folders == {f"{variables['nfs_server_export']}/nobody-made-this"}
+    assert folders <= paths
+
+
+def test_pages_show_the_manifests_as_they_are(playbook: Playbook, tmp_path: Path) -> None:
+    """Wherever a page prints a manifest, or what differs between two, it's what the role writes; each manifest is in a page."""
+    manifests = render(playbook, tmp_path, "storage_tutorial")
+    named: set[str] = set()
+    for page in pages.load(ROOT / "docs/tutorial/en", ROOT):
+        for command in (each for block in page.blocks for each in block.commands):
+            files = [path.removeprefix(".lab/tutorial/") for path in re.findall(r"\.lab/tutorial/\S+\.yml", command.text)]
+            named.update(files)
+            if files and not command.place and command.text.split()[0] in {"cat", "diff"}:
+                text = command.text.replace(".lab/tutorial/", "")
+                done = subprocess.run(text.split(), cwd=tmp_path / "manifests", capture_output=True, text=True, check=False)
+                different = pages.compare(command.shown, done.stdout.splitlines())
+                assert all(line.startswith("  ") for line in different), f"{page.path}:{command.line}\n" + "\n".join(different)
+    # Two are applied by the role alone, one holds the password.
+    assert named == set(manifests) - {"mysql-secret.yml", "mysql/mysql-config.yml"}
+
+
+def test_folder_for_learners(playbook: Playbook, tmp_path: Path) -> None:
+    """The role writes each chapter's manifests, once, without the password; and knows what it would have to take away."""
+    manifests = render(playbook, tmp_path, "storage_tutorial")
+    tasks = tmp_path / "roles" / "storage_tutorial" / "tasks"
+    known = [
+        "__storage_tutorial_objects | length == count",
+        "'mypv1' is match(__storage_tutorial_names)",
+        "'mysql-84bdf65dd5-bjz8b' is match(__storage_tutorial_names)",
+        "'mysql-root' is match(__storage_tutorial_names)",
+        "'my-own-pv' is not match(__storage_tutorial_names)",
+    ]
+    (tasks / "main.yml").write_text(
+        yaml.safe_dump(
+            [
+                {"name": "Write", "ansible.builtin.import_tasks": "manifests.yml"},
+                {"name": "Know", "ansible.builtin.assert": {"that": known}, "vars": {"count": len(objects_of(manifests)) - 1}},
+            ]
+        )
+    )
+    options = {
+        "storage_tutorial_folder": str(tmp_path / "learners"),
+        "storage_tutorial_mysql_password_file": f"{tmp_path}/secrets/password",
+    }
+    for changed in (1, 0):
+        result = playbook(tmp_path / "playbook.yml", "-e", json.dumps(options))
+        assert result.returncode == 0, result.stdout + result.stderr
+        assert f"changed={changed}" in result.stdout
+    written = {str(path.relative_to(tmp_path / "learners")): path.read_text() for path in (tmp_path / "learners").rglob("*.yml")}
+    assert written == {name: text for name, text in manifests.items() if name != "mysql-secret.yml"}
+    assert (tmp_path / "secrets" / "password").read_text().strip() not in "".join(written.values())
 
 
 def test_password_is_made_once_and_private(playbook: Playbook, tmp_path: Path) -> None:
