@@ -1,0 +1,1 @@
+"""The tutorial's pages, run block after block."""

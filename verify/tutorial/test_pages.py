@@ -1,0 +1,43 @@
+"""Each page of the tutorial is run: a test for each of its blocks, and one for what it leaves behind.
+
+English stands for both languages: a unit test holds that they have the same blocks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from verify.lab import pages
+from verify.lab.inventory import ROOT
+from verify.lab.pages import Block, Page
+from verify.lab.walk import Walk
+
+
+@dataclass(frozen=True)
+class Step:
+    """A block of a page, or its end where there is none."""
+
+    page: Page
+    block: Block | None
+
+    def __str__(self) -> str:
+        """Return the step's name in reports."""
+        return f"{self.page.name}: the end" if self.block is None else f"{self.page.name}:{self.block.line} {self.block.heading}"
+
+
+STEPS = [Step(page, block) for page in pages.load(ROOT / "docs/tutorial/en", ROOT) if page.blocks for block in (*page.blocks, None)]
+
+
+@pytest.mark.parametrize("step", STEPS, ids=str)
+def test_page(walk: Walk, step: Step) -> None:
+    """What the tutorial shows is what the lab does, and nothing is left of it."""
+    try:
+        if step.block is None:
+            walk.leave(step.page)
+        else:
+            walk.take(step.page, step.block)
+    except AssertionError as lie:
+        # The sentence says it all: the way to it through this project's code helps nobody.
+        pytest.fail(str(lie), pytrace=False)
