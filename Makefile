@@ -6,10 +6,10 @@ IN := .venv/bin/python -m host run --
 UNIT := verify/unit fence/tests mirror/tests host/tests roles/tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor lab test lint unit mirror up provision tutorial verify drill drills proof reset bench report shell destroy
+.PHONY: help setup doctor lab test lint unit mirror up provision tutorial tutorial-reset pages verify drill drills proof reset bench report shell destroy
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
 
 setup: ## install what the host lacks (apt) and the Python environment
 	@$(PYTHON) -m host setup
@@ -43,8 +43,14 @@ up: setup ## make and start the VMs
 provision: ## cluster and NFS server (playbooks/site.yml)
 	@$(IN) ansible-playbook playbooks/site.yml
 
-tutorial: ## apply the tutorial's manifests (playbooks/tutorial.yml)
+tutorial: ## apply the chapter on MySQL, write all chapters' manifests to .lab/tutorial (playbooks/tutorial.yml)
 	@$(IN) ansible-playbook playbooks/tutorial.yml
+
+tutorial-reset: ## take all objects of the tutorial away; the volumes' data stays (playbooks/tutorial-reset.yml)
+	@$(IN) ansible-playbook playbooks/tutorial-reset.yml
+
+pages: ## run every command of docs/tutorial and compare what it prints: PAGE=01-emptydir (all)
+	@$(IN) pytest verify/tutorial -m tutorial $(if $(PAGE),-k "$(PAGE)")
 
 verify: ## check everything, then power off MySQL's node and look for its data
 	@$(IN) pytest verify -m "static or storage or disruptive"
