@@ -76,6 +76,8 @@ IMAGES: Mapping[str, Image] = {
     ),
     "flannel-cni-plugin": Image(busybox=True, programs=(("flannel-cni", "flannel", "flannel"),)),
     "busybox": Image(busybox=True, command=("sh",)),
+    # The pod with which Kubernetes empties a volume of the policy Recycle: a shell, find and ls.
+    "debian-base": Image(base="image-network", command=("bash",)),
     "mysql": Image(
         base="image-mysql",
         entrypoint=("docker-entrypoint.sh",),
