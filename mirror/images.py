@@ -78,6 +78,12 @@ IMAGES: Mapping[str, Image] = {
     "busybox": Image(busybox=True, command=("sh",)),
     # The pod with which Kubernetes empties a volume of the policy Recycle: a shell, find and ls.
     "debian-base": Image(base="image-network", command=("bash",)),
+    # Upstream has it on Alpine, whose shell and tools are busybox's too.
+    "local-path-provisioner": Image(
+        busybox=True,
+        programs=(("local-path-provisioner", "local-path-provisioner", "usr/bin/local-path-provisioner"),),
+        command=("local-path-provisioner",),
+    ),
     "mysql": Image(
         base="image-mysql",
         entrypoint=("docker-entrypoint.sh",),

@@ -33,6 +33,11 @@ def test_kubernetes_programs_say_their_version() -> None:
     assert program.ldflags["k8s.io/component-base/version.gitMinor"] == minor
 
 
+def test_provisioner_says_its_version() -> None:
+    program = LOCK.programs["local-path-provisioner"]
+    assert f"-X main.VERSION={program.version}" in programs.linker_flags(program)
+
+
 def test_images_and_packages_carry_the_versions_of_their_programs() -> None:
     version = LOCK.programs["kubernetes"].version
     for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy"):
@@ -42,6 +47,7 @@ def test_images_and_packages_carry_the_versions_of_their_programs() -> None:
     assert LOCK.packages["kubernetes-cni"].startswith(f"{LOCK.programs['cni'].version.removeprefix('v')}-")
     assert LOCK.images["coredns"][0].endswith(f":{LOCK.programs['coredns'].version}")
     assert LOCK.images["flannel"][0].endswith(f":{LOCK.programs['flannel'].version}")
+    assert LOCK.images["local-path-provisioner"][0].endswith(f":{LOCK.programs['local-path-provisioner'].version}")
     assert LOCK.images["etcd"][0].endswith(f":{LOCK.programs['etcd'].version.removeprefix('v')}-0")
     assert LOCK.images["mysql"][0].endswith(f":{LOCK.mysql.version}")
 
@@ -58,10 +64,23 @@ def test_every_image_package_and_root_is_known_on_both_sides() -> None:
     assert set(boxes.BOXES) <= set(debian.ROOTS)
 
 
+def test_programs_in_images_are_built() -> None:
+    assert {group for image in images.IMAGES.values() for group, _, _ in image.programs} <= set(LOCK.programs)
+
+
 def test_inventory_asks_for_the_locked_packages() -> None:
     wanted = yaml.safe_load((INVENTORIES / "lab/group_vars/all/kubernetes_packages.yml").read_text())
     version = f"{wanted['kubernetes_packages_version']}-{wanted['kubernetes_packages_revision']}"
     assert version == LOCK.packages["kubeadm"]
+
+
+def test_inventory_asks_for_the_locked_images() -> None:
+    wanted = yaml.safe_load((INVENTORIES / "lab/group_vars/all/storage_tutorial.yml").read_text())
+    images_of_pods = {value for name, value in wanted.items() if name.endswith("_image")}
+    # Docker Hub is where a name without a registry comes from, and `library` the owner where none is named.
+    full = {f"docker.io/{each if '/' in each else f'library/{each}'}" for each in images_of_pods}
+    assert full
+    assert full <= {reference for references in LOCK.images.values() for reference in references}
 
 
 def test_offline_inventory_points_at_the_locked_repository() -> None:
