@@ -38,6 +38,9 @@ KINDS = (
     "secrets",
     "persistentvolumes",
     "storageclasses.storage.k8s.io",
+    "namespaces",
+    "clusterroles.rbac.authorization.k8s.io",
+    "clusterrolebindings.rbac.authorization.k8s.io",
     "volumeattachments.storage.k8s.io",
 )
 """What a page could leave: objects of its namespace and those that belong to none."""
