@@ -105,6 +105,8 @@ def test_names_and_folders(playbook: Playbook, tmp_path: Path) -> None:
     variables = yaml.safe_load((ROOT / "inventories" / "lab" / "group_vars" / "all" / "nfs_server.yml").read_text())
     folders = {f"{variables['nfs_server_export']}/{folder}" for folder in variables["nfs_server_folders"]}
     paths = {each["spec"]["nfs"]["path"] for each in made if each["kind"] == "PersistentVolume" and "nfs" in each["spec"]}
+    config = next(each for each in made if each["metadata"]["name"] == "local-path-config")
+    paths.add(json.loads(config["data"]["config.json"])["sharedFileSystemPath"])
     assert paths - folders == {f"{variables['nfs_server_export']}/nobody-made-this"}
     assert folders <= paths
 
@@ -136,12 +138,24 @@ def test_folder_for_learners(playbook: Playbook, tmp_path: Path) -> None:
         "'mysql-84bdf65dd5-bjz8b' is match(__storage_tutorial_names)",
         "'mysql-root' is match(__storage_tutorial_names)",
         "'my-own-pv' is not match(__storage_tutorial_names)",
+        "__storage_tutorial_made | map(attribute='metadata.name') | list == ['pvc-made']",
+        "'pvc-made' is match(__storage_tutorial_names)",
+        "'pvc-other' is not match(__storage_tutorial_names)",
+    ]
+    volumes: list[dict[str, Any]] = [
+        {"kind": "PersistentVolume", "metadata": {"name": "pvc-made"}, "spec": {"storageClassName": "nfs-dynamic"}},
+        {"kind": "PersistentVolume", "metadata": {"name": "pvc-other"}, "spec": {"storageClassName": "others"}},
+        {"kind": "PersistentVolume", "metadata": {"name": "my-own-pv"}, "spec": {}},
     ]
     (tasks / "main.yml").write_text(
         yaml.safe_dump(
             [
                 {"name": "Write", "ansible.builtin.import_tasks": "manifests.yml"},
-                {"name": "Know", "ansible.builtin.assert": {"that": known}, "vars": {"count": len(objects_of(manifests)) - 1}},
+                {
+                    "name": "Know",
+                    "ansible.builtin.assert": {"that": known},
+                    "vars": {"count": len(objects_of(manifests)) - 1, "__storage_tutorial_volumes": {"resources": volumes}},
+                },
             ]
         )
     )
