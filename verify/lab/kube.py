@@ -65,6 +65,13 @@ class Cluster:
         self._core: Any = client.CoreV1Api(api_client(configuration))
         self._apps: Any = client.AppsV1Api(self._core.api_client)
         self._leases: Any = client.CoordinationV1Api(self._core.api_client)
+        self._lists: dict[str, Any] = {
+            "namespaces": self._core.list_namespace,
+            "persistentvolumes": self._core.list_persistent_volume,
+            "persistentvolumeclaims": self._core.list_namespaced_persistent_volume_claim,
+            "pods": self._core.list_namespaced_pod,
+            "deployments": self._apps.list_namespaced_deployment,
+        }
 
     def nodes(self) -> tuple[Node, ...]:
         """Return all nodes."""
@@ -118,6 +125,10 @@ class Cluster:
         """Return one PersistentVolumeClaim."""
         read = self._core.read_namespaced_persistent_volume_claim
         return objects.claim(self._get(f"claim {namespace}/{name}", read, name, namespace))
+
+    def listing(self, kind: str, namespace: str = "") -> list[Json]:
+        """Return all objects of a kind as the API gives them; of a kind that has them, those of a namespace."""
+        return self._list(self._lists[kind], *([namespace] if namespace else []))
 
     def service_address(self, namespace: str, name: str) -> str:
         """Return the cluster address of a Service."""

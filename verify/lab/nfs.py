@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from verify.lab.errors import LabError
+from verify.lab.inventory import Host, Inventory
 from verify.lab.remote import Remote
 
 READ_CLIENTS = 'for each in /proc/fs/nfsd/clients/*/; do echo "== $each"; cat "$each/info" "$each/states"; done 2>/dev/null; true'
@@ -39,6 +41,15 @@ class Client:
     def holds(self, file: str) -> bool:
         """Say whether the client has that file open, locked or delegated; ``file`` is ``folder/name`` or longer."""
         return any(file.endswith(held.file.lstrip("/")) for held in self.held if held.file)
+
+
+def exported(lab: Inventory) -> tuple[Host, str]:
+    """Return the lab's NFS server and the path that it exports, as the inventory has them."""
+    server = lab.group("nfs_servers")[0]
+    export = server.literal("nfs_server_export")
+    if export is None:
+        raise LabError(f"The NFS server {server.name} has no literal nfs_server_export in the inventory: give it its path there.")
+    return server, export
 
 
 def exports(remote: Remote, server: str) -> tuple[Export, ...]:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from verify.lab import nfs
 from verify.lab.clock import HOST_CLOCK, Clock
 from verify.lab.errors import LabError, NotFoundError, UnreachableError
 from verify.lab.inventory import ROOT, Inventory
@@ -118,19 +119,15 @@ class Ground:
         """Find the NFS server and its export in the inventory."""
         self._remote = remote
         self._variables = {"KUBECONFIG": str(cluster.kubeconfig)}
-        server = lab.group("nfs_servers")[0]
+        server, self._export = nfs.exported(lab)
         self._server = server.name
-        export = server.literal("nfs_server_export")
-        if export is None:
-            raise LabError(f"The NFS server {server.name} has no literal nfs_server_export in the inventory: give it its path there.")
-        self._export = export
 
     def look(self) -> frozenset[str]:
-        """Return the names of all objects, as ``kind/name``, and the paths of all files in the volumes' folders."""
+        """Return the names of all objects, as ``kind/name``, and the paths of all folders and files of the export."""
         listing = on_host(f"kubectl get --namespace {NAMESPACE} --output name {','.join(KINDS)}", self._variables)
         if listing.status != 0:
             raise UnreachableError(f"the cluster gave no list of its objects ({' '.join(listing.lines[-1:])})")
-        found = "find %s -mindepth 2 -not -path %s -not -path %s"
+        found = "find %s -mindepth 1 -not -path %s -not -path %s"
         files = self._remote.check(self._server, found, self._export, f"{self._export}/{KEPT_FOLDER}/*", f"{self._export}/lost+found/*")
         return frozenset(line for line in (*listing.lines, *files.splitlines()) if "/" in line)
 
