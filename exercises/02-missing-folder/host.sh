@@ -1,0 +1,1 @@
+kubectl --namespace exercise-2 wait --for=jsonpath='{.status.phase}'=Bound --timeout=3m pvc/photos

@@ -1,0 +1,2 @@
+mkdir letters
+echo "keep me" > letters/letter

@@ -1,0 +1,1 @@
+mkdir --mode=755 reports

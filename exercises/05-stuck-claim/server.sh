@@ -1,0 +1,2 @@
+mkdir ledger
+echo "balance: 42" > ledger/book

@@ -1,0 +1,2 @@
+mkdir journal
+echo "page 1" > journal/pages

@@ -1,0 +1,306 @@
+"""The exercises: sets a stage in the lab, looks at what became of it, and takes it away.
+
+An exercise's stage is a folder of ``exercises/``: ``objects.yml`` is applied, ``server.sh`` is run before it on the NFS server, in the
+exercise's folder there, and ``host.sh`` after it on the host. The learner's text is in ``docs/exercises``. All objects of exercise 3 are in
+the namespace ``exercise-3`` or, where they belong to none, have names that begin with ``exercise-3-``.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+
+from verify.lab import findings, nfs
+from verify.lab.clock import HOST_CLOCK, Clock
+from verify.lab.errors import LabError
+from verify.lab.findings import File, Seen
+from verify.lab.inventory import ROOT, Inventory
+from verify.lab.kube import Cluster
+from verify.lab.objects import Json
+from verify.lab.pages import Ran
+from verify.lab.remote import Remote
+from verify.lab.wait import wait_for
+from verify.lab.walk import on_host
+
+FOLDER = ROOT / "exercises"
+PAGES = ROOT / "docs/exercises"
+WRITTEN = Path(".lab/exercises")
+"""Where a stage's objects are written for the learner to change, in the checkout."""
+LABEL = "outlive/stage"
+"""Label of a namespace whose stage was set to its end."""
+GONE_SECONDS = 300
+"""Seconds in which the cluster has to take a stage away."""
+OWN = "kubernetes.io/"
+"""What the finalizers of Kubernetes itself begin with: the cluster takes them off, in its order."""
+LIST_FILES = """\
+[ -d %s ] || exit 0
+cd %s
+find . -mindepth 1 -printf '%%U %%m %%P\\n'
+echo
+grep --recursive --text --max-count 1000 '' . || true
+"""
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One exercise."""
+
+    number: int
+    name: str
+    check: Callable[[Seen], list[str]]
+
+    @property
+    def slug(self) -> str:
+        """Return the name of its folder and its pages."""
+        return f"{self.number:02}-{self.name}"
+
+    @property
+    def namespace(self) -> str:
+        """Return its namespace, which is the name of its folder on the NFS server too."""
+        return f"exercise-{self.number}"
+
+    @property
+    def node_folder(self) -> str:
+        """Return the folder that its pods may have on a worker."""
+        return f"/srv/{self.namespace}"
+
+    @property
+    def title(self) -> str:
+        """Return the title of its page."""
+        return (PAGES / "en" / f"{self.slug}.md").read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
+
+    def script(self, file: str) -> str:
+        """Return the text of a file of its stage; empty where the stage has none of that name."""
+        path = FOLDER / self.slug / file
+        return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+EXERCISES = tuple(
+    Exercise(number, check.__name__.replace("_", "-"), check)
+    for number, check in enumerate(
+        (
+            findings.no_volume_fits,
+            findings.missing_folder,
+            findings.released_volume,
+            findings.not_allowed_to_write,
+            findings.stuck_claim,
+            findings.lost_with_the_pod,
+            findings.pinned_to_a_node,
+            findings.two_writers,
+            findings.rollout_that_hangs,
+        ),
+        1,
+    )
+)
+"""All exercises in their order; a check's name is its exercise's."""
+
+
+def numbered(text: str) -> Exercise:
+    """Return the exercise of a number.
+
+    Raises:
+        LabError: there is none.
+    """
+    if text.isascii() and text.isdecimal() and 1 <= int(text) <= len(EXERCISES):
+        return EXERCISES[int(text) - 1]
+    raise LabError(
+        f"N is {text!r}, which is no exercise: set it to a number from 1 to {len(EXERCISES)}, as in `make exercise N=3`; "
+        "docs/exercises/en/README.md lists them."
+    )
+
+
+class Stage:
+    """The lab, as the exercises use it."""
+
+    def __init__(
+        self,
+        lab: Inventory,
+        cluster: Cluster,
+        remote: Remote,
+        run: Callable[[str, dict[str, str]], Ran] = on_host,
+        clock: Clock = HOST_CLOCK,
+        root: Path = ROOT,
+    ) -> None:
+        """Find server, export, workers and image in the inventory; ``run`` runs a command on the host."""
+        self._cluster = cluster
+        self._remote = remote
+        self._run = run
+        self._clock = clock
+        self._written = root / WRITTEN
+        self._server, self._export = nfs.exported(lab)
+        self._workers = [worker.name for worker in lab.group("workers")]
+        image = lab.setting("storage_tutorial_busybox_image")
+        if image is None:
+            raise LabError(
+                "The inventory has no literal storage_tutorial_busybox_image, which the exercises' pods run: give it a name there."
+            )
+        self._image = image
+
+    def objects(self, exercise: Exercise) -> str:
+        """Return the objects of an exercise, with the lab's own addresses and names filled in."""
+        values = {
+            "folder": self._folder(exercise),
+            "server": self._server.address,
+            "image": self._image,
+            "first": self._workers[0],
+            "second": self._workers[-1],
+        }
+        return Template(exercise.script("objects.yml")).substitute(values)
+
+    def set(self, exercise: Exercise) -> None:
+        """Put an exercise to its beginning, and write its objects down for the learner.
+
+        Raises:
+            LabError: something of it can't be made; the next attempt begins anew.
+            WaitTimeoutError: what was there of it doesn't go away.
+        """
+        self.reset([exercise])
+        script = exercise.script("server.sh") or ":"
+        folder = self._folder(exercise)
+        self._remote.check(self._server.name, "mkdir -p %s && cd %s && bash -euc %s", folder, folder, script)
+        path = self._path(exercise)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(self.objects(exercise), encoding="utf-8")
+        namespace = exercise.namespace
+        self._host(exercise, f"kubectl create namespace {namespace}")
+        # No pod is let in before its account is there.
+        self._host(exercise, f"kubectl --namespace {namespace} wait --for=create --timeout=3m serviceaccount/default")
+        self._host(exercise, f"kubectl apply --filename {shlex.quote(str(path))}")
+        for line in exercise.script("host.sh").splitlines():
+            self._host(exercise, line)
+        self._host(exercise, f"kubectl label namespace {namespace} {LABEL}=set")
+
+    def check(self, exercise: Exercise) -> list[str]:
+        """Return what is still wrong; nothing where the exercise is solved.
+
+        Raises:
+            LabError: its stage wasn't set.
+            UnreachableError: the cluster or the NFS server gives no answer, so nothing is known.
+        """
+        namespaces = {each["metadata"]["name"]: each["metadata"] for each in self._cluster.listing("namespaces")}
+        found = namespaces.get(exercise.namespace)
+        if found is None or "deletionTimestamp" in found or found.get("labels", {}).get(LABEL) != "set":
+            state = "isn't there" if found is None else "is going away" if "deletionTimestamp" in found else "was set only in part"
+            raise LabError(
+                f"N is {exercise.number}, and the stage of this exercise (namespace {exercise.namespace}) {state}: only a stage that was set "
+                f"can be checked, so run `make exercise N={exercise.number}`."
+            )
+        return exercise.check(self.seen(exercise))
+
+    def seen(self, exercise: Exercise) -> Seen:
+        """Return what there is of an exercise, in the cluster and on the NFS server."""
+        namespace = exercise.namespace
+        return Seen(
+            namespace=namespace,
+            folder=self._folder(exercise),
+            pods=_by_name(self._cluster.listing("pods", namespace)),
+            claims=_by_name(self._cluster.listing("persistentvolumeclaims", namespace)),
+            volumes=_by_name(each for each in self._cluster.listing("persistentvolumes") if _is_of(exercise, each)),
+            deployments=_by_name(self._cluster.listing("deployments", namespace)),
+            files=parse_files(self._remote.check(self._server.name, LIST_FILES, self._folder(exercise), self._folder(exercise))),
+        )
+
+    def reset(self, exercises: Sequence[Exercise]) -> None:
+        """Take away all that exercises made, whatever became of it; what isn't there is no error.
+
+        Raises:
+            WaitTimeoutError: the cluster doesn't let something go.
+        """
+        left = self._left(exercises)
+        if left:
+            self._host(None, f"kubectl delete --ignore-not-found --wait=false {' '.join(map(shlex.quote, left))}")
+            self._free(exercises)
+            wait_for(
+                "what is left of the exercises",
+                "nothing",
+                lambda: self._left(exercises),
+                lambda left: not left,
+                within=GONE_SECONDS,
+                every=2.0,
+                describe=", ".join,
+                clock=self._clock,
+            )
+        # Only now: a pod that still ran would write again, or hang on a folder that is gone.
+        folders = [self._folder(each) for each in exercises]
+        self._remove(self._server.name, folders)
+        on_nodes = [each.node_folder for each in exercises if "hostPath:" in each.script("objects.yml")]
+        for worker in self._workers if on_nodes else ():
+            self._remove(worker, on_nodes)
+        for each in exercises:
+            self._path(each).unlink(missing_ok=True)
+
+    def _left(self, exercises: Sequence[Exercise]) -> list[str]:
+        """Return the namespaces and volumes of exercises, as ``kind/name``."""
+        names = {each.namespace for each in exercises}
+        namespaces = [each["metadata"]["name"] for each in self._cluster.listing("namespaces")]
+        volumes = [each for each in self._cluster.listing("persistentvolumes") if any(_is_of(exercise, each) for exercise in exercises)]
+        return [
+            *(f"namespace/{name}" for name in namespaces if name in names),
+            *(f"persistentvolume/{each['metadata']['name']}" for each in volumes),
+        ]
+
+    def _free(self, exercises: Sequence[Exercise]) -> None:
+        """Take off the finalizers that nobody in this cluster would take off."""
+        for exercise in exercises:
+            found = [
+                (kind, each) for kind in ("pods", "persistentvolumeclaims") for each in self._cluster.listing(kind, exercise.namespace)
+            ]
+            found += [("persistentvolumes", each) for each in self._cluster.listing("persistentvolumes") if _is_of(exercise, each)]
+            for kind, each in found:
+                finalizers = each["metadata"].get("finalizers", [])
+                kept = [name for name in finalizers if name.startswith(OWN)]
+                if kept != finalizers:
+                    patch = shlex.quote(json.dumps({"metadata": {"finalizers": kept}}))
+                    name = f"{kind}/{each['metadata']['name']}"
+                    # One that went meanwhile needs nothing; one that stays is named by the wait.
+                    self._run(f"kubectl --namespace {exercise.namespace} patch {name} --type=merge --patch {patch}", self._variables)
+
+    def _host(self, exercise: Exercise | None, command: str) -> None:
+        ran = self._run(command, self._variables)
+        if ran.status != 0:
+            again = "make exercise-reset" if exercise is None else f"make exercise N={exercise.number}"
+            reason = " ".join(ran.lines[-1:]) or "no message"
+            raise LabError(
+                f"`{command}` ended with status {ran.status} ({reason}): look at `kubectl get nodes,pods -A`, then run `{again}` again."
+            )
+
+    def _remove(self, machine: str, folders: Sequence[str]) -> None:
+        self._remote.check(machine, "rm -rf --one-file-system --" + " %s" * len(folders), *folders)
+
+    def _folder(self, exercise: Exercise) -> str:
+        return f"{self._export}/{exercise.namespace}"
+
+    def _path(self, exercise: Exercise) -> Path:
+        return self._written / f"{exercise.slug}.yml"
+
+    @property
+    def _variables(self) -> dict[str, str]:
+        return {"KUBECONFIG": str(self._cluster.kubeconfig)}
+
+
+def parse_files(listing: str) -> dict[str, File]:
+    """Read what ``LIST_FILES`` printed: a line for each file and folder, an empty line, a line for each line of a file."""
+    if not listing.strip():
+        return {}
+    heads, _, bodies = listing.partition("\n\n") if not listing.startswith("\n") else ("", "", "")
+    texts: dict[str, str] = {}
+    for line in bodies.splitlines():
+        path, _, text = line.removeprefix("./").partition(":")
+        texts[path] = f"{texts.get(path, '')}{text}\n"
+    files = {}
+    for head in heads.splitlines():
+        owner, mode, path = head.split(" ", 2)
+        files[path] = File(int(owner), int(mode, 8), texts.get(path, ""))
+    return files
+
+
+def _is_of(exercise: Exercise, volume: Json) -> bool:
+    return str(volume["metadata"]["name"]).startswith(f"{exercise.namespace}-")
+
+
+def _by_name(listing: Iterable[Json]) -> dict[str, Json]:
+    return {each["metadata"]["name"]: each for each in listing}

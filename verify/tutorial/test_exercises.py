@@ -1,0 +1,87 @@
+"""Each exercise is set, is unsolved, is solved by its solution, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from verify.lab import pages
+from verify.lab.exercises import EXERCISES, PAGES, Exercise, Stage
+from verify.lab.inventory import ROOT, Inventory
+from verify.lab.kube import Cluster
+from verify.lab.pages import Block
+from verify.lab.remote import Remote
+from verify.lab.wait import wait_for
+from verify.lab.walk import Ground, Shells
+
+SOLVED_SECONDS = 300
+"""Seconds in which the cluster has to come to what a solution asked for: a kubelet tries a mount again after two minutes at most."""
+FIRST = {
+    1: r"The claim exercise-1/data is Pending; wanted: bound to exercise-1-data\.",
+    2: r"The pod exercise-2/album is .*; wanted: Running\.",
+    3: r"The claim exercise-3/new is Pending; wanted: bound to exercise-3-letters\.",
+    4: r"The folder \S+/reports on the NFS server has no report; wanted: one, written by the pod\.",
+    5: r"The claim exercise-5/ledger is Terminating; wanted: gone\.",
+    6: r"The deployment exercise-6/diary has at /diary a volume of the kind emptyDir; wanted: storage that outlives its pods\.",
+    7: r"The pod exercise-7/shop is held on a node by its spec; wanted: one that every worker may run\.",
+    8: r"Of the pods in exercise-8, writer-1 is Running on \S+ and writer-2 is Running on \S+; wanted: one runs, the other gets no node\.",
+    9: r"The deployment exercise-9/db has pods: 2, of its present template: 1, available: 1; wanted: one pod, of the new version, available\.",
+}
+"""For each exercise a finding that its stage has at the beginning."""
+
+
+@pytest.fixture(scope="session")
+def stage(lab: Inventory, cluster: Cluster, remote: Remote) -> Stage:
+    """Return the lab as the exercises use it."""
+    return Stage(lab, cluster, remote)
+
+
+def blocks(path: str, heading: str = "") -> tuple[Block, ...]:
+    """Return the blocks of a page, or those under one heading of it."""
+    text = (PAGES / "en" / path).read_text(encoding="utf-8")
+    return tuple(block for block in pages.parse(text, path).blocks if heading in ("", block.heading))
+
+
+def follow(shells: Shells, found: tuple[Block, ...]) -> None:
+    """Run the commands of blocks; a command that fails ends the test."""
+    for block in found:
+        for command in block.commands:
+            ran = shells.run(command.place, command.text)
+            assert ran.status == 0, "\n".join([f"line {command.line}: {command.prompt}", f"ended with status {ran.status}", *ran.lines])
+
+
+@pytest.mark.parametrize("exercise", EXERCISES, ids=lambda each: each.slug)
+def test_exercise(stage: Stage, lab: Inventory, cluster: Cluster, remote: Remote, exercise: Exercise) -> None:
+    """An exercise is unsolved at its beginning, its solution solves it, and nothing is left of it."""
+    shells, ground = Shells(cluster, remote), Ground(lab, cluster, remote)
+    stage.reset([exercise])
+    before = ground.look()
+    try:
+        stage.set(exercise)
+        wait_for(
+            f"exercise {exercise.slug}, before its solution",
+            FIRST[exercise.number],
+            lambda: stage.check(exercise),
+            lambda wrong: any(re.fullmatch(FIRST[exercise.number], each) for each in wrong),
+            within=60,
+            describe=" ".join,
+        )
+        follow(shells, blocks(f"{exercise.slug}.md"))
+        assert stage.check(exercise), "to look at it solved it"
+        follow(shells, blocks("solutions.md", exercise.title))
+        wait_for(
+            f"exercise {exercise.slug}, after its solution",
+            "no finding",
+            lambda: stage.check(exercise),
+            lambda wrong: not wrong,
+            within=SOLVED_SECONDS,
+            every=2.0,
+            describe=" ".join,
+        )
+    finally:
+        stage.reset([exercise])
+    assert ground.look() == before
+    for worker in lab.group("workers"):
+        assert remote.run(worker.name, "test -e %s", exercise.node_folder).status != 0, f"{exercise.node_folder} is left on {worker.name}"
+    assert not list((ROOT / ".lab/exercises").glob(f"{exercise.slug}*"))

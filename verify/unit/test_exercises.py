@@ -1,0 +1,303 @@
+"""Exercises: how a stage is set and taken away, the command line, and its errors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from verify import exercise as program
+from verify.lab import inventory
+from verify.lab.errors import LabError, UnreachableError
+from verify.lab.exercises import EXERCISES, LABEL, LIST_FILES, Stage, numbered, parse_files
+from verify.lab.findings import File
+from verify.lab.kube import Cluster
+from verify.lab.pages import Ran
+from verify.lab.remote import Output
+from verify.lab.wait import WaitTimeoutError
+from verify.lab.walk import on_host
+from verify.unit import samples, stages
+from verify.unit.fake_api import FakeApi, listing
+from verify.unit.samples import ManualClock
+from verify.unit.stages import EXPORT, FakeRemote
+
+THIRD = EXERCISES[2]
+
+
+def named(name: str, **meta: Any) -> dict[str, Any]:  # noqa: ANN401  the API's JSON
+    """Return an object of which only its metadata counts."""
+    return {"metadata": {"name": name, **meta}}
+
+
+@dataclass
+class FakeHost:
+    """A host whose commands end as prepared; ``fail`` is a part of the command that fails."""
+
+    told: list[str] = field(default_factory=list)
+    fail: str = "nothing"
+
+    def run(self, command: str, variables: dict[str, str]) -> Ran:
+        """Remember the command."""
+        assert list(variables) == ["KUBECONFIG"]
+        self.told.append(command)
+        return Ran(1, ("first line", "it said no")) if self.fail in command else Ran(0, ())
+
+
+@pytest.fixture
+def host() -> FakeHost:
+    """Return a host on which all goes well."""
+    return FakeHost()
+
+
+@pytest.fixture
+def machines() -> FakeRemote:
+    """Return machines on which all goes well."""
+    return FakeRemote()
+
+
+@pytest.fixture
+def empty(api: FakeApi) -> FakeApi:
+    """Return the API of a cluster without exercises."""
+    api.answers["/api/v1/namespaces"] = [listing(named("default"), named("exercise-30"))]
+    api.answers["/api/v1/persistentvolumes"] = [listing(samples.volume(), named("exercise-30-x"))]
+    return api
+
+
+@pytest.fixture
+def stage(empty: FakeApi, fake_cluster: Cluster, machines: FakeRemote, host: FakeHost, clock: ManualClock, tmp_path: Path) -> Stage:
+    """Return the exercises' view of a lab in which none is set."""
+    del empty
+    return Stage(stages.lab(), fake_cluster, machines, host.run, clock, tmp_path)
+
+
+def there(api: FakeApi, label: bool = True, **meta: Any) -> None:  # noqa: ANN401  the API's JSON
+    """Have exercise 3's stage in the cluster, with nothing in it."""
+    labels = {LABEL: "set"} if label else {}
+    api.answers["/api/v1/namespaces"] = [listing(named("default"), named("exercise-3", labels=labels, **meta))]
+    api.answers["/api/v1/namespaces/exercise-3/pods"] = [listing()]
+    api.answers["/api/v1/namespaces/exercise-3/persistentvolumeclaims"] = [listing()]
+    api.answers["/apis/apps/v1/namespaces/exercise-3/deployments"] = [listing()]
+
+
+def test_stage_is_set(stage: Stage, host: FakeHost, machines: FakeRemote, tmp_path: Path) -> None:
+    stage.set(THIRD)
+    path = tmp_path / ".lab/exercises/03-released-volume.yml"
+    text = path.read_text()
+    assert "path: /export/exercise-3/letters" in text
+    assert "server: 192.0.2.10" in text
+    assert "$" not in text
+    assert [command.split()[1:4] for command in host.told] == [
+        ["create", "namespace", "exercise-3"],
+        ["--namespace", "exercise-3", "wait"],
+        ["apply", "--filename", str(path)],
+        ["wait", "--for=jsonpath='{.status.phase}'=Released", "--timeout=3m"],
+        ["label", "namespace", "exercise-3"],
+    ]
+    made = [told for told in machines.told if told[1].startswith("mkdir")]
+    assert made == [("m", "mkdir -p %s && cd %s && bash -euc %s", *["/export/exercise-3"] * 2, THIRD.script("server.sh"))]
+
+
+def test_stage_is_put_back_to_its_beginning(stage: Stage, empty: FakeApi, host: FakeHost, machines: FakeRemote, tmp_path: Path) -> None:
+    """What is there goes first, the folder only after the pods; foreign finalizers are taken off, the cluster's own stay."""
+    there(empty)
+    empty.answers["/api/v1/namespaces"].append(listing(named("default")))
+    volumes = listing(samples.volume(), named("exercise-3-letters", finalizers=["kubernetes.io/pv-protection"]))
+    empty.answers["/api/v1/persistentvolumes"] = [volumes, volumes, volumes, listing(samples.volume())]
+    claim = named("new", finalizers=["example.com/x", "kubernetes.io/pvc-protection"])
+    empty.answers["/api/v1/namespaces/exercise-3/persistentvolumeclaims"] = [listing(claim)]
+    written = tmp_path / ".lab/exercises/03-released-volume.yml"
+    written.parent.mkdir(parents=True)
+    written.touch()
+    stage.reset([THIRD])
+    assert not written.exists()
+    assert host.told[0] == "kubectl delete --ignore-not-found --wait=false namespace/exercise-3 persistentvolume/exercise-3-letters"
+    kept = json.dumps({"metadata": {"finalizers": ["kubernetes.io/pvc-protection"]}})
+    assert host.told[1:] == [f"kubectl --namespace exercise-3 patch persistentvolumeclaims/new --type=merge --patch '{kept}'"]
+    assert machines.told == [("m", "rm -rf --one-file-system -- %s", "/export/exercise-3")]
+
+
+def test_nothing_to_take_away(stage: Stage, host: FakeHost, machines: FakeRemote) -> None:
+    """Folders are taken away all the same, those of workers too; another exercise's namespace isn't taken for one of ours."""
+    stage.reset(EXERCISES)
+    assert host.told == []
+    folders = tuple(f"{EXPORT}/exercise-{number}" for number in range(1, len(EXERCISES) + 1))
+    assert machines.told == [
+        ("m", "rm -rf --one-file-system --" + " %s" * len(EXERCISES), *folders),
+        ("n1", "rm -rf --one-file-system -- %s", "/srv/exercise-7"),
+        ("n2", "rm -rf --one-file-system -- %s", "/srv/exercise-7"),
+    ]
+
+
+def test_stage_that_doesn_t_go_away(stage: Stage, empty: FakeApi, machines: FakeRemote, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("verify.lab.exercises.GONE_SECONDS", 6)
+    there(empty)
+    with pytest.raises(
+        WaitTimeoutError, match="what is left of the exercises: wanted nothing, last seen namespace/exercise-3, gave up after 6 s"
+    ):
+        stage.reset([THIRD])
+    assert machines.told == []
+
+
+def test_object_that_can_t_be_made(stage: Stage, host: FakeHost) -> None:
+    host.fail = "kubectl apply"
+    with pytest.raises(LabError, match=r"`kubectl apply .*` ended with status 1 \(it said no\): .*run `make exercise N=3` again\."):
+        stage.set(THIRD)
+    assert not any("label" in command for command in host.told)
+
+
+def test_check(stage: Stage, empty: FakeApi, machines: FakeRemote) -> None:
+    there(empty)
+    machines.answer = Output(0, "0 755 letters\n0 644 letters/letter\n\n./letters/letter:keep me\n", "")
+    findings = stage.check(THIRD)
+    assert "The volume exercise-3-letters isn't there; wanted: the one that was." in findings
+    assert not any("letter on the NFS server" in finding for finding in findings)
+
+
+@pytest.mark.parametrize(
+    ("label", "meta", "state"),
+    [
+        (None, {}, "isn't there"),
+        (False, {}, "was set only in part"),
+        (True, {"deletionTimestamp": "2026-01-02T03:04:05Z"}, "is going away"),
+    ],
+)
+def test_check_before_its_stage(stage: Stage, empty: FakeApi, label: bool | None, meta: dict[str, str], state: str) -> None:
+    if label is not None:
+        there(empty, label, **meta)
+    with pytest.raises(LabError, match=rf"N is 3, and the stage of this exercise \(namespace exercise-3\) {state}: .*`make exercise N=3`"):
+        stage.check(THIRD)
+
+
+def test_server_that_gives_no_listing(stage: Stage, empty: FakeApi, machines: FakeRemote) -> None:
+    there(empty)
+    machines.answer = Output(1, "", "cannot open")
+    with pytest.raises(LabError, match="on m ended with status 1"):
+        stage.check(THIRD)
+
+
+def test_inventory_without_image(fake_cluster: Cluster, small_inventory: inventory.Inventory) -> None:
+    with pytest.raises(LabError, match="The NFS server m has no literal nfs_server_export"):
+        Stage(small_inventory, fake_cluster, FakeRemote())
+    listing = json.loads(json.dumps(samples.INVENTORY))
+    listing["_meta"]["hostvars"]["m"]["nfs_server_export"] = EXPORT
+    with pytest.raises(LabError, match="no literal storage_tutorial_busybox_image"):
+        Stage(inventory.parse(listing, "of the tests"), fake_cluster, FakeRemote())
+
+
+def test_files_are_read_as_the_server_lists_them(tmp_path: Path) -> None:
+    """The real commands, on this machine."""
+    folder = tmp_path / "a folder"
+    command = LIST_FILES % (f"'{folder}'", f"'{folder}'")
+    assert parse_files("\n".join(on_host(command, {}).lines)) == {}
+    folder.mkdir()
+    assert parse_files("\n".join(on_host(command, {}).lines)) == {}
+    (folder / "sub").mkdir(mode=0o755)
+    (folder / "sub").chmod(0o2775)
+    owner = folder.stat().st_uid
+    assert parse_files("\n".join(on_host(command, {}).lines)) == {"sub": File(owner, 0o2775)}
+    (folder / "sub" / "two words").write_text("a: b\n\nlast")
+    (folder / "sub" / "two words").chmod(0o640)
+    (folder / "none").touch(mode=0o644)
+    (folder / "none").chmod(0o644)
+    assert parse_files("\n".join(on_host(command, {}).lines) + "\n") == {
+        "sub": File(owner, 0o2775),
+        "sub/two words": File(owner, 0o640, "a: b\n\nlast\n"),
+        "none": File(owner, 0o644),
+    }
+
+
+@pytest.mark.parametrize("text", ["", "0", "10", "x", "-1", "3.0", "³"])
+def test_number_that_is_no_exercise(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for action in ("set", "check", "reset"):
+        assert program.main([action, "--", text]) == program.UNKNOWN
+        assert capsys.readouterr().err == (
+            f"error: N is {text!r}, which is no exercise: set it to a number from 1 to 9, as in `make exercise N=3`; "
+            "docs/exercises/en/README.md lists them.\n"
+        )
+
+
+def test_numbers() -> None:
+    assert [numbered(str(each.number)) for each in EXERCISES] == list(EXERCISES)
+    assert numbered("03") is THIRD
+    assert [each.number for each in EXERCISES] == list(range(1, 10))
+
+
+@pytest.mark.parametrize("action", ["set", "check"])
+def test_no_number(action: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert program.main([action]) == program.UNKNOWN
+    assert "error: N is '', which is no exercise" in capsys.readouterr().err
+
+
+@pytest.fixture
+def command_line(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    """Let the command line work on the prepared lab."""
+
+    @contextmanager
+    def prepared() -> Iterator[Stage]:
+        yield stage
+
+    monkeypatch.setattr(program, "_stage", prepared)
+    return stage
+
+
+@pytest.mark.usefixtures("command_line")
+def test_statuses(empty: FakeApi, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert program.main(["check", "3"]) == program.UNKNOWN
+    assert "(namespace exercise-3) isn't there" in capsys.readouterr().err
+    there(empty)
+    assert program.main(["check", "3"]) == program.UNSOLVED
+    out = capsys.readouterr().out.splitlines()
+    assert out[-1] == "not solved yet: 3. A released volume"
+    assert all(line.startswith("- The ") for line in out[:-1])
+    monkeypatch.setattr(Stage, "check", lambda *_: [])
+    assert program.main(["check", "3"]) == program.SOLVED
+    assert capsys.readouterr().out == "solved: 3. A released volume\n"
+
+
+@pytest.mark.usefixtures("command_line")
+def test_no_answer_is_neither_solved_nor_unsolved(empty: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
+    empty.answers["/api/v1/namespaces"] = [503]
+    for action in ("set", "check", "reset"):
+        assert program.main([action, "3"]) == program.UNKNOWN
+        assert "error: Nothing is known of the exercise, as the API server" in capsys.readouterr().err
+    there(empty)
+    empty.answers["/api/v1/namespaces/exercise-3/pods"] = [500]
+    assert program.main(["check", "3"]) == program.UNKNOWN
+    assert "see `make doctor`, then run this again." in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("command_line")
+def test_set_and_reset(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert program.main(["set", "3"]) == 0
+    assert "written down in .lab/exercises/03-released-volume.yml" in capsys.readouterr().out
+    assert program.main(["reset"]) == 0
+    assert "exercise-1, " in capsys.readouterr().out
+
+    def interrupted(*_: object) -> Ran:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Stage, "reset", interrupted)
+    assert program.main(["reset", "3"]) == program.INTERRUPTED
+
+
+def test_no_cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("verify.lab.inventory.load", stages.lab)
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    assert program.main(["check", "3"]) == program.UNKNOWN
+    assert "(KUBECONFIG) isn't there: it has to be a file that `make provision` writes" in capsys.readouterr().err
+
+
+def test_server_that_is_off(stage: Stage, empty: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    there(empty)
+
+    def off(*_: object) -> Output:
+        raise UnreachableError("ssh to m failed")
+
+    monkeypatch.setattr(FakeRemote, "check", off)
+    with pytest.raises(UnreachableError):
+        stage.check(THIRD)
