@@ -14,6 +14,8 @@ import pytest
 import yaml
 
 from verify.lab import pages
+from verify.lab.exercises import EXERCISES, PAGES, Exercise
+from verify.unit import stages
 
 from .conftest import ROOT, Playbook
 
@@ -181,3 +183,23 @@ def test_password_is_made_once_and_private(playbook: Playbook, tmp_path: Path) -
     render(playbook, tmp_path, "storage_tutorial")
     assert secret.read_text() == first
     assert len(first.strip()) == 24
+
+
+@pytest.mark.parametrize("exercise", EXERCISES, ids=lambda each: each.slug)
+def test_exercises(exercise: Exercise) -> None:
+    """A stage's objects, and those of its solution, are valid, are its own, and need no image from elsewhere."""
+    blocks = pages.parse((PAGES / "en/solutions.md").read_text(encoding="utf-8"), "solutions").blocks
+    commands = [command.text for block in blocks if block.heading == exercise.title for command in block.commands]
+    for each in [*stages.objects(exercise), *stages.documents(commands)]:
+        kubernetes_validate.validate(each, kubernetes_version(), strict=True)
+        if each["kind"] == "PersistentVolume":
+            assert each["metadata"]["name"].startswith(f"{exercise.namespace}-")
+            assert each["spec"]["nfs"]["path"].startswith(f"{stages.EXPORT}/{exercise.namespace}/")
+            assert each["spec"]["storageClassName"] == exercise.namespace
+        else:
+            assert each["metadata"]["namespace"] == exercise.namespace
+        pod = each["spec"].get("template", each)["spec"]
+        for container in pod.get("containers", []):
+            assert container["image"] in {"busybox:9", "busybox:1.37"}
+        for volume in pod.get("volumes", []):
+            assert volume.get("hostPath", {}).get("path", exercise.node_folder) == exercise.node_folder

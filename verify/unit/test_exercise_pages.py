@@ -1,0 +1,109 @@
+"""The exercises as they are written: both languages are one, each has its stage, its page and its solution."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from verify.lab import pages
+from verify.lab.exercises import EXERCISES, FOLDER, PAGES, Exercise
+from verify.lab.inventory import ROOT
+
+NAMES = sorted(path.name for path in (PAGES / "en").glob("*.md"))
+BOTH = [(language, name) for language in ("en", "zh") for name in NAMES]
+LONGEST = 150
+HEADINGS = {
+    "en": ["## What is wanted", "## Where to look"],
+    "zh": ["## 目标", "## 从哪里看起"],
+}
+
+
+def text(language: str, name: str) -> str:
+    """Return a page."""
+    return (PAGES / language / name).read_text(encoding="utf-8")
+
+
+def headings(language: str, name: str) -> list[str]:
+    """Return a page's headings, without the comments of its blocks."""
+    return re.findall(r"^#+ .*$", re.sub(r"^```.*?^```$", "", text(language, name), flags=re.MULTILINE | re.DOTALL), flags=re.MULTILINE)
+
+
+def test_each_exercise_has_its_files() -> None:
+    slugs = [each.slug for each in EXERCISES]
+    assert sorted(path.name for path in FOLDER.iterdir()) == slugs
+    for language in ("en", "zh"):
+        found = sorted(path.name for path in (PAGES / language).glob("*.md"))
+        assert found == [*(f"{slug}.md" for slug in slugs), "README.md", "solutions.md"]
+    assert {path.name for path in FOLDER.glob("*/*")} <= {"objects.yml", "server.sh", "host.sh"}
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_titles_agree(language: str) -> None:
+    titles = [text(language, f"{each.slug}.md").splitlines()[0].removeprefix("# ") for each in EXERCISES]
+    assert [title.split(". ")[0] for title in titles] == [str(each.number) for each in EXERCISES]
+    assert headings(language, "solutions.md")[1:] == [f"## {title}" for title in titles]
+    for each, title in zip(EXERCISES, titles, strict=True):
+        assert f"[{title}]({each.slug}.md)" in text(language, "README.md")
+        assert headings(language, f"{each.slug}.md") == [f"# {title}", *HEADINGS[language]]
+    assert [each.title for each in EXERCISES] == titles or language == "zh"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_both_languages_have_the_same_blocks_and_headings(name: str) -> None:
+    found = [re.findall(r"^```.*?^```$", text(language, name), flags=re.MULTILINE | re.DOTALL) for language in ("en", "zh")]
+    assert found[0] == found[1]
+    levels = [[line.split()[0] for line in headings(language, name)] for language in ("en", "zh")]
+    assert levels[0] == levels[1]
+    bullets = [[line for line in text(language, name).splitlines() if line.startswith("- ")] for language in ("en", "zh")]
+    assert len(bullets[0]) == len(bullets[1])
+
+
+@pytest.mark.parametrize("exercise", EXERCISES, ids=lambda each: each.slug)
+def test_commands(exercise: Exercise) -> None:
+    """Blocks show commands only; what waits says how long; a page's commands change nothing and name no other exercise."""
+    page = pages.parse(text("en", f"{exercise.slug}.md"), exercise.slug)
+    solution = [block for block in pages.parse(text("en", "solutions.md"), "solutions").blocks if block.heading == exercise.title]
+    assert page.blocks
+    assert solution
+    for block in (*page.blocks, *solution):
+        assert not block.fails
+        for command in block.commands:
+            assert command.shown == ()
+            assert not re.search(r"\bsleep \d+$", command.text)
+            assert set(re.findall(r"exercise-(\d+)", command.text)) <= {str(exercise.number)}
+            if re.search(r"kubectl .*\b(wait|rollout status)\b", command.text):
+                assert "--timeout=" in command.text, command.text
+    for command in (each for block in page.blocks for each in block.commands):
+        assert re.match(r"kubectl (-n \S+ )?(get|describe|logs|exec) |(ls|cat) ", command.text), command.text
+
+
+@pytest.mark.parametrize(("language", "name"), BOTH)
+def test_page_is_fit_to_read(language: str, name: str) -> None:
+    content = text(language, name)
+    assert [line for line in content.splitlines() if len(line) > LONGEST] == []
+    targets = re.findall(r"\]\(([^)#]+)\)", content)
+    assert [target for target in targets if not (PAGES / language / target).exists()] == []
+    assert f"../{'zh' if language == 'en' else 'en'}/{name}" in targets
+    assert not re.findall(r"\b(?:192\.168|172\.(?:1[6-9]|2\d|3[01])|10)\.\d+(?:\.\d+){1,2}\b", content)
+
+
+def test_scripts_of_stages() -> None:
+    """Nothing counts seconds, and each line for the host is a command of its own."""
+    for path in sorted(FOLDER.glob("*/*.sh")):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            assert not re.match(r"sleep\b", line), path
+            if path.name == "host.sh":
+                assert line.startswith("kubectl "), f"{path}: {line}"
+                assert not line.endswith("\\"), f"{path}: {line}"
+                assert not re.search(r"\b(wait|rollout status)\b", line.replace("--wait=false", "")) or "--timeout=" in line, (
+                    f"{path}: {line}"
+                )
+
+
+def test_makefile_has_the_targets() -> None:
+    lines = Path(ROOT / "Makefile").read_text(encoding="utf-8").splitlines()
+    for target, action in (("exercise", "set"), ("check", "check"), ("exercise-reset", "reset")):
+        at = next(number for number, line in enumerate(lines) if line.startswith(f"{target}: ## "))
+        assert f"python -m verify.exercise {action}" in lines[at + 1]
