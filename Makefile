@@ -6,7 +6,7 @@ IN := .venv/bin/python -m host run --
 UNIT := verify/unit fence/tests mirror/tests host/tests roles/tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor lab test lint unit mirror up provision tutorial tutorial-reset pages verify drill drills proof reset bench report shell destroy
+.PHONY: help setup doctor lab test lint unit mirror up provision tutorial tutorial-reset pages exercise check exercise-reset verify drill drills proof reset bench report shell destroy
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -49,8 +49,17 @@ tutorial: ## apply the chapter on MySQL, write all chapters' manifests to .lab/t
 tutorial-reset: ## take all objects of the tutorial away; the volumes' data stays (playbooks/tutorial-reset.yml)
 	@$(IN) ansible-playbook playbooks/tutorial-reset.yml
 
-pages: ## run every command of docs/tutorial and compare what it prints: PAGE=01-emptydir (all)
+pages: ## run every command of docs/tutorial and compare what it prints, solve every exercise: PAGE=01-emptydir (all)
 	@$(IN) pytest verify/tutorial -m tutorial $(if $(PAGE),-k "$(PAGE)")
+
+exercise: ## put an exercise of docs/exercises to its beginning: N=3
+	@$(IN) python -m verify.exercise set "$(N)"
+
+check: ## say whether an exercise is solved, and what is seen where it isn't: N=3
+	@$(IN) python -m verify.exercise check "$(N)"
+
+exercise-reset: ## take an exercise away, with its files: N=3 (all)
+	@$(IN) python -m verify.exercise reset $(if $(N),"$(N)")
 
 verify: ## check everything, then power off MySQL's node and look for its data
 	@$(IN) pytest verify -m "static or storage or disruptive"
