@@ -33,8 +33,8 @@ lint: setup ## ruff, mypy, yamllint, ansible-lint
 unit: setup ## tests without VMs
 	PATH=$(CURDIR)/.venv/bin:$$PATH .venv/bin/pytest $(UNIT) -m unit
 
-mirror: setup ## build the mirror and the box (only what isn't there yet)
-	@.venv/bin/python -m mirror build --box full
+mirror: setup ## build the mirror and the box (only what isn't there yet): ALSO=mysql-9.7
+	@.venv/bin/python -m mirror build --box full $(if $(ALSO),--also "$(ALSO)")
 
 up: setup ## make and start the VMs
 	@$(IN) ansible-playbook playbooks/check.yml

@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
             chosen = boxes.BOXES if options.box == "all" else (options.box,)
             store = Store(cache_folder(), report)
             with store.locked():
-                build.build(store, lock.load(), chosen)
+                build.build(store, lock.load(), chosen, options.also)
         elif options.command == "check":
             store = Store(cache_folder(), report)
             damaged = store.check()
@@ -42,9 +42,12 @@ def main(arguments: list[str] | None = None) -> int:
         elif options.command == "serve":
             serve.serve(Store(cache_folder(), report), options.address, options.apt_port, options.registry_port)
         elif options.command == "lock":
-            timestamp, packages = debian.resolve(lock.load().debian)
-            lock.write_debian(LOCK_FILE, timestamp, packages)
-            report(f"{LOCK_FILE.name}: {len(packages)} Debian packages as of {timestamp}")
+            for file, wanted in [(lock.EXTRAS[name], lock.load_extra(name).debian) for name in options.also] or [
+                (LOCK_FILE, lock.load().debian)
+            ]:
+                timestamp, packages = debian.resolve(wanted)
+                lock.write_debian(file, timestamp, packages)
+                report(f"{file.name}: {len(packages)} Debian packages as of {timestamp}")
     except MirrorError as error:
         print(f"mirror: {error}", file=sys.stderr)
         return 1
@@ -65,12 +68,16 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     make = commands.add_parser("build", help="make packages, images and boxes; what is there and right is kept")
     make.add_argument("--box", choices=[*boxes.BOXES, "all"], default="full", help="which box to make (default: full)")
+    make.add_argument(
+        "--also", choices=sorted(lock.EXTRAS), action="append", default=[], help="an extra image, once made it is kept up to date"
+    )
     offer = commands.add_parser("serve", help="serve packages and images until it is ended")
     offer.add_argument("--address", required=True, help="IPv4 address to listen on")
     offer.add_argument("--apt-port", type=int, default=8480, help="port of the packages (default: 8480)")
     offer.add_argument("--registry-port", type=int, default=8481, help="port of the images (default: 8481)")
     commands.add_parser("check", help="compare every file of the cache with its checksum")
-    commands.add_parser("lock", help="resolve the Debian packages anew and write them into the lock file")
+    anew = commands.add_parser("lock", help="resolve the Debian packages anew and write them into the lock file")
+    anew.add_argument("--also", choices=sorted(lock.EXTRAS), action="append", default=[], help="those of an extra image instead")
     return parser
 
 

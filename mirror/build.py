@@ -1,13 +1,13 @@
 """What `python -m mirror build` does, in order."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from mirror import boxes, debian, images, packages, programs, registry
 from mirror.errors import MirrorError
-from mirror.lock import Lock
+from mirror.lock import EXTRAS, Lock, load_extra
 from mirror.shell import require_tools
 from mirror.signing import Signer
 from mirror.store import Artefact, Store
@@ -46,8 +46,8 @@ def check_disk(folder: Path, needed_gib: int) -> None:
         )
 
 
-def build(store: Store, lock: Lock, box_names: Sequence[str]) -> None:
-    """Make everything that the lock file lists, and the named boxes."""
+def build(store: Store, lock: Lock, box_names: Sequence[str], extras: Collection[str] = ()) -> None:
+    """Make everything that the lock file lists, the named boxes, and the named extra images and those that were made before."""
     require_tools(TOOLS)
     if not store.path_of("programs-kubernetes").exists():
         check_disk(store.cache, NEEDED_GIB)
@@ -63,7 +63,8 @@ def build(store: Store, lock: Lock, box_names: Sequence[str]) -> None:
         kubernetes = packages.make_packages(store, lock, made, signer)
         parts = images.Parts(made, roots, debs)
         layouts = [images.make_image(store, lock, name, parts) for name in images.IMAGES]
-        registry.make_registry(store, layouts)
+        also = [_extra(store, lock, name, signer) for name in EXTRAS if name in extras or store.path_of(f"image-{name}").exists()]
+        registry.make_registry(store, [*layouts, *also])
         for name in box_names:
             boxes.make_box(store, lock, name, boxes.Parts(roots[name], kubernetes, layouts))
     finally:
@@ -76,6 +77,16 @@ def _programs(store: Store, lock: Lock, version: str) -> dict[str, Artefact]:
 
 def _debian(store: Store, lock: Lock, box_names: Sequence[str], signer: Signer) -> tuple[Artefact, dict[str, Artefact]]:
     debs = debian.fetch_packages(store, lock.debian)
-    repository = debian.make_repository(store, lock, debs, signer)
+    repository = debian.make_repository(store, lock.debian, debs, signer)
     wanted = ["image-network", "image-mysql", *box_names]
-    return debs, {name: debian.make_root(store, lock, name, repository, signer) for name in wanted}
+    return debs, {name: debian.make_root(store, lock.debian, lock.source_date_epoch, name, repository, signer) for name in wanted}
+
+
+def _extra(store: Store, lock: Lock, name: str, signer: Signer) -> Artefact:
+    """Make an extra image, of packages and a root file system of its own. It goes into no box: nodes pull it."""
+    extra = load_extra(name)
+    debs = debian.fetch_packages(store, extra.debian)
+    repository = debian.make_repository(store, extra.debian, debs, signer)
+    root = f"image-{name}"
+    made = debian.make_root(store, extra.debian, lock.source_date_epoch, root, repository, signer)
+    return images.make_extra_image(store, lock, extra, images.Parts({}, {root: made}, debs))

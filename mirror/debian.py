@@ -12,7 +12,7 @@ from pathlib import Path
 from mirror import aptrepo
 from mirror.download import Download, fetch_all
 from mirror.errors import MirrorError
-from mirror.lock import Debian, DebianPackage, Lock
+from mirror.lock import Debian, DebianPackage
 from mirror.paths import FILES
 from mirror.shell import as_root, run
 from mirror.signing import Signer
@@ -22,7 +22,6 @@ from mirror.store import Artefact, Store, digest_file, digest_tree
 _SOURCE = digest_file(Path(__file__))
 
 _KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
-_CURE = "the archive has newer packages by now: run `python -m mirror lock` to take those"
 
 # Which sets of the lock file make up each root file system, and mmdebstrap's variant for it.
 ROOTS = {
@@ -30,6 +29,7 @@ ROOTS = {
     "full": ("apt", ("bare", "full")),
     "image-network": ("essential", ("image-network",)),
     "image-mysql": ("essential", ("image-mysql",)),
+    "image-mysql-9.7": ("essential", ("image-mysql-9.7",)),
 }
 
 # Documentation and translations make up a third of a small system.
@@ -53,7 +53,7 @@ def resolve(debian: Debian) -> tuple[str, list[DebianPackage]]:
 
     Gives the archive's timestamp in the notation of snapshot.debian.org, and the packages.
     """
-    wanted = [["?essential", "apt", *names_of(debian, root)] for root in ROOTS]
+    wanted = [["?essential", "apt", *names_of(debian, root)] for root, (_, parts) in ROOTS.items() if set(parts) <= set(debian.sets)]
     wanted += [["?essential", *names] for names in debian.sets.values()]
     with tempfile.TemporaryDirectory(prefix="outlive-apt-") as folder:
         config = _private_apt(Path(folder), debian)
@@ -84,11 +84,12 @@ def _private_apt(folder: Path, debian: Debian) -> Path:
     (folder / "status").touch()
     (folder / "sources.list").write_text(f"deb [signed-by={_KEYRING}] {debian.mirror} {debian.suite} main\n")
     config = folder / "apt.conf"
+    # A mirror that stands still for a while is as good: the lock says of which day it is.
     config.write_text(
         f'Dir::State "{folder}"; Dir::State::status "{folder}/status"; Dir::State::lists "{folder}/lists";\n'
         f'Dir::Cache "{folder}/cache"; Dir::Etc "{folder}/etc"; Dir::Etc::sourceparts "-";\n'
         f'Dir::Etc::sourcelist "{folder}/sources.list"; APT::Architecture "amd64"; APT::Architectures "amd64";\n'
-        'APT::Install-Recommends "false"; Acquire::Languages "none"; Acquire::Retries "3"; Acquire::ForceHash "SHA256"; APT::Sandbox::User "root";\n'
+        'APT::Install-Recommends "false"; Acquire::Languages "none"; Acquire::Retries "3"; Acquire::ForceHash "SHA256"; Acquire::Check-Valid-Until "false"; APT::Sandbox::User "root";\n'
     )
     return config
 
@@ -105,7 +106,7 @@ def _apt(config: Path, *words: str) -> str:
     if result.returncode != 0 or errors:
         raise MirrorError(
             f"apt-get {words[0]} failed while resolving ({' '.join(errors) or result.returncode}): "
-            "check the network and the names under debian.sets in mirror/lock.yml"
+            "check the network and the names under debian.sets in the lock file"
         )
     return result.stdout
 
@@ -115,18 +116,20 @@ def _archive_timestamp(lists: Path) -> str:
         for line in path.read_text().splitlines():
             if line.startswith("Date: "):
                 return email.utils.parsedate_to_datetime(line[6:]).strftime("%Y%m%dT%H%M%SZ")
-    raise MirrorError("apt fetched no InRelease file: check debian.mirror and debian.suite in mirror/lock.yml")
+    raise MirrorError("apt fetched no InRelease file: check debian.mirror and debian.suite in the lock file")
 
 
 def fetch_packages(store: Store, debian: Debian) -> Artefact:
-    """Fetch every package of the lock file."""
+    """Fetch every package of a lock file."""
+    name = f"{debian.name}-packages"
+    lock = f"python -m mirror lock{'' if debian.name == 'debian' else f' --also {debian.name}'}"
 
     def build(target: Path) -> None:
         # What is there already is kept in a folder of its own, so that a cut download goes on.
-        kept = store.cache / "downloads" / "debian"
+        kept = store.cache / "downloads" / debian.name
         kept.mkdir(parents=True, exist_ok=True)
         # A changed lock file keeps most of its packages: take those from the last build.
-        for old in (store.path_of("debian-packages") / "pool").rglob("*.deb"):
+        for old in (store.path_of(name) / "pool").rglob("*.deb"):
             if not (kept / old.name).exists():
                 os.link(old, kept / old.name)
         fetch_all(
@@ -138,7 +141,7 @@ def fetch_packages(store: Store, debian: Debian) -> Artefact:
                     ),
                     kept / package.filename,
                     package.sha256,
-                    cure=_CURE,
+                    cure=f"the archive has newer packages by now: run `{lock}` to take those",
                 )
                 for package in debian.packages
             ]
@@ -151,11 +154,11 @@ def fetch_packages(store: Store, debian: Debian) -> Artefact:
         shutil.rmtree(kept)
 
     if not debian.packages:
-        raise MirrorError("mirror/lock.yml lists no Debian packages: run `python -m mirror lock`")
-    return store.make("debian-packages", [[p.path, p.sha256] for p in debian.packages], build)
+        raise MirrorError(f"the lock file lists no Debian packages: run `{lock}`")
+    return store.make(name, [[p.path, p.sha256] for p in debian.packages], build)
 
 
-def make_repository(store: Store, lock: Lock, packages: Artefact, signer: Signer) -> Artefact:
+def make_repository(store: Store, debian: Debian, packages: Artefact, signer: Signer) -> Artefact:
     """Make a signed apt repository of the packages, laid out as Debian's own."""
 
     def build(target: Path) -> None:
@@ -164,19 +167,28 @@ def make_repository(store: Store, lock: Lock, packages: Artefact, signer: Signer
             "Origin": "Debian",
             "Label": "Debian",
             "Suite": "stable",
-            "Codename": lock.debian.suite,
+            "Codename": debian.suite,
             "Components": "main",
             "Architectures": "amd64",
         }
-        aptrepo.index(target, Path("pool"), Path("dists") / lock.debian.suite, release, signer)
+        aptrepo.index(target, Path("pool"), Path("dists") / debian.suite, release, signer)
 
-    return store.make("debian-repository", [packages.key, signer.fingerprint, lock.debian.suite, 1], build)
+    return store.make(f"{debian.name}-repository", [packages.key, signer.fingerprint, debian.suite, 1], build)
 
 
-def make_root(store: Store, lock: Lock, name: str, repository: Artefact, signer: Signer) -> Artefact:
-    """Make root.tar, a root file system with the packages of the root `name`, by mmdebstrap."""
+def make_root(store: Store, debian: Debian, epoch: int, name: str, repository: Artefact, signer: Signer) -> Artefact:
+    """Make root.tar, a root file system with the packages of the root `name`, by mmdebstrap.
+
+    Args:
+        store: Where it is kept.
+        debian: The packages asked for.
+        epoch: The date that every file gets, in seconds since 1970.
+        name: One of ROOTS.
+        repository: Where the packages are.
+        signer: By whom that is signed.
+    """
     variant, _ = ROOTS[name]
-    names = names_of(lock.debian, name)
+    names = names_of(debian, name)
     overlay = FILES / "root"
 
     def build(target: Path) -> None:
@@ -189,12 +201,12 @@ def make_root(store: Store, lock: Lock, name: str, repository: Artefact, signer:
         command += [f'--customize-hook=rm -f "$1"/{path}' for path in left_over]
         # What has to be there before the packages are configured: initramfs-tools' settings, for one.
         command += [f'--essential-hook=cp -a {shlex.quote(str(overlay))}/. "$1"']
-        source = f"deb [signed-by={signer.keyring}] copy:{repository.path} {lock.debian.suite} main"
+        source = f"deb [signed-by={signer.keyring}] copy:{repository.path} {debian.suite} main"
         run(
-            as_root([*command, lock.debian.suite, str(target / "root.tar"), source]),
+            as_root([*command, debian.suite, str(target / "root.tar"), source]),
             store.log(f"root-{name}"),
-            env={"SOURCE_DATE_EPOCH": str(lock.source_date_epoch)},
+            env={"SOURCE_DATE_EPOCH": str(epoch)},
         )
 
-    inputs = [repository.key, _SOURCE, names, digest_tree(overlay), lock.source_date_epoch]
+    inputs = [repository.key, _SOURCE, names, digest_tree(overlay), epoch]
     return store.make(f"root-{name}", inputs, build)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mirror.download import Download, fetch
 from mirror.errors import MirrorError
-from mirror.lock import Lock
+from mirror.lock import Extra, Lock
 from mirror.paths import FILES, GO
 from mirror.shell import as_root, capture, run
 from mirror.store import Artefact, Store, digest_file, digest_tree
@@ -51,6 +51,10 @@ def _kubernetes(name: str, base: str = "") -> Image:
     return Image(base=base, programs=(("kubernetes", name, f"usr/local/bin/{name}"),), command=(name,))
 
 
+def _mysql(base: str, *ports: str) -> Image:
+    return Image(base=base, entrypoint=("docker-entrypoint.sh",), command=("mysqld",), ports=ports, volumes=("/var/lib/mysql",))
+
+
 IMAGES: Mapping[str, Image] = {
     "kube-apiserver": _kubernetes("kube-apiserver"),
     "kube-controller-manager": _kubernetes("kube-controller-manager"),
@@ -84,14 +88,10 @@ IMAGES: Mapping[str, Image] = {
         programs=(("local-path-provisioner", "local-path-provisioner", "usr/bin/local-path-provisioner"),),
         command=("local-path-provisioner",),
     ),
-    "mysql": Image(
-        base="image-mysql",
-        entrypoint=("docker-entrypoint.sh",),
-        command=("mysqld",),
-        ports=("3306/tcp",),
-        volumes=("/var/lib/mysql",),
-    ),
+    "mysql": _mysql("image-mysql", "3306/tcp"),
 }
+EXTRA_IMAGES: Mapping[str, Image] = {"mysql-9.7": _mysql("image-mysql-9.7", "3306/tcp", "33060/tcp")}
+"""Images of `mirror.lock.EXTRAS`."""
 
 
 @dataclass(frozen=True)
@@ -105,9 +105,18 @@ class Parts:
 
 def make_image(store: Store, lock: Lock, name: str, parts: Parts) -> Artefact:
     """Make the OCI layout of the image `name`; its index.json gives all the names of the lock file."""
-    image = IMAGES[name]
+    return _make_image(store, lock, (name, IMAGES[name], lock.images[name]), parts)
+
+
+def make_extra_image(store: Store, lock: Lock, extra: Extra, parts: Parts) -> Artefact:
+    """Make the OCI layout of an extra image."""
+    return _make_image(store, lock, (extra.name, EXTRA_IMAGES[extra.name], extra.references), parts)
+
+
+def _make_image(store: Store, lock: Lock, what: tuple[str, Image, tuple[str, ...]], parts: Parts) -> Artefact:
+    name, image, references = what
     log = store.log(f"image-{name}")
-    references = lock.images[name]
+    mysql = FILES / f"mysql-{_series(references)}" if name.startswith("mysql") else None
 
     def build(target: Path) -> None:
         layers = []
@@ -124,13 +133,17 @@ def make_image(store: Store, lock: Lock, name: str, parts: Parts) -> Artefact:
             shutil.copy2(parts.programs[group].path / program, top / place)
         if name == "pause":
             _compile_pause(top, lock, log)
+        if mysql:
+            shutil.copytree(FILES / "mysql", top)
+            shutil.copytree(mysql, top, dirs_exist_ok=True)
+            _add_mysql_user(top, layers[0])
         if name == "mysql":
-            _fill_mysql(top, store, lock, layers[0])
+            _fill_mysql(top, store, lock)
         for file, capability in image.capabilities.items():
             run(as_root(["setcap", capability, str(top / file)]), log)
         if top.exists():
             layers.append(_pack(top, lock, log))
-        if name == "mysql":
+        if mysql:
             owned = work / "owned"
             for folder in ("var/lib/mysql", "run/mysqld"):
                 (owned / folder).mkdir(parents=True)
@@ -148,7 +161,7 @@ def make_image(store: Store, lock: Lock, name: str, parts: Parts) -> Artefact:
         parts.roots[image.base].key if image.base else "",
         parts.packages.key if image.busybox else "",
         _SOURCE,
-        digest_tree(FILES / "mysql") if name == "mysql" else {},
+        digest_tree(FILES / "mysql", mysql) if mysql else {},
         repr(lock.mysql) if name == "mysql" else "",
         digest_tree(GO / "kubernetes" / "go.mod") if name == "pause" else {},
         list(references),
@@ -258,12 +271,11 @@ def _compile_pause(top: Path, lock: Lock, log: Path) -> None:
     run(["gcc", "-Os", "-Wall", "-static", "-s", f"-DVERSION=v{version}", "-o", top / "pause", source], log)
 
 
-def _fill_mysql(top: Path, store: Store, lock: Lock, base: Path) -> None:
-    """Lay out MySQL's server, its initial data, the client's settings and the entrypoint."""
+def _fill_mysql(top: Path, store: Store, lock: Lock) -> None:
+    """Lay out the server of MySQL 5.6 and its initial data."""
     archive = store.cache / "downloads" / lock.mysql.url.rpartition("/")[2]
     algorithm, _, digest = lock.mysql.integrity.partition("-")
     fetch(Download((lock.mysql.url,), archive, _hex(digest), algorithm, "check mysql in mirror/lock.yml"))
-    shutil.copytree(FILES / "mysql", top)
     share = top / "usr/share/mysql-5.6"
     extracted = top.with_name("mysql-npm")
     extracted.mkdir()
@@ -283,6 +295,11 @@ def _fill_mysql(top: Path, store: Store, lock: Lock, base: Path) -> None:
         path.chmod(0o755 if path.is_dir() else 0o644)
     (top / "usr/bin").mkdir(parents=True, exist_ok=True)
     (top / "usr/bin/mysql").symlink_to("mariadb")
+
+
+def _add_mysql_user(top: Path, base: Path) -> None:
+    """Give the image the user and group mysql, by the numbers of the official image."""
+    (top / "etc").mkdir(parents=True, exist_ok=True)
     with tarfile.open(base) as root:
         for file, line in (
             ("passwd", f"mysql:x:{_MYSQL_ID}:{_MYSQL_ID}::/var/lib/mysql:/usr/sbin/nologin\n"),
@@ -292,6 +309,11 @@ def _fill_mysql(top: Path, store: Store, lock: Lock, base: Path) -> None:
             if member is None:
                 raise MirrorError(f"{base} has no /etc/{file}: remove it and run the command again")
             (top / "etc" / file).write_text(member.read().decode() + line)
+
+
+def _series(references: Sequence[str]) -> str:
+    """Give the series of a version, such as 5.6 of 5.6.24, by the first of an image's names."""
+    return ".".join(references[0].rpartition(":")[2].split(".")[:2])
 
 
 def _hex(base64_digest: str) -> str:

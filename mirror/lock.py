@@ -1,14 +1,16 @@
 """Read the lock file: every version and checksum that the mirror is built from."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
 from mirror.errors import MirrorError
-from mirror.paths import LOCK_FILE
+from mirror.paths import LOCK_FILE, PACKAGE
+
+T = TypeVar("T")
 
 GENERATED = "  # Written by `python -m mirror lock`: what apt resolved, with checksums.\n"
 
@@ -41,8 +43,9 @@ class DebianPackage:
 
 @dataclass(frozen=True)
 class Debian:
-    """The Debian archive, the sets of packages asked for, and what they resolved to."""
+    """The Debian archive, the sets of packages asked for, and what they resolved to; `name` is that of its artefacts."""
 
+    name: str
     suite: str
     mirror: str
     snapshot: str
@@ -61,6 +64,19 @@ class Mysql:
 
 
 @dataclass(frozen=True)
+class Extra:
+    """An image with packages of its own, built only where it's asked for."""
+
+    name: str
+    references: tuple[str, ...]
+    debian: Debian
+
+
+EXTRAS: Mapping[str, Path] = {"mysql-9.7": PACKAGE / "lock-mysql-9.7.yml"}
+"""The extra images' lock files."""
+
+
+@dataclass(frozen=True)
 class Lock:
     """The whole lock file."""
 
@@ -76,7 +92,6 @@ class Lock:
 
 def parse(data: Mapping[str, Any]) -> Lock:
     """Turn the lock file's YAML into a Lock; KeyError or TypeError tell of a broken file."""
-    debian = data["debian"]
     return Lock(
         source_date_epoch=int(data["source_date_epoch"]),
         go=str(data["go"]),
@@ -95,23 +110,37 @@ def parse(data: Mapping[str, Any]) -> Lock:
         mysql=Mysql(**data["mysql"]),
         images={name: tuple(references) for name, references in data["images"].items()},
         disk_gib=int(data["boxes"]["disk_gib"]),
-        debian=Debian(
-            suite=debian["suite"],
-            mirror=debian["mirror"],
-            snapshot=debian["snapshot"],
-            timestamp=debian.get("timestamp", ""),
-            sets={name: tuple(names) for name, names in debian["sets"].items()},
-            packages=tuple(
-                DebianPackage(path, int(size), digest) for path, size, digest in (line.split() for line in debian.get("packages", []))
-            ),
+        debian=_debian("debian", data["debian"]),
+    )
+
+
+def _debian(name: str, data: Mapping[str, Any]) -> Debian:
+    return Debian(
+        name=name,
+        suite=data["suite"],
+        mirror=data["mirror"],
+        snapshot=data["snapshot"],
+        timestamp=data.get("timestamp", ""),
+        sets={each: tuple(packages) for each, packages in data["sets"].items()},
+        packages=tuple(
+            DebianPackage(path, int(size), digest) for path, size, digest in (line.split() for line in data.get("packages", []))
         ),
     )
 
 
 def load(path: Path = LOCK_FILE) -> Lock:
     """Read the lock file, or raise MirrorError with the reason."""
+    return _read(path, parse)
+
+
+def load_extra(name: str) -> Extra:
+    """Read the lock file of an extra image, or raise MirrorError with the reason."""
+    return _read(EXTRAS[name], lambda data: Extra(name, tuple(data["image"]), _debian(name, data["debian"])))
+
+
+def _read(path: Path, parser: Callable[[Any], T]) -> T:
     try:
-        return parse(yaml.safe_load(path.read_text()))
+        return parser(yaml.safe_load(path.read_text()))
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise MirrorError(
             f"the lock file {path} can't be read ({type(error).__name__}: {' '.join(str(error).split())}): restore it with `git checkout` or mend the named entry"

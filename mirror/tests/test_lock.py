@@ -14,6 +14,8 @@ from mirror.paths import GO, LOCK_FILE, PACKAGE
 pytestmark = pytest.mark.unit
 
 LOCK = lock.load()
+EXTRAS = {name: lock.load_extra(name) for name in lock.EXTRAS}
+REFERENCES = {each for references in (*LOCK.images.values(), *(extra.references for extra in EXTRAS.values())) for each in references}
 INVENTORIES = PACKAGE.parent / "inventories"
 
 
@@ -60,8 +62,19 @@ def test_busybox_has_the_version_of_its_package() -> None:
 def test_every_image_package_and_root_is_known_on_both_sides() -> None:
     assert set(LOCK.images) == set(images.IMAGES)
     assert set(LOCK.packages) - {"repository"} == set(packages.PACKAGES)
-    assert {part for _, parts in debian.ROOTS.values() for part in parts} <= set(LOCK.debian.sets)
+    assert {part for _, parts in debian.ROOTS.values() for part in parts} <= {*LOCK.debian.sets, *(f"image-{name}" for name in EXTRAS)}
     assert set(boxes.BOXES) <= set(debian.ROOTS)
+
+
+@pytest.mark.parametrize("name", EXTRAS)
+def test_extra_image_has_a_lock_file_of_its_own(name: str) -> None:
+    extra = EXTRAS[name]
+    assert name in images.EXTRA_IMAGES
+    assert debian.ROOTS[f"image-{name}"][1] == tuple(extra.debian.sets)
+    # The tag is what a pod asks for, the name what a person types.
+    assert {reference.rpartition("/")[2].replace(":", "-") for reference in extra.references} >= {name}
+    version = extra.references[0].rpartition(":")[2]
+    assert [package.filename for package in extra.debian.packages if package.filename.startswith(f"mysql-server-core_{version}-")]
 
 
 def test_programs_in_images_are_built() -> None:
@@ -80,7 +93,7 @@ def test_inventory_asks_for_the_locked_images() -> None:
     # Docker Hub is where a name without a registry comes from, and `library` the owner where none is named.
     full = {f"docker.io/{each if '/' in each else f'library/{each}'}" for each in images_of_pods}
     assert full
-    assert full <= {reference for references in LOCK.images.values() for reference in references}
+    assert full <= REFERENCES
 
 
 def test_offline_inventory_points_at_the_locked_repository() -> None:
@@ -101,12 +114,13 @@ def test_emulated_control_plane_waits_in_an_image_of_the_tutorial() -> None:
     assert [each["image"] for each in waiting] == ["{{ storage_tutorial_busybox_image }}"]
 
 
-def test_debian_packages_have_names_and_checksums() -> None:
-    assert LOCK.debian.packages
-    for package in LOCK.debian.packages:
+@pytest.mark.parametrize("archive", [LOCK.debian, *(extra.debian for extra in EXTRAS.values())], ids=lambda each: each.name)
+def test_debian_packages_have_names_and_checksums(archive: lock.Debian) -> None:
+    assert archive.packages
+    for package in archive.packages:
         assert re.fullmatch(r"pool/main/[^ %]+_(amd64|all)\.deb", package.path)
         assert re.fullmatch(r"[0-9a-f]{64}", package.sha256)
-    assert re.fullmatch(r"\d{8}T\d{6}Z", LOCK.debian.timestamp)
+    assert re.fullmatch(r"\d{8}T\d{6}Z", archive.timestamp)
 
 
 def test_generated_part_is_replaced_and_the_rest_kept(tmp_path: Path) -> None:

@@ -45,6 +45,11 @@ KINDS = (
     "volumeattachments.storage.k8s.io",
 )
 """What a page could leave: objects of its namespace and those that belong to none."""
+CORDONED = "cordoned/"
+"""How a node that takes no new pods is listed among what a page could leave."""
+LOOK_AT_NODES = (
+    f"kubectl get nodes --output jsonpath='{{range .items[?(@.spec.unschedulable==true)]}}{CORDONED}{{.metadata.name}}{{\"\\n\"}}{{end}}'"
+)
 KEPT_FOLDER = "mysql-pv"
 """The folder of the export whose files are MySQL's own business."""
 
@@ -123,8 +128,8 @@ class Ground:
         self._server = server.name
 
     def look(self) -> frozenset[str]:
-        """Return the names of all objects, as ``kind/name``, and the paths of all folders and files of the export."""
-        listing = on_host(f"kubectl get --namespace {NAMESPACE} --output name {','.join(KINDS)}", self._variables)
+        """Return the names of all objects, as ``kind/name``, the cordoned nodes, and the paths of all folders and files of the export."""
+        listing = on_host(f"kubectl get --namespace {NAMESPACE} --output name {','.join(KINDS)} && {LOOK_AT_NODES}", self._variables)
         if listing.status != 0:
             raise UnreachableError(f"the cluster gave no list of its objects ({' '.join(listing.lines[-1:])})")
         found = "find %s -mindepth 1 -not -path %s -not -path %s"
@@ -132,8 +137,11 @@ class Ground:
         return frozenset(line for line in (*listing.lines, *files.splitlines()) if "/" in line)
 
     def clear(self, left: frozenset[str]) -> None:
-        """Take away objects and files that a page left."""
-        objects = sorted(each for each in left if not each.startswith("/"))
+        """Take away objects and files that a page left, and let nodes take pods again."""
+        nodes = sorted(each.removeprefix(CORDONED) for each in left if each.startswith(CORDONED))
+        if nodes:
+            on_host(f"kubectl uncordon {' '.join(map(shlex.quote, nodes))}", self._variables)
+        objects = sorted(each for each in left if not each.startswith(("/", CORDONED)))
         if objects:
             names = " ".join(map(shlex.quote, objects))
             on_host(f"kubectl delete --namespace {NAMESPACE} --ignore-not-found --timeout={QUIET_SECONDS}s {names}", self._variables)

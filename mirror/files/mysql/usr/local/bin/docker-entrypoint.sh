@@ -1,5 +1,5 @@
 #!/bin/bash
-# Starts MySQL as the official mysql:5.6 image does, from the same environment variables:
+# Starts MySQL as the official image does, from the same environment variables:
 # MYSQL_ROOT_PASSWORD, MYSQL_ALLOW_EMPTY_PASSWORD, MYSQL_ROOT_HOST, MYSQL_DATABASE, MYSQL_USER, MYSQL_PASSWORD
 # (each but the second also as ..._FILE). A command other than mysqld is run as it is.
 #
@@ -24,7 +24,7 @@ from_file() {
 	unset "$file"
 }
 
-# Quote a string for SQL, on one line: mysqld --bootstrap takes a semicolon at the end of a line for the end.
+# Quote a string for SQL, on one line: a server that reads statements at its start takes a semicolon at the end of a line for the end.
 quote() {
 	local text=${1//\\/\\\\}
 	text=${text//\'/\\\'}
@@ -70,37 +70,9 @@ marker=$data/.initialising
 
 has_data() { [[ -d $data/mysql ]]; }
 
-# Write the initial data and the accounts. The password goes through a pipe: no list of processes shows it.
-initialise() {
-	local root_host user database
-	root_host=$(quote "$MYSQL_ROOT_HOST") user=$(quote "$MYSQL_USER") database=$(quote "$MYSQL_DATABASE")
-	cp --recursive --no-preserve=ownership /usr/share/mysql-5.6/initial-data/. "$data/"
-	{
-		echo "USE mysql;"
-		echo "DELETE FROM user WHERE NOT (User = 'root' AND Host = 'localhost');"
-		echo "DELETE FROM db;"
-		echo "DELETE FROM proxies_priv WHERE Host <> 'localhost';"
-		echo "UPDATE user SET Password = PASSWORD($(quote "$MYSQL_ROOT_PASSWORD"));"
-		if [[ -n $MYSQL_ROOT_HOST && $MYSQL_ROOT_HOST != localhost ]]; then
-			echo "CREATE TEMPORARY TABLE root_from_afar SELECT * FROM user;"
-			echo "UPDATE root_from_afar SET Host = $root_host;"
-			echo "INSERT INTO user SELECT * FROM root_from_afar;"
-		fi
-		if [[ -n $MYSQL_DATABASE ]]; then
-			echo "CREATE DATABASE IF NOT EXISTS \`${MYSQL_DATABASE//\`/\`\`}\`;"
-		fi
-		if [[ -n $MYSQL_USER ]]; then
-			echo "INSERT INTO user (Host, User, Password, ssl_cipher, x509_issuer, x509_subject, authentication_string)" \
-				"VALUES ('%', $user, PASSWORD($(quote "$MYSQL_PASSWORD")), '', '', '', '');"
-			if [[ -n $MYSQL_DATABASE ]]; then
-				# Every right on the database but GRANT, the seventh, as GRANT ALL gives it.
-				echo "INSERT INTO db VALUES ('%', $database, $user," \
-					"'Y','Y','Y','Y','Y','Y','N','Y','Y','Y','Y','Y','Y','Y','Y','Y','Y','Y','Y');"
-			fi
-		fi
-	} | "$@" --bootstrap
-	[[ -s $data/mysql/user.MYD ]] || die "$data was changed while it was initialised: start the container again"
-}
+# Gives `initialise`, which writes the initial data and the accounts with the command line that it gets: it differs from series to series.
+# shellcheck source=/dev/null
+source /usr/local/lib/docker-entrypoint/initialise.sh
 
 if ! has_data || [[ -e $marker ]]; then
 	from_file MYSQL_ROOT_PASSWORD
