@@ -6,7 +6,7 @@ IN := .venv/bin/python -m host run --
 UNIT := verify/unit fence/tests mirror/tests host/tests roles/tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor lab test lint unit mirror up provision tutorial tutorial-reset pages exercise check exercise-reset verify drill drills proof reset bench report shell destroy
+.PHONY: help setup doctor lab test test-all lint unit mirror up provision tutorial tutorial-reset pages exercise check exercise-reset verify drill drills proof reset bench report shell destroy
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -20,8 +20,11 @@ doctor: setup ## say what is wrong with this host, and how to cure it
 lab: setup ## everything: from a fresh machine to a lab in which MySQL's data outlived its node
 	@.venv/bin/python -m host lab
 
-test: lint unit ## lint, unit tests, then all that `make lab` does; a lab that it made is removed again
+test: lint unit ## lint, unit tests, all that `make lab` does, some pages and drills; a lab that it made is removed again
 	@.venv/bin/python -m host test
+
+test-all: lint unit ## the same with every page and exercise of the tutorial, however long it takes
+	@.venv/bin/python -m host test --all
 
 lint: setup ## ruff, mypy, yamllint, ansible-lint
 	.venv/bin/ruff check .

@@ -18,7 +18,8 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("setup", help="install what the host lacks and make the virtual environment")
     commands.add_parser("doctor", help="say what is wrong with this host, and how to cure it")
     commands.add_parser("lab", help="everything: from a fresh machine to a verified fail-over")
-    commands.add_parser("test", help="the lab as a test; removed again where it wasn't there before")
+    test = commands.add_parser("test", help="the lab as a test; removed again where it wasn't there before")
+    test.add_argument("--all", action="store_true", help="with every page and exercise of the tutorial, however long it takes")
     commands.add_parser("reset", help="put the VMs back to the fresh cluster")
     commands.add_parser("destroy", help="remove the VMs and this checkout's state")
     commands.add_parser("status", help="say how this host runs the lab and whether it is there")
@@ -51,7 +52,7 @@ def _call(options: argparse.Namespace) -> int:
         case "lab":
             lab.make()
         case "test":
-            lab.test()
+            lab.test(everything=options.all)
         case "reset":
             lab.reset()
         case "destroy":

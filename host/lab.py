@@ -9,7 +9,9 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from host import checks, packages, private
@@ -28,13 +30,18 @@ VERIFIED = STATE / "verified.json"
 
 DRILLS = (("mysqld-kill,nfs-restart", "default"), ("power-cut", "fenced"))
 """The faults that `make test` runs, each with its recovery profile: `make drills` runs them all."""
-DRILLS_UNTIL = 3300.0
-"""Seconds after the beginning of `make test` in which a row of drills may begin: a slow host that built the mirror first has shown the main job by
-then, and isn't kept for a quarter of an hour more."""
+PAGES = "01-emptydir or 04-nfs"
+"""The pages of the tutorial that `make test` runs: `make pages` runs them all."""
+MORE_UNTIL = 3300.0
+"""Seconds after the beginning of `make test` in which pages or a row of drills may begin: a slow host that built the mirror first has shown the main
+job by then, and isn't kept for a quarter of an hour more."""
 
 
-def test() -> None:
-    """Make the lab, verify it in any case and run a few drills; remove it again where it wasn't there before.
+def test(*, everything: bool = False) -> None:
+    """Make the lab, verify it in any case, run pages of the tutorial and a few drills; remove it again where it wasn't there before.
+
+    Args:
+        everything: Run all pages and all exercises, and the drills, however long it takes.
 
     Raises:
         LabError: a step or a check failed; the end of its log was printed.
@@ -44,15 +51,19 @@ def test() -> None:
     VERIFIED.unlink(missing_ok=True)
     try:
         make()
-        for faults, profile in DRILLS:
+        more: list[tuple[str, str, Callable[[], None]]] = [("pages", "make pages", partial(_pages, "" if everything else PAGES))]
+        more += [
+            (f"drills {profile} ({faults})", f"make drills FAULTS={faults} PROFILES={profile}", partial(_drill, faults, profile))
+            for faults, profile in DRILLS
+        ]
+        for what, command, run in more:
             minutes = (time.monotonic() - began) / 60
-            if minutes * 60 > DRILLS_UNTIL:
+            if minutes * 60 > MORE_UNTIL and not everything:
                 print(
-                    f"drills {profile} ({faults}): not run, {minutes:.0f} minutes have passed and they begin within {DRILLS_UNTIL / 60:.0f}: "
-                    f"`make drills FAULTS={faults} PROFILES={profile}` runs them"
+                    f"{what}: not run, {minutes:.0f} minutes have passed and they begin within {MORE_UNTIL / 60:.0f}: `{command}` runs them"
                 )
                 continue
-            _drill(reach(), faults, profile)
+            run()
     except LabError:
         newest = max(LOGS.glob("*.log"), key=lambda path: path.stat().st_mtime, default=None)
         if newest is not None:
@@ -63,11 +74,19 @@ def test() -> None:
             destroy()
 
 
-def _drill(lab: Lab, faults: str, profile: str) -> None:
+def _pages(which: str) -> None:
+    """Follow pages of the tutorial, all of them and the exercises where none is named."""
+    reach().step("pages", ["pytest", "verify/tutorial", "-m", "tutorial", *(["-k", which] if which else [])], _pytest, heals=True)
+    print(_closing_line(LOGS / "pages.log"), flush=True)
+
+
+def _drill(faults: str, profile: str) -> None:
     """Run some faults under a recovery profile and print what was seen."""
     what = f"drills {profile}"
     try:
-        lab.step(what, [sys.executable, "-m", "verify.drills", "--faults", faults, "--profiles", profile], lambda line: line, heals=True)
+        reach().step(
+            what, [sys.executable, "-m", "verify.drills", "--faults", faults, "--profiles", profile], lambda line: line, heals=True
+        )
     finally:
         print((LOGS / f"{what.replace(' ', '-')}.log").read_text(encoding="utf-8", errors="replace"), flush=True)
 
