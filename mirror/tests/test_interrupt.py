@@ -1,6 +1,7 @@
 """An interrupted build ends what it started and says how to go on."""
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ PROGRAM = textwrap.dedent(
     from pathlib import Path
     from mirror import __main__, build, shell
 
-    def endless(store, lock, names):
+    def endless(*arguments):
         with ThreadPoolExecutor(1) as pool:
             pool.submit(shell.run, ["sh", "-c", "echo $$ > pid; exec tail -f /dev/null"], Path("log")).result()
 
@@ -41,7 +42,10 @@ def test_interrupted_build(tmp_path: Path, number: signal.Signals) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
-    child = int((tmp_path / "pid").read_text())
+    # A build that ends before it has begun its command writes nothing.
+    pipe = os.open(tmp_path / "pid", os.O_RDONLY | os.O_NONBLOCK)
+    assert select.select([pipe], [], [], 60)[0]
+    child = int(os.read(pipe, 20))
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130

@@ -78,14 +78,21 @@ class Server:
             )
         return self._process
 
-    def wait_for(self, text: str) -> None:
-        """Wait until the log has `text`."""
+    def wait_for(self, text: str, after: str = "") -> None:
+        """Wait until the log has `text` behind `after`."""
         assert self._process is not None
         deadline = time.monotonic() + LIMIT_SECONDS
-        while text not in self.said():
+        while text not in (self.said().rpartition(after)[2] if after else self.said()):
             assert self._process.poll() is None, f"the server ended before it said {text!r}:\n{self.said()}"
             assert time.monotonic() < deadline, f"the server didn't say {text!r} in {LIMIT_SECONDS} s:\n{self.said()}"
             time.sleep(0.05)
+
+    def wait_until_ready(self) -> None:
+        """Wait until clients are served. A server that runs for the first start alone says that it is ready, too."""
+        self.wait_for("mysqld: ready for connections")
+        if "entrypoint: initialising" in self.said():
+            self.wait_for("entrypoint: initialised")
+            self.wait_for("mysqld: ready for connections", after="entrypoint: initialised")
 
     def run(self, *words: str, **environment: str) -> int:
         """Start the entrypoint and give its exit status."""
@@ -152,7 +159,7 @@ def _data(server: Server) -> Mapping[str, bytes]:
 
 def test_first_start_makes_the_accounts_and_data_outlives_a_restart(server: Server) -> None:
     server.start("mysqld", MYSQL_ROOT_PASSWORD=PASSWORD, MYSQL_DATABASE="shop", MYSQL_USER="bob", MYSQL_PASSWORD="b'ob")
-    server.wait_for("ready for connections")
+    server.wait_until_ready()
     assert server.query("SELECT Host FROM mysql.user WHERE User = 'root' ORDER BY Host").stdout.split() == ["%", "localhost"]
     created = server.query("CREATE TABLE t (a INT); INSERT INTO t VALUES (111)", "bob", "b'ob")
     assert created.returncode != 0 and "No database selected" in created.stderr
@@ -168,11 +175,11 @@ def test_first_start_makes_the_accounts_and_data_outlives_a_restart(server: Serv
     assert not (server.data / ".initialising").exists()
     # The variables of a later start change nothing.
     server.start("mysqld", MYSQL_ROOT_PASSWORD="another")
-    server.wait_for("ready for connections")
+    server.wait_until_ready()
     assert server.query("SELECT a FROM shop.t").stdout.strip() == "111"
     server.end(signal.SIGKILL)
     server.start("mysqld", "--max-connections=20")
-    server.wait_for("ready for connections")
+    server.wait_until_ready()
     assert server.query("SELECT a, @@max_connections FROM shop.t").stdout.split() == ["111", "20"]
 
 
@@ -181,13 +188,13 @@ def test_password_in_a_file(server: Server) -> None:
     secret.write_text("from a file\n")
     secret.chmod(0o400)
     server.start("--skip-networking", MYSQL_ROOT_PASSWORD_FILE="/run/secret")
-    server.wait_for("ready for connections")
+    server.wait_until_ready()
     assert server.query("SELECT 1", password="from a file").stdout.strip() == "1"
 
 
 def test_empty_password_only_where_it_is_asked_for(server: Server) -> None:
     server.start("mysqld", MYSQL_ALLOW_EMPTY_PASSWORD="yes")
-    server.wait_for("ready for connections")
+    server.wait_until_ready()
     assert server.query("SELECT 1", password="").stdout.strip() == "1"
 
 
@@ -232,7 +239,7 @@ def test_first_start_cut_short_is_begun_anew(server: Server, moment: int) -> Non
     for file in server.data.glob(server.series.vital):
         file.write_bytes(b"")
     server.start("mysqld", MYSQL_ROOT_PASSWORD="second")
-    server.wait_for("ready for connections")
+    server.wait_until_ready()
     assert "an earlier first start was cut short: beginning anew" in server.said()
     assert server.query("SELECT 1", password="second").stdout.strip() == "1"
     assert not (server.data / ".initialising").exists()
@@ -247,7 +254,7 @@ def test_folder_with_something_else_in_it_is_never_touched(server: Server) -> No
 
 def test_damaged_data_is_never_made_anew(server: Server) -> None:
     server.start("mysqld", MYSQL_ROOT_PASSWORD=PASSWORD)
-    server.wait_for("ready for connections")
+    server.wait_until_ready()
     server.end()
     (server.data / server.series.vital).unlink()
     before = _data(server)
@@ -273,5 +280,5 @@ def test_folder_that_mysql_cannot_write(server: Server) -> None:
 def test_ordinary_user_starts_it_too(server: Server) -> None:
     (server.root / "run/mysqld").chmod(0o777)
     server.start("setpriv", "--reuid=999", "--regid=999", "--clear-groups", "docker-entrypoint.sh", "mysqld", MYSQL_ROOT_PASSWORD="a")
-    server.wait_for("ready for connections")
+    server.wait_until_ready()
     assert server.query("SELECT 1", password="a").stdout.strip() == "1"

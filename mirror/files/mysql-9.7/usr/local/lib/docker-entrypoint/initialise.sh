@@ -6,10 +6,13 @@ initialise() {
 	root=$(quote "$MYSQL_ROOT_PASSWORD") user="$(quote "$MYSQL_USER")@'%'"
 	# In the name of a database that rights are given for, _ and % stand for any characters.
 	database=\`${MYSQL_DATABASE//\`/\`\`}\` grantee=${database//_/\\_}
+	"$@" --validate-config || die "mysqld refuses its options ($*): run 'mysqld --verbose --help' with them to see why"
 	"$@" --initialize-insecure
+	rm -f "$socket"
 	"$@" --skip-networking --mysqlx=OFF --socket="$socket" &
 	server=$!
-	until [[ -S $socket ]]; do
+	# The socket is there a moment before somebody listens to it.
+	until [[ -S $socket ]] && mysql --no-defaults --socket="$socket" --user=root --execute="DO 0" 2>/dev/null; do
 		kill -0 "$server" 2>/dev/null || die "the server ended before the accounts were made: its lines above say why"
 		sleep 0.2
 	done
