@@ -1,16 +1,13 @@
 """Command line of the mirror: build, serve, lock and check."""
 
 import argparse
-import signal
 import sys
 import time
-from types import FrameType
-from typing import NoReturn
 
 from mirror import boxes, build, debian, lock, serve
 from mirror.errors import MirrorError
 from mirror.paths import LOCK_FILE, cache_folder
-from mirror.shell import end_all
+from mirror.shell import ended_by_signals
 from mirror.store import Store
 
 INTERRUPTED = 130  # as shells report it
@@ -26,12 +23,9 @@ def main(arguments: list[str] | None = None) -> int:
 
     try:
         if options.command == "build":
-            # Also where this process was started to ignore them, as a shell does with a job in the background.
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, _interrupt)
             chosen = boxes.BOXES if options.box == "all" else (options.box,)
             store = Store(cache_folder(), report)
-            with store.locked():
+            with ended_by_signals(), store.locked():
                 build.build(store, lock.load(), chosen, options.also)
         elif options.command == "check":
             store = Store(cache_folder(), report)
@@ -55,12 +49,6 @@ def main(arguments: list[str] | None = None) -> int:
         print("mirror: interrupted: run the command again, it goes on from the last finished step", file=sys.stderr)
         return INTERRUPTED
     return 0
-
-
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    """End what is running, then this process, in order."""
-    end_all()
-    raise KeyboardInterrupt
 
 
 def _parser() -> argparse.ArgumentParser:

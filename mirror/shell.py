@@ -2,10 +2,14 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 from mirror.errors import MirrorError
 
@@ -54,6 +58,40 @@ def end_all() -> None:
     _ending.set()
     for process in list(_running):
         process.terminate()
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """End every command on SIGINT and SIGTERM, and raise KeyboardInterrupt in the main thread.
+
+    The commands are ended by a thread of its own. The main thread runs the signal's handler, but it waits for the
+    threads that build: one that got its signal in the last moment before it waits goes on waiting, until they end.
+    """
+    told, tell = os.pipe()
+    os.set_blocking(tell, False)
+
+    def end() -> None:
+        if os.read(told, 1):
+            end_all()
+
+    # Also where this process was started to ignore them, as a shell does with a job in the background.
+    handlers = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
+    ender = threading.Thread(target=end)
+    ender.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        os.close(tell)
+        ender.join()
+        os.close(told)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def as_root(command: Sequence[str]) -> list[str]:
