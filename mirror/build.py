@@ -62,7 +62,7 @@ def build(store: Store, lock: Lock, box_names: Sequence[str], extras: Collection
             made, (debs, roots) = compiled.result(), assembled.result()
         kubernetes = packages.make_packages(store, lock, made, signer)
         parts = images.Parts(made, roots, debs)
-        layouts = [images.make_image(store, lock, name, parts) for name in images.IMAGES]
+        layouts = [images.make_image(store, lock, name, lock.images[name], parts) for name in images.IMAGES]
         also = [_extra(store, lock, name, signer) for name in EXTRAS if name in extras or store.path_of(f"image-{name}").exists()]
         registry.make_registry(store, [*layouts, *also])
         for name in box_names:
@@ -89,4 +89,4 @@ def _extra(store: Store, lock: Lock, name: str, signer: Signer) -> Artefact:
     repository = debian.make_repository(store, extra.debian, debs, signer)
     root = f"image-{name}"
     made = debian.make_root(store, extra.debian, lock.source_date_epoch, root, repository, signer)
-    return images.make_extra_image(store, lock, extra, images.Parts({}, {root: made}, debs))
+    return images.make_image(store, lock, name, extra.references, images.Parts({}, {root: made}, debs))

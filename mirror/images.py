@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mirror.download import Download, fetch
 from mirror.errors import MirrorError
-from mirror.lock import Extra, Lock
+from mirror.lock import Lock
 from mirror.paths import FILES, GO
 from mirror.shell import as_root, capture, run
 from mirror.store import Artefact, Store, digest_file, digest_tree
@@ -45,14 +45,17 @@ class Image:
     ports: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
     capabilities: Mapping[str, str] = field(default_factory=dict)  # by file
+    mysql: str = ""  # the series of MySQL's server, where it is one: files/mysql-SERIES goes in
 
 
 def _kubernetes(name: str, base: str = "") -> Image:
     return Image(base=base, programs=(("kubernetes", name, f"usr/local/bin/{name}"),), command=(name,))
 
 
-def _mysql(base: str, *ports: str) -> Image:
-    return Image(base=base, entrypoint=("docker-entrypoint.sh",), command=("mysqld",), ports=ports, volumes=("/var/lib/mysql",))
+def _mysql(series: str, base: str, *ports: str) -> Image:
+    return Image(
+        base=base, entrypoint=("docker-entrypoint.sh",), command=("mysqld",), ports=ports, volumes=("/var/lib/mysql",), mysql=series
+    )
 
 
 IMAGES: Mapping[str, Image] = {
@@ -88,9 +91,9 @@ IMAGES: Mapping[str, Image] = {
         programs=(("local-path-provisioner", "local-path-provisioner", "usr/bin/local-path-provisioner"),),
         command=("local-path-provisioner",),
     ),
-    "mysql": _mysql("image-mysql", "3306/tcp"),
+    "mysql": _mysql("5.6", "image-mysql", "3306/tcp"),
 }
-EXTRA_IMAGES: Mapping[str, Image] = {"mysql-9.7": _mysql("image-mysql-9.7", "3306/tcp", "33060/tcp")}
+EXTRA_IMAGES: Mapping[str, Image] = {"mysql-9.7": _mysql("9.7", "image-mysql-9.7", "3306/tcp", "33060/tcp")}
 """Images of `mirror.lock.EXTRAS`."""
 
 
@@ -103,20 +106,11 @@ class Parts:
     packages: Artefact
 
 
-def make_image(store: Store, lock: Lock, name: str, parts: Parts) -> Artefact:
-    """Make the OCI layout of the image `name`; its index.json gives all the names of the lock file."""
-    return _make_image(store, lock, (name, IMAGES[name], lock.images[name]), parts)
-
-
-def make_extra_image(store: Store, lock: Lock, extra: Extra, parts: Parts) -> Artefact:
-    """Make the OCI layout of an extra image."""
-    return _make_image(store, lock, (extra.name, EXTRA_IMAGES[extra.name], extra.references), parts)
-
-
-def _make_image(store: Store, lock: Lock, what: tuple[str, Image, tuple[str, ...]], parts: Parts) -> Artefact:
-    name, image, references = what
+def make_image(store: Store, lock: Lock, name: str, references: Sequence[str], parts: Parts) -> Artefact:
+    """Make the OCI layout of the image `name`; its index.json gives all its names, `references`."""
+    image = {**IMAGES, **EXTRA_IMAGES}[name]
     log = store.log(f"image-{name}")
-    mysql = FILES / f"mysql-{_series(references)}" if name.startswith("mysql") else None
+    mysql = FILES / f"mysql-{image.mysql}" if image.mysql else None
 
     def build(target: Path) -> None:
         layers = []
@@ -309,11 +303,6 @@ def _add_mysql_user(top: Path, base: Path) -> None:
             if member is None:
                 raise MirrorError(f"{base} has no /etc/{file}: remove it and run the command again")
             (top / "etc" / file).write_text(member.read().decode() + line)
-
-
-def _series(references: Sequence[str]) -> str:
-    """Give the series of a version, such as 5.6 of 5.6.24, by the first of an image's names."""
-    return ".".join(references[0].rpartition(":")[2].split(".")[:2])
 
 
 def _hex(base64_digest: str) -> str:

@@ -257,10 +257,12 @@ class Stage:
                     patch = shlex.quote(json.dumps({"metadata": {"finalizers": kept}}))
                     name = f"{kind}/{each['metadata']['name']}"
                     # One that went meanwhile needs nothing; one that stays is named by the wait.
-                    self._run(f"kubectl --namespace {exercise.namespace} patch {name} --type=merge --patch {patch}", self._variables)
+                    self._run(
+                        f"kubectl --namespace {exercise.namespace} patch {name} --type=merge --patch {patch}", self._cluster.environment
+                    )
 
     def _host(self, exercise: Exercise | None, command: str) -> None:
-        ran = self._run(command, self._variables)
+        ran = self._run(command, self._cluster.environment)
         if ran.status != 0:
             again = "make exercise-reset" if exercise is None else f"make exercise N={exercise.number}"
             reason = " ".join(ran.lines[-1:]) or "no message"
@@ -276,10 +278,6 @@ class Stage:
 
     def _path(self, exercise: Exercise) -> Path:
         return self._written / f"{exercise.slug}.yml"
-
-    @property
-    def _variables(self) -> dict[str, str]:
-        return {"KUBECONFIG": str(self._cluster.kubeconfig)}
 
 
 def parse_files(listing: str) -> dict[str, File]:

@@ -5,7 +5,7 @@ A finding is one sentence: the object, what is seen, what is wanted. It never sa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from verify.lab import objects
@@ -324,16 +324,19 @@ def _kind(spec: Json, place: str) -> str:
 
 def _complete(deployment: Json) -> bool:
     """Say whether a Deployment's one pod is available and of its present template, as ``kubectl rollout status`` has it."""
-    status = deployment.get("status", {})
-    numbers: Sequence[int] = [status.get(key, 0) for key in ("replicas", "updatedReplicas", "availableReplicas")]
-    return status.get("observedGeneration") == deployment["metadata"].get("generation") and list(numbers) == [1, 1, 1]
+    observed = deployment.get("status", {}).get("observedGeneration")
+    return observed == deployment["metadata"].get("generation") and _counts(deployment) == [1, 1, 1]
 
 
 def _rollout(deployment: Json) -> str:
     """Return how far a Deployment's rollout is, in words."""
-    status = deployment.get("status", {})
-    total, updated, available = (status.get(key, 0) for key in ("replicas", "updatedReplicas", "availableReplicas"))
+    total, updated, available = _counts(deployment)
     return f"pods: {total}, of its present template: {updated}, available: {available}"
+
+
+def _counts(deployment: Json) -> list[int]:
+    """Return how many pods a Deployment has, how many of them are of its present template, and how many are available."""
+    return [deployment.get("status", {}).get(key, 0) for key in ("replicas", "updatedReplicas", "availableReplicas")]
 
 
 def _or(value: object, otherwise: str) -> str:

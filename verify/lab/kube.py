@@ -60,6 +60,8 @@ class Cluster:
             ) from error
         configuration.retries = False
         self.kubeconfig = kubeconfig
+        self.environment = {"KUBECONFIG": str(kubeconfig)}
+        """What leads a program to this cluster."""
         self.server = str(configuration.host)
         api_client: Any = client.ApiClient
         self._core: Any = client.CoreV1Api(api_client(configuration))

@@ -70,7 +70,7 @@ class Shells:
     def run(self, place: str, text: str) -> Ran:
         """Run a command at a place of ``pages.Command``."""
         if not place:
-            return on_host(text, {"KUBECONFIG": str(self._cluster.kubeconfig)})
+            return on_host(text, self._cluster.environment)
         machine = self._node(place[1:]) if place.startswith("@") else place
         done = self._remote.run(machine, "timeout %s bash -c %s 2>&1", str(COMMAND_SECONDS), text)
         return Ran(done.status, tuple(done.stdout.splitlines()))
@@ -123,7 +123,7 @@ class Ground:
     def __init__(self, lab: Inventory, cluster: Cluster, remote: Remote) -> None:
         """Find the NFS server and its export in the inventory."""
         self._remote = remote
-        self._variables = {"KUBECONFIG": str(cluster.kubeconfig)}
+        self._variables = cluster.environment
         server, self._export = nfs.exported(lab)
         self._server = server.name
 

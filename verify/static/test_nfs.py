@@ -9,8 +9,7 @@ from verify.lab.remote import Remote
 
 def test_export_is_for_the_lab_alone(lab: Inventory, remote: Remote) -> None:
     """The volumes' folder is exported, to the lab's network and to nobody else, and written through."""
-    server = lab.group("nfs_servers")[0]
-    folder = lab.setting("nfs_server_export")
+    server, folder = nfs.exported(lab)
     found = [each for each in nfs.exports(remote, server.name) if each.path == folder]
     assert found, f"{server.name} doesn't export {folder}"
     assert {each.client for each in found} == {lab.setting("lab_network")}

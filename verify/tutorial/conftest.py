@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 
 import pytest
 
 from verify.lab.errors import LabError
 from verify.lab.inventory import ROOT, Inventory
 from verify.lab.kube import Cluster
+from verify.lab.registry import mirror_lacks
 from verify.lab.remote import Remote
 from verify.lab.report import Report
 from verify.lab.walk import MANIFESTS, Ground, Shells, Walk
@@ -18,6 +20,12 @@ from verify.lab.walk import MANIFESTS, Ground, Shells, Walk
 def described(report: Report) -> Report:
     """Put the lab's description into the report."""
     return report
+
+
+@pytest.fixture(scope="session")
+def lacks(lab: Inventory, remote: Remote) -> Callable[[str], bool]:
+    """Return what says whether the lab's mirror lacks an image; it asks once for each."""
+    return cache(partial(mirror_lacks, remote, lab.group("workers")[0].name))
 
 
 @pytest.fixture(scope="session")

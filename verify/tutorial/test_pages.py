@@ -5,6 +5,7 @@ English stands for both languages: a unit test holds that they have the same blo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
@@ -12,8 +13,6 @@ import pytest
 from verify.lab import pages
 from verify.lab.inventory import ROOT, Inventory
 from verify.lab.pages import Block, Page
-from verify.lab.registry import mirror_lacks
-from verify.lab.remote import Remote
 from verify.lab.walk import Walk
 
 
@@ -35,10 +34,11 @@ STEPS = [Step(page, block) for page in pages.load(ROOT / "docs/tutorial/en", ROO
 
 
 @pytest.mark.parametrize("step", STEPS, ids=str)
-def test_page(walk: Walk, lab: Inventory, remote: Remote, step: Step) -> None:
+def test_page(walk: Walk, lab: Inventory, lacks: Callable[[str], bool], step: Step) -> None:
     """What the tutorial shows is what the lab does, and nothing is left of it."""
-    image = lab.setting(NEEDS.get(step.page.name, ""))
-    if image and mirror_lacks(remote, lab.group("workers")[0].name, image):
+    variable = NEEDS.get(step.page.name)
+    image = lab.setting(variable) if variable else None
+    if image and lacks(image):
         pytest.skip(f"the lab's mirror has no {image}: run `make mirror ALSO={image.replace(':', '-')}`, then this again")
     try:
         if step.block is None:

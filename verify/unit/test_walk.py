@@ -12,10 +12,11 @@ from verify.lab.errors import LabError, NotFoundError, UnreachableError
 from verify.lab.inventory import ROOT
 from verify.lab.kube import Cluster
 from verify.lab.pages import Page, Ran, parse
-from verify.lab.remote import Output, Remote
+from verify.lab.remote import Output
 from verify.lab.walk import PageLieError, Shells, Walk, on_host
 from verify.unit.fake_api import NAMESPACE, FakeApi
 from verify.unit.samples import ManualClock
+from verify.unit.stages import FakeRemote
 
 TEXT = """\
 # Chapter
@@ -183,21 +184,8 @@ def test_command_that_hangs_is_ended() -> None:
     assert time.monotonic() - began < 60
 
 
-class FakeRemote(Remote):
-    """Machines that only remember what they were told."""
-
-    def __init__(self) -> None:
-        """Begin without a command."""
-        self.told: list[tuple[str, ...]] = []
-
-    def run(self, name: str, command: str, *arguments: str) -> Output:
-        """Remember the command."""
-        self.told.append((name, command, *arguments))
-        return Output(1, "a\nb\n", "")
-
-
 def test_places(fake_cluster: Cluster, api: FakeApi) -> None:
-    remote = FakeRemote()
+    remote = FakeRemote(Output(1, "a\nb\n", ""))
     shells = Shells(fake_cluster, remote)
     assert shells.run("", "echo $KUBECONFIG").lines == (str(fake_cluster.kubeconfig),)
     assert shells.run("m", "ls 'x y'") == Ran(1, ("a", "b"))
