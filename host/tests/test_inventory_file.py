@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from host import checks
 from host.paths import ROOT
@@ -63,3 +64,17 @@ def test_network_that_is_none(value: str) -> None:
     finding = checks.network(value, [], "virbr7")
     assert not finding.ok
     assert finding.sentence.startswith(f"lab_network is '{value}', which is no network")
+
+
+def test_shares_of_an_emulated_control_plane() -> None:
+    """Etcd isn't starved by the API server, which waits for it; and a node takes no static pods that ask for more than it has."""
+    overlay = ROOT / "inventories/emulated/group_vars/all/control_plane.yml"
+    patches = yaml.safe_load(overlay.read_text(encoding="utf-8"))["control_plane_patches"]
+    cpus = {"kube-controller-manager": 0.2, "kube-scheduler": 0.1, "kube-flannel": 0.05}  # as kubeadm and flannel's manifest have it
+    for name, patch in patches.items():
+        asked = patch["spec"]["containers"][0].get("resources", {}).get("requests", {}).get("cpu")
+        if asked:
+            cpus[name.removesuffix("+strategic")] = float(asked.removesuffix("m")) / (1000 if asked.endswith("m") else 1)
+    assert cpus["etcd"] >= cpus["kube-apiserver"]
+    hosts = yaml.safe_load(HOSTS)["all"]["children"]["control_plane"]["hosts"].values()
+    assert sum(cpus.values()) <= min(host["lab_cpus"] for host in hosts)

@@ -70,6 +70,17 @@ def test_valid(playbook: Playbook, tmp_path: Path, role: str) -> None:
         kubernetes_validate.validate(each, kubernetes_version(), strict=True)
 
 
+def test_flannel_needs_no_kube_proxy(playbook: Playbook, tmp_path: Path) -> None:
+    """It asks the API server itself: through the cluster's Service, a flannel that starts before its node's kube-proxy fails and waits to be started anew."""
+    (daemon,) = [each for each in objects_of(render(playbook, tmp_path, "pod_network")) if each["kind"] == "DaemonSet"]
+    found = {each["name"]: each.get("value") for each in daemon["spec"]["template"]["spec"]["containers"][0]["env"]}
+    hosts = yaml.safe_load((ROOT / "inventories/lab/hosts.yml").read_text())["all"]["children"]["control_plane"]["hosts"]
+    assert [found["KUBERNETES_SERVICE_HOST"], found["KUBERNETES_SERVICE_PORT"]] == [
+        *(host["ansible_host"] for host in hosts.values()),
+        "6443",
+    ]
+
+
 def test_mysql_keeps_the_tutorials_names(playbook: Playbook, tmp_path: Path) -> None:
     """Whoever follows the text finds the objects under the names that it uses; only the password is elsewhere."""
     objects = {(each["kind"], each["metadata"]["name"]): each for each in objects_of(render(playbook, tmp_path, "storage_tutorial"))}
