@@ -35,10 +35,19 @@ _MASKED = (
     "e2scrub_all.timer",
     "e2scrub_reap.service",
     "fstrim.timer",
+    "getty@tty1.service",
     "grub-common.service",
     "grub-initrd-fallback.service",
+    "modprobe@drm.service",
+    "modprobe@efi_pstore.service",
+    "modprobe@fuse.service",
     "proc-sys-fs-binfmt_misc.automount",
+    "sshd-unix-local.socket",
+    "sys-fs-fuse-connections.mount",
+    "sys-kernel-debug.mount",
+    "sys-kernel-tracing.mount",
     "systemd-binfmt.service",
+    "systemd-udev-load-credentials.service",
 )
 # Services that the roles enable where they belong.
 _DISABLED = {
