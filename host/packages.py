@@ -114,7 +114,9 @@ def make_environment() -> Path:
     if not complete.exists():
         # Built in place (an environment can't be moved); the marker says that it came to its end.
         logged("virtual environment", [_python(), "-m", "venv", "--clear", str(folder)], LOGS / "venv.log")
-        pip = [str(folder / "bin/pip"), "install", "--disable-pip-version-check", "--require-hashes", "-r", str(lock)]
+        # The lock names everything, so pip has nothing to resolve: left to itself it looks at the newest `coverage` for
+        # `coverage[toml]`, which the lock pins without its extra, and gives up once a newer one is out.
+        pip = [str(folder / "bin/pip"), "install", "--disable-pip-version-check", "--no-deps", "--require-hashes", "-r", str(lock)]
         logged("python packages", pip, LOGS / "pip.log", show=lambda line: line if line.startswith(("Collecting", "Installing")) else None)
         complete.touch()
     link = ROOT / ".venv"

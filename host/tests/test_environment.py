@@ -1,0 +1,36 @@
+"""The Python environment: what the lock names with its checksums, and nothing else."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from host import packages
+
+pytestmark = pytest.mark.unit
+
+
+def test_pip_looks_at_nothing_that_the_lock_does_not_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A release of the day must not decide whether an environment can be made: pip resolves nothing."""
+    called: list[list[str]] = []
+
+    def call(_what: str, argv: list[str], _log: Path, **_: object) -> None:
+        called.append(argv)
+        if "venv" in argv:
+            Path(argv[-1]).mkdir(parents=True)
+
+    monkeypatch.setattr(packages, "ROOT", tmp_path)
+    monkeypatch.setattr(packages, "logged", call)
+    monkeypatch.setenv("OUTLIVE_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "requirements.lock").write_text("pytest==9.2.0\n", encoding="utf-8")
+    made = packages.make_environment()
+    assert (tmp_path / ".venv").readlink() == made
+    assert {"--no-deps", "--require-hashes"} <= set(called[-1])
+
+
+def test_the_lock_lacks_nothing() -> None:
+    done = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
