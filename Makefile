@@ -3,6 +3,7 @@
 
 PYTHON := $(firstword $(wildcard /usr/bin/python3) python3)
 IN := .venv/bin/python -m host run --
+COMMA := ,
 UNIT := verify/unit fence/tests mirror/tests host/tests roles/tests
 
 .DEFAULT_GOAL := help
@@ -46,8 +47,8 @@ up: setup ## make and start the VMs
 provision: ## cluster and NFS server (playbooks/site.yml)
 	@$(IN) ansible-playbook playbooks/site.yml
 
-tutorial: ## apply the chapter on MySQL, write all chapters' manifests to .lab/tutorial (playbooks/tutorial.yml)
-	@$(IN) ansible-playbook playbooks/tutorial.yml
+tutorial: ## apply the chapter on MySQL, write all chapters' manifests to .lab/tutorial (playbooks/tutorial.yml): CHAPTERS=all applies all, CHAPTERS=nfs,emptydir some
+	@$(IN) ansible-playbook playbooks/tutorial.yml $(if $(CHAPTERS),-e '{"storage_tutorial_chapters": ["$(subst $(COMMA),"$(COMMA) ",$(CHAPTERS))"]}')
 
 tutorial-reset: ## take all objects of the tutorial away; the volumes' data stays (playbooks/tutorial-reset.yml)
 	@$(IN) ansible-playbook playbooks/tutorial-reset.yml

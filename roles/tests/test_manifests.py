@@ -185,6 +185,35 @@ def test_folder_for_learners(playbook: Playbook, tmp_path: Path) -> None:
     assert (tmp_path / "secrets" / "password").read_text().strip() not in "".join(written.values())
 
 
+def test_chapters_that_are_asked_for(playbook: Playbook, tmp_path: Path) -> None:
+    """None unless one is named; all are all but external storage, of which nothing can run here; a wrong name is one sentence."""
+    render(playbook, tmp_path, "storage_tutorial")
+    role = tmp_path / "roles" / "storage_tutorial"
+    know = {
+        "name": "Know",
+        "ansible.builtin.assert": {"that": "__storage_tutorial_standing | map(attribute='metadata.name') | list == wanted"},
+    }
+    (role / "tasks" / "main.yml").write_text(yaml.safe_dump([know]))
+    standing = yaml.safe_load((role / "vars" / "main.yml").read_text())["__storage_tutorial_standing_by_chapter"]
+    specs = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
+    assert {"all", *standing} == set(specs["storage_tutorial_chapters"]["choices"])
+    folders = {path.name for path in (role / "templates").iterdir() if path.is_dir()}
+    assert folders - set(standing) == {"external-storage", "mysql", "mysql-9", "then"}
+    names = [
+        each["metadata"]["name"]
+        for chapter, manifests in standing.items()
+        for manifest in manifests
+        for each in yaml.safe_load_all((tmp_path / "manifests" / chapter / f"{manifest}.yml").read_text())
+    ]
+    nfs = ["mypv1", "mypvc1", "mypod1"]
+    for asked, wanted in (([], []), (["nfs"], nfs), (["all"], names)):
+        result = playbook(tmp_path / "playbook.yml", "-e", json.dumps({"storage_tutorial_chapters": asked, "wanted": wanted}))
+        assert result.returncode == 0, result.stdout + result.stderr
+    result = playbook(tmp_path / "playbook.yml", "-e", json.dumps({"storage_tutorial_chapters": ["nsf"], "wanted": []}))
+    assert result.returncode != 0
+    assert "value of storage_tutorial_chapters must be one or more of: all, emptydir, hostpath" in result.stdout
+
+
 def test_password_is_made_once_and_private(playbook: Playbook, tmp_path: Path) -> None:
     """The password is generated into a file that only its owner reads, and stays what it is."""
     render(playbook, tmp_path, "storage_tutorial")

@@ -1,0 +1,70 @@
+"""All chapters at once, as a teacher may show them, and all of them taken away again."""
+
+from __future__ import annotations
+
+import json
+
+from verify.lab import mysql, nfs
+from verify.lab.inventory import Inventory
+from verify.lab.kube import Cluster
+from verify.lab.mysql import NAMESPACE
+from verify.lab.playbook import play
+from verify.lab.remote import Remote
+from verify.lab.walk import Ground
+
+ALL = json.dumps({"storage_tutorial_chapters": ["all"]})
+THERE_WITHOUT_TUTORIAL = {"service/kubernetes", "configmap/kube-root-ca.crt"}
+"""What playbooks/site.yml leaves in the tutorial's namespace: the cluster's own."""
+KINDS_OF_CHAPTERS = (
+    "pod/",
+    "persistentvolumeclaim/",
+    "persistentvolume/",
+    "deployment.apps/",
+    "service/",
+    "secret/",
+    "configmap/",
+    "storageclass.storage.k8s.io/",
+)
+A_CHAPTER_EACH = {
+    "pod/producer-consumer",
+    "pod/hostpath-node2",
+    "pod/mypod1",
+    "pod/rwo-node2",
+    "persistentvolume/recyclepv",
+    "storageclass.storage.k8s.io/nfs-dynamic",
+    "namespace/local-path-storage",
+    "deployment.apps/mysql",
+}
+
+
+def objects(seen: frozenset[str]) -> set[str]:
+    """Return what stands in the tutorial's namespace, and its volumes and classes, which stand in none."""
+    return {each for each in seen if each.startswith(KINDS_OF_CHAPTERS)}
+
+
+def files(seen: frozenset[str]) -> set[str]:
+    """Return the folders and files of the export."""
+    return {each for each in seen if each.startswith("/")}
+
+
+def test_all_chapters_come_and_go(lab: Inventory, cluster: Cluster, remote: Remote) -> None:
+    """Applied, all chapters stand; applied again, nothing changes; taken away, no object is left and all data is."""
+    server, export = nfs.exported(lab)
+    ground = Ground(lab, cluster, remote)
+    kept = f"{export}/retain/kept"
+    try:
+        play("playbooks/tutorial.yml", "-e", ALL)
+        there = ground.look()
+        assert there >= A_CHAPTER_EACH
+        again = play("playbooks/tutorial.yml", "-e", ALL)
+        assert not again.changed, "\n".join(again.changed)
+        remote.check(server.name, "touch %s", kept)
+        play("playbooks/tutorial-reset.yml")
+        left = ground.look()
+        assert objects(left) == THERE_WITHOUT_TUTORIAL
+        assert "namespace/local-path-storage" not in left
+        assert files(left) >= files(there) | {kept}
+    finally:
+        remote.check(server.name, "rm -f %s", kept)
+        play("playbooks/tutorial.yml")
+    assert mysql.read_rows(cluster, mysql.account(cluster, cluster.deployment(NAMESPACE, mysql.DEPLOYMENT))) == ["111"]
