@@ -34,6 +34,8 @@ LABEL = "outlive/stage"
 """Label of a namespace whose stage was set to its end."""
 GONE_SECONDS = 300
 """Seconds in which the cluster has to take a stage away."""
+EMPTIED = "deployments,replicasets,pods,persistentvolumeclaims"
+"""What is deleted before its namespace, in this order: nothing that is deleted is made anew by what stood before it."""
 OWN = "kubernetes.io/"
 """What the finalizers of Kubernetes itself begin with: the cluster takes them off, in its order."""
 LIST_FILES = """\
@@ -212,18 +214,9 @@ class Stage:
         """
         left = self._left(exercises)
         if left:
+            self._empty(exercises, [each.removeprefix("namespace/") for each in left if each.startswith("namespace/")])
             self._host(None, f"kubectl delete --ignore-not-found --wait=false {' '.join(map(shlex.quote, left))}")
-            self._free(exercises)
-            wait_for(
-                "what is left of the exercises",
-                "nothing",
-                lambda: self._left(exercises),
-                lambda left: not left,
-                within=GONE_SECONDS,
-                every=2.0,
-                describe=", ".join,
-                clock=self._clock,
-            )
+            self._await_none("what is left of the exercises", lambda: self._left(exercises))
         # Only now: a pod that still ran would write again, or hang on a folder that is gone.
         folders = [self._folder(each) for each in exercises]
         self._remove(self._server.name, folders)
@@ -232,6 +225,24 @@ class Stage:
             self._remove(worker, on_nodes)
         for each in exercises:
             self._path(each).unlink(missing_ok=True)
+
+    def _empty(self, exercises: Sequence[Exercise], namespaces: Sequence[str]) -> None:
+        """Take away pods and claims first: a namespace goes in one pass over all kinds of objects where none of them is left, else in several."""
+        for name in namespaces:
+            self._host(None, f"kubectl --namespace {name} delete {EMPTIED} --all --grace-period=1 --wait=false")
+        self._free(exercises)
+        self._await_none(
+            "what runs in the exercises",
+            lambda: [
+                f"{kind}/{each['metadata']['name']}"
+                for name in namespaces
+                for kind in ("pods", "persistentvolumeclaims")
+                for each in self._cluster.listing(kind, name)
+            ],
+        )
+
+    def _await_none(self, what: str, look: Callable[[], list[str]]) -> None:
+        wait_for(what, "nothing", look, lambda left: not left, within=GONE_SECONDS, every=1.0, describe=", ".join, clock=self._clock)
 
     def _left(self, exercises: Sequence[Exercise]) -> list[str]:
         """Return the namespaces and volumes of exercises, as ``kind/name``."""

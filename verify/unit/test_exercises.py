@@ -103,21 +103,24 @@ def test_stage_is_set(stage: Stage, host: FakeHost, machines: FakeRemote, tmp_pa
 
 
 def test_stage_is_put_back_to_its_beginning(stage: Stage, empty: FakeApi, host: FakeHost, machines: FakeRemote, tmp_path: Path) -> None:
-    """What is there goes first, the folder only after the pods; foreign finalizers are taken off, the cluster's own stay."""
+    """Pods and claims go first, then what they are in, then the folder; foreign finalizers are taken off, the cluster's own stay."""
     there(empty)
     empty.answers["/api/v1/namespaces"].append(listing(named("default")))
     volumes = listing(samples.volume(), named("exercise-3-letters", finalizers=["kubernetes.io/pv-protection"]))
     empty.answers["/api/v1/persistentvolumes"] = [volumes, volumes, volumes, listing(samples.volume())]
     claim = named("new", finalizers=["example.com/x", "kubernetes.io/pvc-protection"])
-    empty.answers["/api/v1/namespaces/exercise-3/persistentvolumeclaims"] = [listing(claim)]
+    empty.answers["/api/v1/namespaces/exercise-3/persistentvolumeclaims"] = [listing(claim), listing(claim), listing()]
     written = tmp_path / ".lab/exercises/03-released-volume.yml"
     written.parent.mkdir(parents=True)
     written.touch()
     stage.reset([THIRD])
     assert not written.exists()
-    assert host.told[0] == "kubectl delete --ignore-not-found --wait=false namespace/exercise-3 persistentvolume/exercise-3-letters"
     kept = json.dumps({"metadata": {"finalizers": ["kubernetes.io/pvc-protection"]}})
-    assert host.told[1:] == [f"kubectl --namespace exercise-3 patch persistentvolumeclaims/new --type=merge --patch '{kept}'"]
+    assert host.told == [
+        "kubectl --namespace exercise-3 delete deployments,replicasets,pods,persistentvolumeclaims --all --grace-period=1 --wait=false",
+        f"kubectl --namespace exercise-3 patch persistentvolumeclaims/new --type=merge --patch '{kept}'",
+        "kubectl delete --ignore-not-found --wait=false namespace/exercise-3 persistentvolume/exercise-3-letters",
+    ]
     assert machines.told == [("m", "rm -rf --one-file-system -- %s", "/export/exercise-3")]
 
 
@@ -141,6 +144,16 @@ def test_stage_that_doesn_t_go_away(stage: Stage, empty: FakeApi, machines: Fake
     ):
         stage.reset([THIRD])
     assert machines.told == []
+
+
+def test_pod_that_doesn_t_go_away(stage: Stage, empty: FakeApi, host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is named, and its namespace isn't touched."""
+    monkeypatch.setattr("verify.lab.exercises.GONE_SECONDS", 6)
+    there(empty)
+    empty.answers["/api/v1/namespaces/exercise-3/pods"] = [listing(named("reader"))]
+    with pytest.raises(WaitTimeoutError, match="what runs in the exercises: wanted nothing, last seen pods/reader, gave up after 6 s"):
+        stage.reset([THIRD])
+    assert not any("delete --ignore-not-found" in command for command in host.told)
 
 
 def test_object_that_can_t_be_made(stage: Stage, host: FakeHost) -> None:
