@@ -9,12 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from host import OLDEST_PYTHON
 from host.command import as_root, logged
 from host.paths import LOGS, ROOT, cache
 from verify.lab.errors import LabError
-
-OLDEST_PYTHON = (3, 11)
-"""ansible-core 2.19, the newest that Debian 12's Python can run, wants Python 3.11 on the controller."""
 
 TOOLS: dict[str, str] = {
     "vagrant": "vagrant",
@@ -68,6 +66,20 @@ def _python() -> str:
     return "/usr/bin/python3" if Path("/usr/bin/python3").exists() and Path("/etc/debian_version").exists() else sys.executable
 
 
+def python_version() -> tuple[tuple[int, int], str]:
+    """Return the version and the path of the Python that the environment is built with."""
+    printed = subprocess.run([_python(), "-c", "import sys; print(*sys.version_info[:2])"], capture_output=True, text=True, check=True)
+    major, minor = (int(part) for part in printed.stdout.split())
+    return (major, minor), _python()
+
+
+def too_old(version: tuple[int, int], path: str) -> str:
+    """Return the sentence on a Python that is older than the lab's oldest."""
+    return (
+        f"{path} is Python {version[0]}.{version[1]}, the lab needs {OLDEST_PYTHON[0]}.{OLDEST_PYTHON[1]} or newer: use Debian 12 or newer"
+    )
+
+
 def install_packages(packages: list[str]) -> None:
     """Install Debian packages with apt.
 
@@ -101,19 +113,16 @@ def make_environment() -> Path:
     Raises:
         LabError: Python is too old, or pip fails (a package whose checksum isn't the lock's among other reasons).
     """
-    version = subprocess.run([_python(), "-c", "import sys; print(*sys.version_info[:2])"], capture_output=True, text=True, check=True)
-    major, minor = (int(part) for part in version.stdout.split())
+    (major, minor), python = python_version()
     if (major, minor) < OLDEST_PYTHON:
-        raise LabError(
-            f"{_python()} is Python {major}.{minor}, the lab needs {OLDEST_PYTHON[0]}.{OLDEST_PYTHON[1]} or newer: use Debian 12 or newer"
-        )
+        raise LabError(too_old((major, minor), python))
     lock = ROOT / "requirements.lock"
     digest = hashlib.sha256(lock.read_bytes()).hexdigest()[:12]
     folder = cache() / "venv" / f"{digest}-py{major}.{minor}"
     complete = folder / ".complete"
     if not complete.exists():
         # Built in place (an environment can't be moved); the marker says that it came to its end.
-        logged("virtual environment", [_python(), "-m", "venv", "--clear", str(folder)], LOGS / "venv.log")
+        logged("virtual environment", [python, "-m", "venv", "--clear", str(folder)], LOGS / "venv.log")
         # The lock names everything, so pip has nothing to resolve: left to itself it looks at the newest `coverage` for
         # `coverage[toml]`, which the lock pins without its extra, and gives up once a newer one is out.
         pip = [str(folder / "bin/pip"), "install", "--disable-pip-version-check", "--no-deps", "--require-hashes", "-r", str(lock)]

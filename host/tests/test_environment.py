@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import host
 from host import packages
+from host.paths import ROOT
 
 pytestmark = pytest.mark.unit
 
@@ -34,3 +37,19 @@ def test_pip_looks_at_nothing_that_the_lock_does_not_name(tmp_path: Path, monkey
 def test_the_lock_lacks_nothing() -> None:
     done = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+def test_an_old_python_gets_one_sentence_instead_of_a_traceback() -> None:
+    source = Path(host.__file__).read_text(encoding="utf-8")
+    ast.parse(source, feature_version=(3, 7))
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys; sys.version_info = (3, 9, 2); import host"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"error: {sys.executable} is Python 3.9, the lab needs 3.11 or newer: use Debian 12 or newer, or put a newer python3 on PATH\n"
+    )
