@@ -40,6 +40,14 @@ def output(argv: Sequence[str], timeout: float = 60, env: Mapping[str, str] | No
     return done.stdout.strip()
 
 
+def said(argv: Sequence[str], timeout: float = 10) -> str | None:
+    """Return what `argv` prints, None where it gives no answer: it isn't there, fails, or takes longer than `timeout` seconds."""
+    try:
+        return output(argv, timeout)
+    except LabError:
+        return None
+
+
 def logged(
     what: str,
     argv: Sequence[str],

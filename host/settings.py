@@ -122,9 +122,10 @@ def decide(given: Mapping[str, str] = os.environ) -> Settings:
         # leads out of a private libvirt.
         sources = "mirror" if emulated or private else "upstream"
     if sources == "mirror" and (provider == "virtualbox" or platform.machine() != "x86_64"):
+        way = ", OUTLIVE_DRIVER to 'kvm' and OUTLIVE_LIBVIRT to 'system'" if provider == "libvirt" else ""
         raise LabError(
             f"OUTLIVE_SOURCES is 'mirror', whose box is for libvirt on x86_64 only (here: {provider} on {platform.machine()}): "
-            "set it to 'upstream', which needs internet"
+            f"set it to 'upstream', which needs internet{way}"
         )
     if private and sources == "upstream":
         raise LabError(

@@ -10,10 +10,14 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from host.command import said
 from host.paths import STATE, cache
 
 BOOT_SECONDS = 25.0
 """Time that a kernel gets to reach its own panic for want of a root file system; on KVM it takes about two seconds."""
+
+FETCH_SECONDS = 120.0
+"""Time to fetch and to unpack a kernel where the host has none to try KVM with."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,10 @@ class Finding:
 
 
 def kvm() -> Finding:
-    """Boot a kernel under KVM and say whether it came up. The answer is kept until the host is rebooted."""
+    """Boot a kernel under KVM and say whether it came up. That answer is kept until the host is rebooted."""
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        # Seen at once, and cured without a reboot: not kept.
+        return Finding(False, "/dev/kvm can't be opened by this user" if Path("/dev/kvm").exists() else "there is no /dev/kvm")
     kept = STATE / "kvm.json"
     boot = _boot_id()
     try:
@@ -57,15 +64,15 @@ def _boot_id() -> str:
 
 
 def _probe_kvm() -> tuple[Finding, bool]:
-    """Return the finding and whether it is final; without a kernel to boot it isn't."""
-    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        there = Path("/dev/kvm").exists()
-        return Finding(False, "/dev/kvm can't be opened by this user" if there else "there is no /dev/kvm"), True
+    """Return the finding and whether it is final; without QEMU or a kernel to boot, or while another hypervisor runs, it isn't."""
+    if shutil.which("qemu-system-x86_64") is None:
+        return Finding(False, "/dev/kvm is there, but qemu-system-x86_64 isn't installed yet to try it"), False
     with tempfile.TemporaryDirectory() as scratch:
         kernel = _kernel(Path(scratch))
         if kernel is None:
             return Finding(False, "/dev/kvm is there, but no kernel was found to try it with"), False
-        return boots(["-accel", "kvm", "-cpu", "host"], kernel), True
+        finding = boots(["-accel", "kvm", "-cpu", "host"], kernel)
+        return finding, finding.usable or "busy" not in finding.reason
 
 
 def boots(accelerator: list[str], kernel: Path, seconds: float = BOOT_SECONDS) -> Finding:
@@ -92,11 +99,11 @@ def _kernel(scratch: Path) -> Path | None:
     packages = sorted(cache().glob("store/*/pool/**/linux-image-[0-9]*.deb"))
     if not packages and shutil.which("apt-get"):
         # The metapackage's dependency is the kernel itself.
-        depends = subprocess.run(["apt-cache", "depends", "linux-image-cloud-amd64"], capture_output=True, text=True, check=False).stdout
+        depends = said(["apt-cache", "depends", "linux-image-cloud-amd64"]) or ""
         names = [line.split()[-1] for line in depends.splitlines() if line.strip().startswith("Depends: linux-image")]
-        subprocess.run(["apt-get", "-qq", "download", *names], cwd=scratch, capture_output=True, timeout=120, check=False)
+        said(["env", "--chdir", str(scratch), "apt-get", "-qq", "download", *names], FETCH_SECONDS)
         packages = sorted(scratch.glob("linux-image-[0-9]*.deb"))
     if not packages:
         return None
-    subprocess.run(["dpkg-deb", "--extract", str(packages[-1]), str(scratch)], capture_output=True, timeout=120, check=False)
+    said(["dpkg-deb", "--extract", str(packages[-1]), str(scratch)], FETCH_SECONDS)
     return next(iter(sorted(scratch.glob("boot/vmlinuz-*"))), None)
