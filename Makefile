@@ -15,8 +15,8 @@ help: ## list the targets
 setup: ## install what the host lacks (apt) and the Python environment
 	@$(PYTHON) -m host setup
 
-doctor: setup ## say what is wrong with this host, and how to cure it
-	@.venv/bin/python -m host doctor
+doctor: ## say what is wrong with this host, and how to cure it; installs nothing
+	@$(or $(wildcard .venv/bin/python),$(PYTHON)) -m host doctor
 
 lab: setup ## everything: from a fresh machine to a lab in which MySQL's data outlived its node
 	@.venv/bin/python -m host lab

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from host import box, checks, private
 from host.command import PATIENCE, end, logged
-from host.paths import BIN, LOGS, ROOT, cache
+from host.paths import BIN, LOGS, ROOT, cache, machine_ids
 from host.settings import Settings, decide
 from verify.lab.errors import LabError
 
@@ -151,8 +151,3 @@ def _clear_leftovers(lab: Lab) -> None:
         if len(words) == 2 and words[0] not in known:
             print(f"clearing {words[1]}, which an interrupted `vagrant up` left half made")
             lab.run(["virsh", "--quiet", "undefine", words[0], "--remove-all-storage", "--snapshots-metadata"])
-
-
-def machine_ids() -> dict[str, str]:
-    """Return the provider's ids of the machines that Vagrant made, by name."""
-    return {path.parts[-3]: path.read_text(encoding="utf-8").strip() for path in sorted(ROOT.glob(".vagrant/machines/*/*/id"))}

@@ -1,38 +1,27 @@
-"""What can be wrong with a host, looked at before anything is made: each finding names its cure."""
+"""What is looked at, and in which order, before anything is made: `make doctor` prints all of it, `make lab` stops at what is wrong.
+
+The findings themselves are in `host/findings/`; here is what the inventory file alone can be asked.
+"""
 
 from __future__ import annotations
 
-import ipaddress
-import json
 import os
 import shutil
-import subprocess
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator
+from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 
-from host import packages, private
-from host.paths import ROOT, STATE, cache
+from host import packages, private, virtualization
+from host.findings import Finding, clock, fine, hypervisors, leftovers, networks, resources, software, wrong
+from host.paths import ROOT, STATE, cache, machine_ids
 from host.settings import Settings, decide
 from verify.lab import inventory
 from verify.lab.errors import LabError
 
-HOST_MEMORY = 1024
-"""MiB that the host needs beside the VMs: Ansible, pytest, the mirror's server, QEMU's own (measured: below 900)."""
-
-LAB_DISK = 12
-"""GiB for the VMs' disks with a snapshot (measured: 9)."""
-
-MIRROR_DISK = 20
-"""GiB for building mirror and boxes (measured: 15, Go's build cache included)."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at; `sentence` says what is wrong and how to cure it, or what was found."""
-
-    ok: bool
-    sentence: str
+POOLS = {"libvirt": Path("/var/lib/libvirt/images"), "virtualbox": Path("~/VirtualBox VMs").expanduser()}
+"""Where the provider keeps the VMs' disks by default, without a libvirt of the lab's own."""
 
 
 def load_inventory(settings: Settings) -> inventory.Inventory:
@@ -102,113 +91,151 @@ def size_of(name: str, setting: str, value: object) -> int:
     return size
 
 
-def memory(needed: int, meminfo: str) -> Finding:
-    """Compare `needed` MiB with what /proc/meminfo (its text) says is available."""
-    values = {line.split(":")[0]: int(line.split()[1]) for line in meminfo.splitlines() if ":" in line}
-    available = values.get("MemAvailable", values.get("MemFree", 0)) // 1024
-    if available < needed:
-        return Finding(
-            False,
-            f"the lab needs {needed} MiB of memory (lab_memory of all machines and {HOST_MEMORY} for the host) and {available} are available: end other programs or lower lab_memory in inventories/lab/hosts.yml",
-        )
-    return Finding(True, f"memory: {available} MiB available, {needed} needed")
+def needed_memory(lab: inventory.Inventory) -> int:
+    """Return the MiB that the lab's machines and the host beside them need; look at the machines' other sizes too.
 
-
-def disk(folder: Path, needed: int, what: str) -> Finding:
-    """Compare `needed` GiB with the free space where `folder` is or will be."""
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    free = shutil.disk_usage(there).free // 2**30
-    if free < needed:
-        return Finding(
-            False,
-            f"{what} needs {needed} GiB of disk and {free} are free on {there}: free some, or name another folder (OUTLIVE_CACHE for the cache)",
-        )
-    return Finding(True, f"disk for {what}: {free} GiB free on {there}, {needed} needed")
-
-
-def network(wanted: str, links: Iterable[Mapping[str, object]], own: str) -> Finding:
-    """Say whether another interface of the host (as `ip -j address` lists them) lies in the network `wanted`; `own` is the lab's bridge."""
-    try:
-        lab = ipaddress.ip_network(wanted)
-    except ValueError as error:
-        return Finding(
-            False, f"lab_network is '{wanted}', which is no network ({error}): write it like 192.0.2.0/24 in inventories/lab/hosts.yml"
-        )
-    for link in links:
-        name = str(link.get("ifname", "?"))
-        addresses = link.get("addr_info", [])
-        for entry in addresses if isinstance(addresses, list) else []:
-            address = ipaddress.ip_interface(f"{entry['local']}/{entry['prefixlen']}")
-            if name != own and address.version == lab.version and address.network.overlaps(lab):
-                return Finding(
-                    False,
-                    f"lab_network is {wanted}, and the host's interface {name} has {address} in it: give lab_network and the addresses in inventories/lab/hosts.yml another network",
-                )
-    return Finding(True, f"network {wanted} is free")
-
-
-def tools(settings: Settings) -> Finding:
-    """Say which programs are missing."""
-    lacking = packages.missing_packages(packages.TOOLS, packages.LIBVIRT if settings.provider == "libvirt" else {})
-    if settings.sources == "mirror":
-        lacking += packages.missing_mirror_packages()
-    if lacking:
-        return Finding(False, f"not installed: {', '.join(sorted(set(lacking)))} (Debian's names): run `make setup`, or install them")
-    return Finding(True, "tools: all there")
-
-
-def orphans() -> Finding:
-    """Say whether labs of deleted checkouts still run."""
-    found = private.orphans()
-    if found:
-        return Finding(False, f"a lab still runs whose checkout {found[0].root} is gone (process {found[0].pid}): `make lab` clears it")
-    return Finding(True, "no leftovers of other labs")
-
-
-def all_checks(settings: Settings) -> list[Callable[[], Finding]]:
-    """Return what to look at for a lab that is to be made with `settings`."""
-    lab = load_inventory(settings)
-    running = private.current() is not None and any(ROOT.glob(".vagrant/machines/*/*/id"))
+    Raises:
+        LabError: a size is missing or no whole number.
+    """
     for host in lab.hosts.values():
         size_of(host.name, "lab_cpus", host.variables.get("lab_cpus"))
         if "lab_data_disk" in host.variables:
             size_of(host.name, "lab_data_disk", host.variables["lab_data_disk"])
-    needed = HOST_MEMORY + sum(size_of(host.name, "lab_memory", host.variables.get("lab_memory")) for host in lab.hosts.values())
-    checks: list[Callable[[], Finding]] = [lambda: tools(settings), orphans]
+    return resources.HOST_MEMORY + sum(size_of(host.name, "lab_memory", host.variables.get("lab_memory")) for host in lab.hosts.values())
+
+
+def of_host(settings: Settings, *, installable: bool) -> Iterator[Finding]:
+    """Look at what a lab with `settings` needs of the host, whatever the inventory says; `installable`: `make setup` comes yet."""
+    libvirt = settings.provider == "libvirt"
+    lacking = packages.missing_packages(packages.TOOLS, packages.LIBVIRT if libvirt else {})
+    if settings.sources == "mirror":
+        lacking += packages.missing_mirror_packages()
+    yield software.missing(lacking, installable=installable)
+    vagrant = None
+    if "vagrant" not in lacking:
+        vagrant = software.read(software.VAGRANT)
+        yield software.tool(software.VAGRANT, vagrant)
+    if libvirt and "vagrant-libvirt" not in lacking:
+        yield software.plugin(software.read_gemspecs())
+    if settings.driver == "qemu":
+        if "libvirt-clients" not in lacking:
+            yield software.tool(software.LIBVIRT, software.read(software.LIBVIRT))
+        if "qemu-system-x86" not in lacking:
+            yield software.tool(software.QEMU, software.read(software.QEMU))
+    if settings.sources == "mirror":
+        yield software.go(*software.read_go())
+    if settings.private or settings.sources == "mirror":
+        yield software.privileges(root=os.geteuid() == 0, sudo=shutil.which("sudo") is not None)
+    yield hypervisors.architecture(
+        hypervisors.read_system()[1],
+        emulated=settings.driver == "qemu",
+        vagrant=software.version(vagrant or ""),
+    )
+    if not libvirt:
+        yield hypervisors.kvm_beside_virtualbox(hypervisors.read_kvm(), hypervisors.read_virtualbox())
+    yield clock.plausible(time.time(), clock.read_written(mirror=settings.sources == "mirror"))
+
+
+def of_lab(settings: Settings, lab: inventory.Inventory, memory: int) -> Iterator[Finding]:
+    """Look at what the inventory asks of the host; `memory` as `needed_memory` has it."""
+    machines = machine_ids()
+    running = bool(machines) and not leftovers.read_running(settings).isdisjoint(machines.values())
     if not running:
-        checks.append(lambda: memory(needed, Path("/proc/meminfo").read_text(encoding="ascii")))
-        checks.append(lambda: disk(STATE, LAB_DISK, "the lab"))
+        yield resources.memory(memory, resources.read_meminfo())
+        yield resources.disk(STATE if settings.private else POOLS[settings.provider], resources.LAB_DISK, "the lab")
     if settings.sources == "mirror" and not (cache() / "boxes/full.json").exists():
-        checks.append(lambda: disk(cache(), MIRROR_DISK, "the mirror"))
-    if not settings.private and not running:
-        own = _lab_bridge(f"{lab.setting('lab_libvirt_prefix')}lab") if settings.provider == "libvirt" else "vboxnet0"
-        checks.append(lambda: network(str(lab.setting("lab_network")), _links(), own))
-    return checks
+        yield resources.disk(cache(), resources.MIRROR_DISK, "the mirror")
+    if settings.private:
+        # Its networks, ports and machines are its own: nothing of the host's can be in their way.
+        return
+    network = str(lab.setting("lab_network"))
+    prefix = str(lab.setting("lab_libvirt_prefix"))
+    if settings.provider == "libvirt":
+        wanted = {f"{prefix}{name}" for name in lab.hosts}
+        domains = leftovers.read_domains()
+        yield hypervisors.system_libvirt(answers=domains is not None)
+        yield leftovers.foreign(wanted, domains or {}, machines)
+    if not running:
+        links = networks.read_links()
+        if settings.provider == "libvirt":
+            yield networks.free(network, links, networks.read_bridge(f"{prefix}lab"))
+            management = "lab_libvirt_management_network"
+            yield networks.free(str(lab.setting(management)), links, networks.read_bridge("vagrant-libvirt"), management)
+        else:
+            yield networks.free(network, links, "vboxnet0")
+    if settings.provider == "virtualbox":
+        yield networks.virtualbox_range(network, networks.read_file("/etc/vbox/networks.conf"), hypervisors.read_virtualbox())
+    if settings.sources == "mirror":
+        yield networks.mirror_ports(private.MIRROR_PORTS, networks.read_mirror(private.MIRROR_PORTS))
+
+
+def advice(settings: Settings, lab: inventory.Inventory | None) -> Iterator[Finding]:
+    """Look at what is worth knowing and never stops a lab; not looked at by `make lab`."""
+    if settings.driver == "qemu" and os.environ.get("OUTLIVE_DRIVER", "auto") == "auto":
+        kvm = virtualization.kvm()
+        yield hypervisors.emulated(kvm.reason, Path("/dev/kvm").exists(), hypervisors.read_flags(), hypervisors.read_kvm().module)
+    daemon = networks.read_file("/etc/docker/daemon.json")
+    if lab is not None and not settings.private and (daemon is not None or shutil.which("dockerd") is not None):
+        yield networks.docker(str(lab.setting("lab_network")), daemon, networks.read_links())
+    if settings.private:
+        ended = private.ended()
+        yield leftovers.ended(ended.pid if ended else None, machine_ids())
+    yield leftovers.vagrant_state(machine_ids(), leftovers.read_existing(settings))
 
 
 def before_anything(settings: Settings) -> None:
-    """Look at everything; raise on the first thing that is wrong.
+    """Look at everything that would break the lab; raise on the first thing that is wrong.
 
     Raises:
         LabError: something is wrong; its sentence names the cure.
     """
-    for check in all_checks(settings):
-        finding = check()
-        if not finding.ok and check is not orphans:
+    lab = load_inventory(settings)
+    memory = needed_memory(lab)
+    for finding in chain(of_host(settings, installable=False), of_lab(settings, lab, memory)):
+        if finding.verdict == "WRONG":
             raise LabError(finding.sentence)
 
 
+def everything() -> Iterator[Finding]:
+    """Look at all there is to look at, as far as it can be looked at; nothing is made or installed."""
+    yield hypervisors.system(*hypervisors.read_system())
+    yield software.python(*packages.python_version())
+    link = ROOT / ".venv"
+    there = find_spec("yaml") is not None and find_spec("ansible") is not None
+    yield software.environment(there=there, foreign=link.is_dir() and not link.is_symlink())
+    yield leftovers.orphans(private.orphans())
+    yield clock.synchronized(clock.read_synchronized())
+    try:
+        settings = decide()
+    except LabError as error:
+        yield wrong(str(error))
+        return
+    libvirt = f", driver {settings.driver}, {'private' if settings.private else 'system'} libvirt" if settings.provider == "libvirt" else ""
+    yield fine(f"provider {settings.provider}{libvirt}, sources {settings.sources} ({settings.why})")
+    yield from of_host(settings, installable=shutil.which("apt-get") is not None)
+    lab = None
+    if there:
+        try:
+            lab = load_inventory(settings)
+            memory = needed_memory(lab)
+        except LabError as error:
+            yield wrong(str(error))
+        else:
+            yield from of_lab(settings, lab, memory)
+    yield from advice(settings, lab)
+
+
 def report() -> int:
-    """Print every finding (`make doctor`); return 1 if any is bad."""
-    settings = decide()
-    print(
-        f"  ok   provider {settings.provider}, driver {settings.driver or 'its own'}, sources {settings.sources}, {'private' if settings.private else 'system'} libvirt ({settings.why})"
-    )
+    """Print every finding (`make doctor`); return 1 if any would break the lab."""
     bad = 0
-    for check in all_checks(settings):
-        finding = check()
-        bad += not finding.ok
-        print(f"  {'ok  ' if finding.ok else 'WRONG'}  {finding.sentence}" if not finding.ok else f"  ok   {finding.sentence}")
+    for finding in everything():
+        bad += finding.verdict == "WRONG"
+        print(f"  {finding.verdict:<5}  {finding.sentence}", flush=True)
+    print(
+        f"{bad} {'thing' if bad == 1 else 'things'} would break the lab: cure what is marked WRONG"
+        if bad
+        else "nothing was found that would break the lab"
+    )
     return 1 if bad else 0
 
 
@@ -219,22 +246,8 @@ def status() -> int:
     print(
         f"provider {settings.provider}, driver {settings.driver}, sources {settings.sources}, inventories {', '.join(settings.inventories)}"
     )
-    machines = sorted(path.parts[-3] for path in ROOT.glob(".vagrant/machines/*/*/id"))
+    machines = sorted(machine_ids())
     print(f"machines: {', '.join(machines) or 'none'}")
     if settings.private:
         print(f"private libvirt: {f'process {holder.pid}' if holder else 'not running'}")
     return 0 if machines else 1
-
-
-def _links() -> list[dict[str, object]]:
-    try:
-        done = subprocess.run(["ip", "-j", "address"], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return []
-    links: list[dict[str, object]] = json.loads(done.stdout)
-    return links
-
-
-def _lab_bridge(network_name: str) -> str:
-    done = subprocess.run(["virsh", "-c", "qemu:///system", "net-info", network_name], capture_output=True, text=True, check=False)
-    return next((line.split()[-1] for line in done.stdout.splitlines() if line.startswith("Bridge:")), "")

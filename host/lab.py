@@ -15,9 +15,9 @@ from functools import partial
 from pathlib import Path
 
 from host import checks, packages, private
-from host.access import Lab, machine_ids, reach
+from host.access import Lab, reach
 from host.command import logged
-from host.paths import LOGS, REPORTS, ROOT, STATE
+from host.paths import LOGS, REPORTS, ROOT, STATE, machine_ids
 from host.settings import decide
 from verify.lab.errors import LabError, UnreachableError
 from verify.lab.wait import wait_for

@@ -24,6 +24,11 @@ KUBECONFIG = STATE / "kubeconfig"
 """The administrator's kubeconfig that the role control_plane fetches, mode 0600."""
 
 
+def machine_ids() -> dict[str, str]:
+    """Return the provider's ids of the machines that Vagrant made, by name."""
+    return {path.parts[-3]: path.read_text(encoding="utf-8").strip() for path in sorted(ROOT.glob(".vagrant/machines/*/*/id"))}
+
+
 def cache() -> Path:
     """Return the folder that all checkouts of a user share: mirror, boxes, virtual environments.
 

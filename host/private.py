@@ -42,6 +42,12 @@ def current(folder: Path = FOLDER) -> Holder | None:
     return _alive(_read(folder / "holder.json"))
 
 
+def ended(folder: Path = FOLDER) -> Holder | None:
+    """Return the holder that this checkout noted and that is alive no more, None if there is no such note."""
+    noted = _read(folder / "holder.json")
+    return noted if _alive(noted) is None else None
+
+
 def ensure(*, hide_kvm: bool, mirror: list[str], folder: Path = FOLDER) -> Holder:
     """Return this checkout's holder; start one if none is alive. VMs of a dead one are found again, switched off.
 

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from host import checks
+from host.findings import networks
 from host.paths import ROOT
 from host.settings import Settings
 from verify.lab.errors import LabError
@@ -61,7 +62,7 @@ def test_size_that_is_no_number(setting: str, unit: str, value: object) -> None:
 
 @pytest.mark.parametrize("value", ["somewhere", "192.0.2.1/24", ""])
 def test_network_that_is_none(value: str) -> None:
-    finding = checks.network(value, [], "virbr7")
+    finding = networks.free(value, [], "virbr7")
     assert not finding.ok
     assert finding.sentence.startswith(f"lab_network is '{value}', which is no network")
 

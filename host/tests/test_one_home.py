@@ -33,7 +33,8 @@ def tracked() -> list[str]:
 @pytest.mark.parametrize(
     ("what", "pattern"),
     [
-        ("an address of the lab", r"192\.168\.(56|121|168|77)\.\d+"),
+        # VirtualBox's range, a /21, is a fact of its own.
+        ("an address of the lab", r"192\.168\.(56|121|168|77)\.\d+(?!\d*/21)"),
         ("a version of Kubernetes", r"\bv?1\.3\d\.\d+\b"),
     ],
 )

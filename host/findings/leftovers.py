@@ -1,0 +1,115 @@
+"""What dead labs left behind, and machines of other labs that are in the way."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+from host import private
+from host.command import said
+from host.findings import Finding, fine, note, wrong
+from host.paths import machine_ids
+from host.settings import Settings
+
+
+def orphans(holders: Sequence[private.Holder]) -> Finding:
+    """Say whether labs of deleted checkouts still run."""
+    if holders:
+        first = holders[0]
+        more = f", and {len(holders) - 1} more" if len(holders) > 1 else ""
+        return note(f"a lab still runs whose checkout {first.root} is gone (process {first.pid}{more}): `make lab` clears it")
+    return fine("no leftovers of other labs")
+
+
+def ended(process: int | None, machines: Collection[str]) -> Finding:
+    """Say whether this checkout's private libvirt has ended; `process`: the one that is noted and no more, None where there is none."""
+    if process is None:
+        return fine("no leftovers of this checkout's libvirt")
+    names = f" with its machines {', '.join(sorted(machines))}" if machines else ""
+    return note(
+        f"this checkout's own libvirt (process {process}) has ended{names}: `make lab` starts it again and goes on with their disks, `make destroy` removes them"
+    )
+
+
+def vagrant_state(machines: Mapping[str, str], existing: Collection[str] | None) -> Finding:
+    """Say whether Vagrant knows machines that are no more.
+
+    Args:
+        machines: The ids that Vagrant noted in .vagrant, by machine.
+        existing: The ids of all machines that the provider has; None where it couldn't be asked.
+    """
+    if existing is None:
+        return fine("Vagrant's machines: the provider wasn't asked")
+    gone = sorted(name for name, identity in machines.items() if identity not in existing)
+    if gone:
+        return note(
+            f".vagrant names machines that are no more ({', '.join(gone)}): `make destroy` forgets them; `make lab` makes them anew, beside what is left of the others"
+        )
+    return fine(f"Vagrant's machines: {', '.join(sorted(machines)) or 'none yet'}")
+
+
+def foreign(wanted: Collection[str], domains: Mapping[str, str], machines: Mapping[str, str]) -> Finding:
+    """Say whether the system's libvirt has machines of the lab's names that aren't this checkout's.
+
+    Args:
+        wanted: The domains' names that the lab will use.
+        domains: The ids of all of libvirt's domains, by name.
+        machines: The ids that Vagrant noted in this checkout, by machine.
+    """
+    ours = set(machines.values())
+    others = sorted(name for name, identity in domains.items() if name in wanted and identity not in ours)
+    if others:
+        return wrong(
+            f"the system's libvirt has {', '.join(others)} already, which this checkout's Vagrant doesn't know: run `make destroy` in the checkout that made it, or remove it (`virsh -c qemu:///system undefine {others[0]} --remove-all-storage --snapshots-metadata`), or give lab_libvirt_prefix in inventories/lab/group_vars/all/vagrant.yml another value"
+        )
+    return fine("libvirt: no machines of the lab's names but its own")
+
+
+def read_domains() -> dict[str, str] | None:
+    """Return the ids of the system libvirt's domains, by name."""
+    printed = said(("virsh", "-c", "qemu:///system", "list", "--all", "--uuid", "--name"))
+    return None if printed is None else domains(printed)
+
+
+def domains(printed: str) -> dict[str, str]:
+    """Return ids by name from what `virsh list --uuid --name` printed."""
+    return {words[1]: words[0] for line in printed.splitlines() if len(words := line.split()) == 2}
+
+
+def read_existing(settings: Settings) -> set[str] | None:
+    """Return the ids of all machines that the lab's provider has, running or not."""
+    if settings.provider == "virtualbox":
+        return _virtualbox("vms")
+    if not settings.private:
+        found = read_domains()
+        return None if found is None else set(found.values())
+    return definitions(private.FOLDER / "etc/qemu")
+
+
+def definitions(folder: Path) -> set[str] | None:
+    """Return the ids in libvirt's definitions of domains in a folder; none where it isn't there, None where this user can't read it."""
+    found: set[str] = set()
+    try:
+        if not folder.exists():
+            return found
+        for file in folder.iterdir():
+            if file.suffix == ".xml" and (uuid := re.search(r"<uuid>([0-9a-f-]{36})</uuid>", file.read_text(encoding="utf-8"))):
+                found.add(uuid[1])
+    except OSError:
+        return None
+    return found
+
+
+def read_running(settings: Settings) -> set[str]:
+    """Return the ids of the machines that run; of a private libvirt, of all machines, as long as it is alive."""
+    if settings.provider == "virtualbox":
+        return _virtualbox("runningvms") or set()
+    if not settings.private:
+        return set((said(("virsh", "-c", "qemu:///system", "list", "--uuid")) or "").split())
+    return set(machine_ids().values()) if private.current() is not None else set()
+
+
+def _virtualbox(which: str) -> set[str] | None:
+    printed = said(("VBoxManage", "list", which))
+    return None if printed is None else set(re.findall(r"\{([0-9a-f-]{36})\}", printed))

@@ -1,0 +1,136 @@
+"""Programs and their versions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from host import OLDEST_PYTHON, packages
+from host.command import said
+from host.findings import Finding, fine, note, numbers, wrong
+from mirror.paths import LOCK_FILE
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A program whose version matters."""
+
+    name: str
+    argv: tuple[str, ...]
+    """What prints the version."""
+    oldest: str
+    why: str
+    """Which of its features the lab can't do without: the source of `oldest`."""
+
+
+VAGRANT = Tool("Vagrant", ("vagrant", "--version"), "2.2.8", "its changelog: the first with --no-tty, which `vagrant up` is called with")
+LIBVIRT = Tool(
+    "libvirt", ("virsh", "--version"), "8.0.0", "its documentation of domains: the first with tb-cache, which emulated machines get"
+)
+QEMU = Tool(
+    "QEMU", ("qemu-system-x86_64", "--version"), "5.0", "its documentation: the first with tcg's tb-size, which emulated machines get"
+)
+
+PLUGIN_OLDEST = "0.10.0"
+"""The first vagrant-libvirt with snapshots of its own (its change 1456), which `make reset` goes back to, and with `sysinfo`."""
+
+
+def tool(which: Tool, printed: str | None) -> Finding:
+    """Compare a tool's version, in what it printed, with the oldest one that works."""
+    call = " ".join(which.argv)
+    if printed is None:
+        return note(
+            f"`{call}` gives no answer, so {which.name}'s version is unknown ({which.oldest} or newer is needed): see what it prints"
+        )
+    return _compare(which.name, version(printed), which.oldest, which.why, f"`{call}`")
+
+
+def plugin(gemspecs: Sequence[str]) -> Finding:
+    """Compare vagrant-libvirt's version, in the names of its gem specifications, with the oldest one that works."""
+    versions = [found[1] for name in gemspecs if (found := re.search(r"vagrant-libvirt-(\d[\d.]*\d)\.gemspec$", name))]
+    newest = max(versions, key=numbers, default=None)
+    return _compare(
+        "vagrant-libvirt", newest, PLUGIN_OLDEST, "the first with Vagrant's snapshots, for `make reset`", "its gem specification"
+    )
+
+
+def go(printed: str | None, oldest: str) -> Finding:
+    """Compare the version that `go version` printed (None: there is no Go) with the oldest that builds the mirror."""
+    cure = "install one from https://go.dev/dl and put its bin folder first on PATH, or leave the mirror out with OUTLIVE_SOURCES 'upstream' where the host has KVM or VirtualBox"
+    if printed is None:
+        return wrong(f"Go isn't installed, and the mirror's programs are built with Go {oldest} or newer: {cure}")
+    found = version(printed.removeprefix("go version go"))
+    if found is not None and numbers(found) < numbers(oldest):
+        return wrong(f"Go is {found}, and the mirror's programs are built with Go {oldest} or newer (mirror/lock.yml): {cure}")
+    return _compare("Go", found, oldest, "mirror/lock.yml", "`go version`")
+
+
+def python(version: tuple[int, int], path: str) -> Finding:
+    """Compare the Python that the environment is made with to the oldest one that works."""
+    if version < OLDEST_PYTHON:
+        return wrong(packages.too_old(version, path))
+    return fine(f"Python {version[0]}.{version[1]} (oldest that works: {'.'.join(map(str, OLDEST_PYTHON))})")
+
+
+def environment(*, there: bool, foreign: bool) -> Finding:
+    """Say whether the Python environment is there; `foreign`: .venv is a folder that the lab did not make."""
+    if foreign:
+        return wrong(".venv is a folder that the lab did not make: move it away, the lab links its own environment there")
+    if not there:
+        return note(
+            "the Python environment isn't made yet, so the inventory's sizes and network weren't looked at: run `make setup`, then `make doctor` again"
+        )
+    return fine("Python environment: there")
+
+
+def missing(lacking: Sequence[str], *, installable: bool) -> Finding:
+    """Say which Debian packages are missing; `installable`: `make setup` can and will install them."""
+    names = ", ".join(sorted(set(lacking)))
+    if lacking and installable:
+        return note(f"not installed yet: {names} (Debian's names): `make lab` installs them, `make setup` does only that")
+    if lacking:
+        return wrong(f"not installed: {names} (Debian's names): run `make setup`, or install them")
+    return fine("programs: all there")
+
+
+def privileges(*, root: bool, sudo: bool) -> Finding:
+    """Say whether this user can become root, for a libvirt of the lab's own and for the mirror's file systems."""
+    if root or sudo:
+        return fine(f"root: {'this user' if root else 'by sudo'}")
+    return wrong(
+        "this user isn't root and there is no sudo, which the lab's own libvirt needs: install sudo, run as root, or use the system's libvirt (be a member of the group libvirt, OUTLIVE_LIBVIRT 'system')"
+    )
+
+
+def _compare(name: str, found: str | None, oldest: str, why: str, where: str) -> Finding:
+    if found is None:
+        return note(f"{where} names no version of {name} ({oldest} or newer is needed): look which one is installed")
+    if numbers(found) < numbers(oldest):
+        return wrong(f"{name} is {found}, and the lab needs {oldest} or newer ({why}): install a newer one, Debian 12 has one")
+    return fine(f"{name} {found} (oldest that works: {oldest})")
+
+
+def version(text: str) -> str | None:
+    """Return the first version in a text."""
+    found = re.search(r"\d+(?:\.\d+)+", text)
+    return found[0] if found else None
+
+
+def read(which: Tool) -> str | None:
+    """Return what a tool prints as its version."""
+    return said(which.argv)
+
+
+def read_gemspecs() -> list[str]:
+    """Return the names of vagrant-libvirt's gem specifications."""
+    pattern = next(pattern for pattern, package in packages.LIBVIRT.items() if package == "vagrant-libvirt")
+    return [path.name for path in Path("/").glob(pattern.lstrip("/"))]
+
+
+def read_go() -> tuple[str | None, str]:
+    """Return what `go version` prints and the oldest Go that builds the mirror."""
+    # Not by mirror.lock: there may be no PyYAML yet, and the file is long.
+    oldest = re.search(r'^go: "([\d.]+)"$', LOCK_FILE.read_text(encoding="utf-8"), re.MULTILINE)
+    return said(("go", "version")), oldest[1] if oldest else "0"
