@@ -3,8 +3,9 @@
 import argparse
 import sys
 import time
+from pathlib import Path
 
-from mirror import boxes, build, debian, lock, serve
+from mirror import boxes, build, debian, lock, same, serve
 from mirror.errors import MirrorError
 from mirror.paths import LOCK_FILE, cache_folder
 from mirror.shell import ended_by_signals
@@ -29,10 +30,10 @@ def main(arguments: list[str] | None = None) -> int:
                 build.build(store, lock.load(), chosen, options.also)
         elif options.command == "check":
             store = Store(cache_folder(), report)
-            damaged = store.check()
-            if damaged:
-                raise MirrorError(f"{store.cache} is damaged ({'; '.join(damaged)}): run `python -m mirror build`, which builds those anew")
+            same.check_whole(store)
             report(f"{store.cache}: every checksum is right")
+            if options.against:
+                report(same.check(store, Store(options.against, report)))
         elif options.command == "serve":
             serve.serve(Store(cache_folder(), report), options.address, options.apt_port, options.registry_port)
         elif options.command == "lock":
@@ -63,7 +64,8 @@ def _parser() -> argparse.ArgumentParser:
     offer.add_argument("--address", required=True, help="IPv4 address to listen on")
     offer.add_argument("--apt-port", type=int, default=8480, help="port of the packages (default: 8480)")
     offer.add_argument("--registry-port", type=int, default=8481, help="port of the images (default: 8481)")
-    commands.add_parser("check", help="compare every file of the cache with its checksum")
+    whole = commands.add_parser("check", help="compare every file of the cache with its checksum")
+    whole.add_argument("--against", type=Path, metavar="CACHE", help="and with another cache's, built from the same lock file")
     anew = commands.add_parser("lock", help="resolve the Debian packages anew and write them into the lock file")
     anew.add_argument("--also", choices=sorted(lock.EXTRAS), action="append", default=[], help="those of an extra image instead")
     return parser

@@ -1,5 +1,6 @@
 """What `python -m mirror build` does, in order."""
 
+import os
 import shutil
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -46,8 +47,14 @@ def check_disk(folder: Path, needed_gib: int) -> None:
         )
 
 
+def fix_permissions() -> None:
+    """Give new files the permissions that packages and images have upstream, whatever this user's umask is."""
+    os.umask(0o022)
+
+
 def build(store: Store, lock: Lock, box_names: Sequence[str], extras: Collection[str] = ()) -> None:
     """Make everything that the lock file lists, the named boxes, and the named extra images and those that were made before."""
+    fix_permissions()
     require_tools(TOOLS)
     if not store.path_of("programs-kubernetes").exists():
         check_disk(store.cache, NEEDED_GIB)

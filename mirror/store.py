@@ -34,10 +34,14 @@ class Artefact:
 
 @dataclass(frozen=True)
 class Record:
-    """What is written down of an artefact: the key of its inputs and the sha256 of each of its files."""
+    """What is written down of an artefact: the key of its inputs, these inputs, and the sha256 of each of its files.
+
+    `inputs` is None where an older version of the mirror wrote the record.
+    """
 
     key: str
     files: Mapping[str, str]
+    inputs: object = None
 
 
 def digest_file(path: Path) -> str:
@@ -121,15 +125,37 @@ class Store:
         self._manifest(name).unlink(missing_ok=True)
         remove_tree(path)
         fresh.rename(path)
-        write_atomically(self._manifest(name), json.dumps({"key": key, "files": _checksums(path)}, indent=1) + "\n")
+        write_atomically(self._manifest(name), json.dumps({"key": key, "files": _checksums(path), "inputs": inputs}, indent=1) + "\n")
         self._report(f"{name}: built in {time.monotonic() - started:.0f} s")
         return Artefact(name, path, key)
 
     def check(self) -> list[str]:
-        """Give a line for each artefact that's damaged; an empty list if all are whole."""
-        names = sorted(path.stem for path in self._folder.glob("*.json"))
-        found = [(name, self._damage(name, self._record(name))) for name in names]
+        """Give a line for each artefact that's damaged; an empty list if all are whole. Raise MirrorError if there is none."""
+        if not self.names():
+            raise MirrorError(f"the mirror in {self.cache} isn't built: run `make mirror` (OUTLIVE_CACHE names its folder)")
+        found = [(name, self._damage(name, self._record(name))) for name in self.names()]
         return [f"{name}: {damage}" for name, damage in found if damage is not None]
+
+    def names(self) -> list[str]:
+        """Give the names of the artefacts that are there, whole or not."""
+        return sorted(path.stem for path in self._folder.glob("*.json"))
+
+    def record(self, name: str) -> Record:
+        """Give what was written down of a finished artefact; raise MirrorError if it isn't there or its record is damaged."""
+        if not self._manifest(name).exists():
+            raise MirrorError(f"the mirror in {self.cache} has no {name}: run `make mirror`, which builds what is missing")
+        record = self._record(name)
+        if record is None:
+            raise MirrorError(f"{name} in {self.cache} is damaged (its record is damaged): run `make mirror`, which builds it anew")
+        return record
+
+    def read(self, name: str) -> Artefact:
+        """Give a finished artefact, whatever its inputs are today; raise MirrorError if it isn't there or is damaged."""
+        record = self.record(name)
+        damage = self._damage(name, record)
+        if damage is not None:
+            raise MirrorError(f"{name} in {self.cache} is damaged ({damage}): run `make mirror`, which builds it anew")
+        return Artefact(name, self.path_of(name), record.key)
 
     def _manifest(self, name: str) -> Path:
         return self._folder / f"{name}.json"
@@ -138,7 +164,7 @@ class Store:
         """Give what was written down when the artefact was built, or None if that can't be read."""
         try:
             record = json.loads(self._manifest(name).read_text())
-            return Record(record["key"], dict(record["files"]))
+            return Record(record["key"], dict(record["files"]), record.get("inputs"))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
