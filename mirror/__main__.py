@@ -1,13 +1,13 @@
-"""Command line of the mirror: build, serve, lock and check."""
+"""Command line of the mirror: build, serve, lock and check; what it is made of."""
 
 import argparse
 import sys
 import time
 from pathlib import Path
 
-from mirror import boxes, build, debian, lock, same, serve
+from mirror import boxes, build, debian, lock, same, sbom, serve
 from mirror.errors import MirrorError
-from mirror.paths import LOCK_FILE, cache_folder
+from mirror.paths import LOCK_FILE, REPORTS, cache_folder
 from mirror.shell import ended_by_signals
 from mirror.store import Store
 
@@ -43,6 +43,9 @@ def main(arguments: list[str] | None = None) -> int:
                 timestamp, packages = debian.resolve(wanted)
                 lock.write_debian(file, timestamp, packages)
                 report(f"{file.name}: {len(packages)} Debian packages as of {timestamp}")
+        elif options.command == "sbom":
+            for file in sbom.write(Store(cache_folder(), report), lock.load(), options.to, options.artefact):
+                report(str(file))
     except MirrorError as error:
         print(f"mirror: {error}", file=sys.stderr)
         return 1
@@ -66,6 +69,9 @@ def _parser() -> argparse.ArgumentParser:
     offer.add_argument("--registry-port", type=int, default=8481, help="port of the images (default: 8481)")
     whole = commands.add_parser("check", help="compare every file of the cache with its checksum")
     whole.add_argument("--against", type=Path, metavar="CACHE", help="and with another cache's, built from the same lock file")
+    made_of = commands.add_parser("sbom", help="write down what images and boxes are made of: CycloneDX documents and a summary")
+    made_of.add_argument("artefact", nargs="*", help="an image or box, such as image-etcd (default: all)")
+    made_of.add_argument("--to", type=Path, default=REPORTS, metavar="FOLDER", help="folder to write to (default: reports/sbom)")
     anew = commands.add_parser("lock", help="resolve the Debian packages anew and write them into the lock file")
     anew.add_argument("--also", choices=sorted(lock.EXTRAS), action="append", default=[], help="those of an extra image instead")
     return parser

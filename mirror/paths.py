@@ -7,6 +7,7 @@ PACKAGE = Path(__file__).resolve().parent
 FILES = PACKAGE / "files"
 GO = PACKAGE / "go"
 LOCK_FILE = PACKAGE / "lock.yml"
+REPORTS = PACKAGE.parent / "reports" / "sbom"
 
 
 def cache_folder() -> Path:
