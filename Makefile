@@ -7,7 +7,7 @@ COMMA := ,
 UNIT := verify/unit fence/tests mirror/tests host/tests roles/tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor lab test test-all lint unit mirror sbom up provision tutorial tutorial-reset pages exercise check exercise-reset verify drill drills proof reset bench report shell destroy
+.PHONY: help setup doctor lab test test-all lint unit mirror sbom outdated up provision tutorial tutorial-reset pages exercise check exercise-reset verify drill drills proof reset bench report shell destroy
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -42,6 +42,9 @@ mirror: setup ## build the mirror and the box (only what isn't there yet): ALSO=
 
 sbom: setup ## write down what images and boxes are made of, with licences and checksums; reports/sbom
 	@.venv/bin/python -m mirror sbom
+
+outdated: setup ## ask the registries what is newer than the mirror's and Python's lock files; changes nothing
+	@.venv/bin/python -m mirror outdated
 
 up: setup ## make and start the VMs
 	@$(IN) ansible-playbook playbooks/check.yml

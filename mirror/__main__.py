@@ -1,11 +1,11 @@
-"""Command line of the mirror: build, serve, lock and check; what it is made of."""
+"""Command line of the mirror: build, serve, lock and check; what it is made of, and what is newer."""
 
 import argparse
 import sys
 import time
 from pathlib import Path
 
-from mirror import boxes, build, debian, lock, same, sbom, serve
+from mirror import boxes, build, debian, lock, outdated, same, sbom, serve
 from mirror.errors import MirrorError
 from mirror.paths import LOCK_FILE, REPORTS, cache_folder
 from mirror.shell import ended_by_signals
@@ -46,6 +46,9 @@ def main(arguments: list[str] | None = None) -> int:
         elif options.command == "sbom":
             for file in sbom.write(Store(cache_folder(), report), lock.load(), options.to, options.artefact):
                 report(str(file))
+        elif options.command == "outdated":
+            problems: list[str] = []
+            print(outdated.table(outdated.ask(lock.load(), problems), problems), end="")
     except MirrorError as error:
         print(f"mirror: {error}", file=sys.stderr)
         return 1
@@ -72,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     made_of = commands.add_parser("sbom", help="write down what images and boxes are made of: CycloneDX documents and a summary")
     made_of.add_argument("artefact", nargs="*", help="an image or box, such as image-etcd (default: all)")
     made_of.add_argument("--to", type=Path, default=REPORTS, metavar="FOLDER", help="folder to write to (default: reports/sbom)")
+    commands.add_parser("outdated", help="ask the registries what is newer than the lock file")
     anew = commands.add_parser("lock", help="resolve the Debian packages anew and write them into the lock file")
     anew.add_argument("--also", choices=sorted(lock.EXTRAS), action="append", default=[], help="those of an extra image instead")
     return parser
