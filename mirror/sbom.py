@@ -1,6 +1,6 @@
 """Write down what each image and box is made of: one CycloneDX document each, a summary for people, and checksums.
 
-The documents are made of the store and the lock file alone: the same store gives the same bytes.
+The documents are made of the cache and the lock file alone: the same cache gives the same bytes.
 """
 
 import collections
@@ -254,7 +254,7 @@ def _npm_licences(archive: Path) -> Licences:
             file = tar.extractfile("package/package.json")
             named = json.load(file).get("license") if file else None
     except (OSError, tarfile.TarError, KeyError, ValueError):
-        return Licences(reason="its archive isn't in the cache's downloads/ any more")
+        return Licences(reason="its archive isn't in the cache's downloads/ any more, or can't be read")
     return Licences((named,)) if isinstance(named, str) else Licences(reason="its package.json names no licence")
 
 
