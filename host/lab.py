@@ -41,7 +41,7 @@ def test(*, everything: bool = False) -> None:
     """Make the lab, verify it in any case, run pages of the tutorial and a few drills; remove it again where it wasn't there before.
 
     Args:
-        everything: Run all pages and all exercises, and the drills, however long it takes.
+        everything: Run all pages and all exercises, the drills, and switch the lab off and on, however long it takes.
 
     Raises:
         LabError: a step or a check failed; the end of its log was printed.
@@ -56,6 +56,8 @@ def test(*, everything: bool = False) -> None:
             (f"drills {profile} ({faults})", f"make drills FAULTS={faults} PROFILES={profile}", partial(_drill, faults, profile))
             for faults, profile in DRILLS
         ]
+        if everything:
+            more.append(("lifecycle", "make lifecycle", _lifecycle))
         for what, command, run in more:
             minutes = (time.monotonic() - began) / 60
             if minutes * 60 > MORE_UNTIL and not everything:
@@ -78,6 +80,12 @@ def _pages(which: str) -> None:
     """Follow pages of the tutorial, all of them and the exercises where none is named."""
     reach().step("pages", ["pytest", "verify/tutorial", "-m", "tutorial", *(["-k", which] if which else [])], _pytest, heals=True)
     print(_closing_line(LOGS / "pages.log"), flush=True)
+
+
+def _lifecycle() -> None:
+    """Switch the lab off and on again."""
+    reach().step("lifecycle", ["pytest", "verify/lifecycle", "-m", "lifecycle"], _pytest, heals=True)
+    print(_closing_line(LOGS / "lifecycle.log"), flush=True)
 
 
 def _drill(faults: str, profile: str) -> None:

@@ -17,7 +17,7 @@ from verify.lab.inventory import ROOT
 from verify.lab.report import REPORT, REPORTS, Check, Report, Run
 from verify.lab.verdict import Verdict, of_error
 
-LAYERS = ("unit", "static", "storage", "tutorial", "disruptive", "proof")
+LAYERS = ("unit", "static", "storage", "tutorial", "disruptive", "lifecycle", "proof")
 """Folders of verify/, their markers, and the order in which their tests run: what breaks things comes last."""
 FOLDER = Path(__file__).parent
 VERDICT = pytest.StashKey[Verdict]()

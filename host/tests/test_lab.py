@@ -36,6 +36,10 @@ class Run:
         """Note the drills."""
         self._note(f"drill {profile} {faults}")
 
+    def lifecycle(self) -> None:
+        """Note that it is switched off and on."""
+        self._note("lifecycle")
+
     def destroy(self) -> None:
         """Note the end."""
         self._note("destroy")
@@ -53,6 +57,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Run]:
     monkeypatch.setattr(lab, "destroy", run.destroy)
     monkeypatch.setattr(lab, "_pages", run.pages)
     monkeypatch.setattr(lab, "_drill", run.drill)
+    monkeypatch.setattr(lab, "_lifecycle", run.lifecycle)
     monkeypatch.setattr(lab, "machine_ids", dict)
     monkeypatch.setattr(lab, "VERIFIED", tmp_path / "verified.json")
     monkeypatch.setattr(lab, "LOGS", tmp_path)
@@ -71,7 +76,7 @@ def test_a_part_of_everything(run: Run) -> None:
 def test_everything_however_late(run: Run) -> None:
     run.minutes = 300
     lab.test(everything=True)
-    assert run.done == ["make", "pages ", *DRILLS, "destroy"]
+    assert run.done == ["make", "pages ", *DRILLS, "lifecycle", "destroy"]
 
 
 def test_late_run_says_what_it_left_out(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

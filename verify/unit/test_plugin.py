@@ -23,6 +23,7 @@ markers =
     storage
     tutorial
     disruptive
+    lifecycle
     proof
 """
 
@@ -82,6 +83,7 @@ def test_verdicts(tree: pytest.Pytester) -> None:
         "test_unready": "unknown",
         "test_tutorial": "pass",
         "test_disruptive": "pass",
+        "test_lifecycle": "pass",
         "test_proof": "pass",
     }
     assert data["verdict"] == "fail"

@@ -1,0 +1,101 @@
+"""The host was restarted: all machines were off, `vagrant up` starts them, and the cluster comes back by itself with its data.
+
+The tests of this file are one story: the fixture makes it happen, each test verifies one statement of it.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from contextlib import suppress
+
+import pytest
+
+from verify.lab import drill, machines, mysql, nfs, steady
+from verify.lab.drill import Stage
+from verify.lab.errors import LabError, UnreachableError
+from verify.lab.inventory import ROOT, Inventory
+from verify.lab.kube import Cluster
+from verify.lab.machines import Machine
+from verify.lab.mysql import Account, read_rows
+from verify.lab.playbook import play
+from verify.lab.remote import Remote
+from verify.lab.report import Report
+from verify.lab.wait import wait_for
+
+UP_WITHIN = 1800.0
+"""Seconds for `vagrant up` of all machines; three emulated ones need two minutes, on a busy host several times that."""
+READY_WITHIN = 900.0
+
+
+@pytest.fixture(scope="module")
+def boots(alone: None, lab: Inventory, cluster: Cluster, remote: Remote, report: Report) -> Mapping[str, str]:
+    """Shut all machines down, the control plane last, and start them again whatever happens; return the nodes' earlier boots."""
+    del alone, report
+    stage = Stage(lab, cluster, remote)
+    steady.check(cluster, stage.workers)
+    mysql.tutorial_client(cluster, mysql.account(cluster, cluster.deployment(mysql.NAMESPACE, mysql.DEPLOYMENT)), mysql.WRITE_ROW)
+    before = {node.name: node.boot for node in cluster.nodes()}
+    below = {name: machines.find(name) for name in (*stage.workers, *(host.name for host in lab.group("control_plane")))}
+    try:
+        for name, machine in below.items():
+            shut_down(remote, name, machine)
+    finally:
+        vagrant_up()
+    wait_for(
+        "nodes",
+        "Ready after their new start",
+        cluster.nodes,
+        lambda nodes: all(node.ready == "True" and node.boot != before[node.name] for node in nodes),
+        within=READY_WITHIN,
+        every=2.0,
+        describe=lambda nodes: ", ".join(f"{node.name} {node.state}" for node in nodes),
+    )
+    drill.await_steady(stage)
+    return before
+
+
+def shut_down(remote: Remote, name: str, machine: Machine) -> None:
+    """Shut a machine down in order, as a host that goes down does, and see its process gone."""
+    with suppress(UnreachableError):  # sshd may be gone before it told ssh so
+        remote.run(name, "systemctl poweroff")
+    remote.forget(name)
+    machine.wait_until_off()
+
+
+def vagrant_up() -> None:
+    """Start all machines as a user does."""
+    done = subprocess.run(["vagrant", "up", "--no-tty"], cwd=ROOT, capture_output=True, text=True, timeout=UP_WITHIN, check=False)
+    if done.returncode != 0:
+        raise LabError(f"`vagrant up` failed ({done.stderr.strip()[-300:]}): run it again to see all.")
+
+
+def test_every_node_is_back_by_itself(boots: Mapping[str, str], cluster: Cluster) -> None:
+    """Every node that was there is Ready, and has really been started anew."""
+    assert {node.name: (node.ready, node.boot != boots[node.name]) for node in cluster.nodes()} == dict.fromkeys(boots, ("True", True))
+
+
+@pytest.mark.usefixtures("boots")
+def test_row_outlived_the_lab_s_restart(cluster: Cluster, account: Account) -> None:
+    """The row that was written before is read, once."""
+    assert read_rows(cluster, account) == ["111"]
+
+
+@pytest.mark.usefixtures("boots")
+def test_exports_are_back(lab: Inventory, remote: Remote) -> None:
+    """The NFS server exports the volumes' folder again, to the lab's network."""
+    server, folder = nfs.exported(lab)
+    assert [each.client for each in nfs.exports(remote, server.name) if each.path == folder] == [lab.setting("lab_network")]
+
+
+def test_swap_stays_off(boots: Mapping[str, str], remote: Remote) -> None:
+    """No node swaps after its new start."""
+    assert {name: remote.check(name, "swapon --show --noheadings").strip() for name in boots} == dict.fromkeys(boots, "")
+
+
+@pytest.mark.usefixtures("boots")
+def test_nothing_has_to_be_repaired() -> None:
+    """playbooks/site.yml, run again, finds nothing to change."""
+    played = play("playbooks/site.yml")
+    assert played.recap, "the playbook printed no recap"
+    assert not played.changed, "\n".join(played.changed)
