@@ -24,7 +24,7 @@ lab: setup ## everything: from a fresh machine to a lab in which MySQL's data ou
 test: lint unit ## lint, unit tests, all that `make lab` does, some pages and drills; a lab that it made is removed again
 	@.venv/bin/python -m host test
 
-test-all: lint unit ## the same with every page and exercise of the tutorial, and the lab switched off and on, however long it takes
+test-all: lint unit ## the same with every page and exercise of the tutorial, and the lab's life, however long it takes
 	@.venv/bin/python -m host test --all
 
 lint: setup ## ruff, mypy, yamllint, ansible-lint
@@ -89,7 +89,7 @@ drills: ## the matrix of faults and recovery profiles: FAULTS=power-cut,mysqld-k
 proof: ## lose throw-away data on purpose, to show that the checks find it
 	@$(IN) pytest verify/proof -m proof
 
-lifecycle: ## switch all machines off and on again, and look whether the lab comes back by itself with its data
+lifecycle: ## take a node out of the cluster and in again, switch all machines off and on, and look whether the data is there
 	@$(IN) pytest verify/lifecycle -m lifecycle
 
 report: ## print the newest report's summary and where it lies

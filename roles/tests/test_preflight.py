@@ -155,3 +155,12 @@ def test_bad_variable(playbook: Playbook, tmp_path: Path, role: str, variables: 
     result = playbook(path, "--check", "-e", json.dumps(variables))
     assert result.returncode != 0
     assert expected in sentence(result.stdout + result.stderr)
+
+
+@pytest.mark.parametrize("options", [[], ["-e", "node=k8s-node9"], ["-e", "node=k8s-master"]])
+def test_no_worker_to_remove(playbook: Playbook, options: list[str]) -> None:
+    """Only a worker of the inventory can be taken out of the cluster; without a name nothing is."""
+    named = options[1].partition("=")[2] if options else ""
+    result = playbook(ROOT / "playbooks" / "remove-node.yml", *options)
+    assert result.returncode != 0
+    assert f"node is '{named}', which isn't known: set it to one of k8s-node1, k8s-node2." in sentence(result.stdout + result.stderr)

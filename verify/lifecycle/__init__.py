@@ -1,1 +1,1 @@
-"""The life of a lab: it is switched off and on again, and what it held is there."""
+"""The life of a lab: a node leaves and joins again, all machines are switched off and on, and what the lab held is there."""

@@ -1,0 +1,106 @@
+"""MySQL's node is taken out of the cluster and joins it again: the pod moves in order, and the row is still there.
+
+The tests of this file are one story: the fixtures make it happen, each test verifies one statement of it.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator
+
+import pytest
+
+from verify.lab import drill, mysql, steady
+from verify.lab.drill import Stage
+from verify.lab.inventory import Inventory
+from verify.lab.kube import Cluster
+from verify.lab.mysql import NAMESPACE, Account, read_rows
+from verify.lab.objects import Pod
+from verify.lab.playbook import play
+from verify.lab.remote import Remote
+from verify.lab.report import Report
+from verify.lab.wait import wait_for
+from verify.lab.walk import on_host
+
+SERVICE = "mysql"
+MOVED_WITHIN = 600.0
+PROBE = "lifecycle-probe"
+PROBE_SECONDS = 300.0
+LEFTOVERS = ("/etc/kubernetes/kubelet.conf", "/sys/class/net/cni0", "/sys/class/net/flannel.1")
+"""What a node that left must not have any more."""
+
+
+@pytest.fixture(scope="module")
+def stage(alone: None, lab: Inventory, cluster: Cluster, remote: Remote, report: Report) -> Stage:
+    """Return the lab, held for these tests."""
+    del alone, report
+    return Stage(lab, cluster, remote)
+
+
+@pytest.fixture(scope="module")
+def removed(stage: Stage) -> Iterator[Pod]:
+    """Write the row, take the node of MySQL's pod out of the cluster, and put it back whatever happens; return the pod as it was."""
+    cluster = stage.cluster
+    pod = steady.check(cluster, stage.workers)
+    mysql.tutorial_client(cluster, mysql.account(cluster, cluster.deployment(NAMESPACE, mysql.DEPLOYMENT)), mysql.WRITE_ROW)
+    try:
+        play("playbooks/remove-node.yml", "-e", f"node={pod.node}")
+        yield pod
+    finally:
+        if pod.node not in {node.name for node in cluster.nodes()}:
+            play("playbooks/site.yml")
+
+
+@pytest.fixture(scope="module")
+def back(stage: Stage, removed: Pod) -> Pod:
+    """Join the node again, as a user does, and wait until the lab is steady."""
+    play("playbooks/site.yml")
+    drill.await_steady(stage)
+    return removed
+
+
+def test_node_is_gone_and_left_nothing(removed: Pod, cluster: Cluster, remote: Remote) -> None:
+    """The cluster has no such node any more, and the machine keeps nothing of the cluster."""
+    assert removed.node not in {node.name for node in cluster.nodes()}
+    left = [path for path in LEFTOVERS if remote.run(removed.node, "test -e %s", path).status == 0]
+    assert left == [], f"on {removed.node}"
+
+
+def test_mysql_moved_with_its_row(removed: Pod, cluster: Cluster, account: Account) -> None:
+    """MySQL runs on another node, and the row that was written before is read there."""
+    selector = cluster.deployment(NAMESPACE, mysql.DEPLOYMENT).selector
+    wait_for(
+        "MySQL",
+        f"one pod, Ready, on another node than {removed.node}",
+        lambda: cluster.pods(NAMESPACE, selector),
+        lambda pods: [pod.ready and pod.node != removed.node for pod in pods] == [True],
+        within=MOVED_WITHIN,
+        describe=lambda pods: ", ".join(f"{pod.name} {pod.state} on {pod.node}" for pod in pods) or "no pod",
+    )
+    assert read_rows(cluster, account) == ["111"]
+
+
+def test_node_is_back(back: Pod, cluster: Cluster) -> None:
+    """Joined again, the node is Ready and takes pods."""
+    node = cluster.node(back.node)
+    assert (node.ready, node.shut) == ("True", ())
+
+
+def test_a_pod_on_it_reaches_the_others(back: Pod, lab: Inventory, cluster: Cluster) -> None:
+    """A pod on the node that came back finds MySQL's Service by its name, so pod network, DNS and kube-proxy work there."""
+    overrides = json.dumps({"spec": {"nodeName": back.node}})
+    look = f"until nslookup {SERVICE}.{NAMESPACE}.svc.cluster.local; do sleep 2; done"  # kube-proxy may be a moment later than the node
+    ran = on_host(
+        f"kubectl run {PROBE} --namespace {NAMESPACE} --image={lab.setting('storage_tutorial_busybox_image')} --restart=Never --rm --attach --quiet "
+        f"--overrides={shlex.quote(overrides)} -- sh -c {shlex.quote(look)}",
+        cluster.environment,
+        PROBE_SECONDS,
+    )
+    assert cluster.service_address(NAMESPACE, SERVICE) in "\n".join(ran.lines), f"asked on {back.node}"
+
+
+@pytest.mark.usefixtures("back")
+def test_row_outlived_the_return(cluster: Cluster, account: Account) -> None:
+    """After the node's return the row is still there, once."""
+    assert read_rows(cluster, account) == ["111"]
