@@ -38,8 +38,9 @@ def make_registry(store: Store, layouts: Sequence[Artefact]) -> Artefact:
 def serving(storage: Path, address: str, log: Path, read_only: bool = False) -> Iterator[subprocess.Popen[bytes]]:
     """Run docker-registry on `address` (host:port) over a storage folder until the block ends.
 
-    It's started when the block begins: it answers by then. Raises MirrorError if it doesn't.
+    It's started when the block begins: it answers by then. Raises MirrorError if it doesn't, or if the port is taken.
     """
+    _check_free(address)
     configuration = {
         "version": 0.1,
         "log": {"level": "warn"},
@@ -69,6 +70,19 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def _check_free(address: str) -> None:
+    """Raise MirrorError if somebody listens on `address`: another registry there would answer in place of ours."""
+    host, _, port = address.rpartition(":")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the registry does
+        try:
+            probe.bind((host, int(port)))
+        except OSError as error:
+            raise MirrorError(
+                f"docker-registry can't listen on {address} ({error.strerror}): end what uses that port, or choose another one"
+            ) from error
 
 
 def _wait(process: subprocess.Popen[bytes], address: str, log: Path) -> None:

@@ -1,6 +1,7 @@
 """The small pieces: apt's output, names of images, versions of boxes, requirements on the host."""
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,31 @@ def test_failed_tool_is_told_with_its_log(tmp_path: Path) -> None:
     log = tmp_path / "step.log"
     with pytest.raises(MirrorError, match=r"sh failed with status 3 \(no such thing\): read .*step.log, mend what it says"):
         shell.run(["sh", "-c", "echo no such thing >&2; exit 3"], log)
+
+
+def test_failed_question_is_told_with_the_tools_last_line() -> None:
+    assert shell.capture(["echo", "1"]) == "1\n"
+    with pytest.raises(MirrorError, match=r"^sh -c echo first >&2; echo no such key >&2; exit 2 failed with status 2: no such key$"):
+        shell.capture(["sh", "-c", "echo first >&2; echo no such key >&2; exit 2"])
+    with pytest.raises(MirrorError, match=r"^false failed with status 1: no message$"):
+        shell.capture(["false"])
+
+
+def test_commands_that_need_root_are_run_by_sudo(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    command = shell.as_root(["mkfs.ext4", "disk"])
+    assert (command[0], command[2:]) == ("sudo", ["mkfs.ext4", "disk"])
+    # What makes the same bytes each time reaches the command.
+    assert {"SOURCE_DATE_EPOCH", "E2FSPROGS_FAKE_TIME"} <= set(command[1].removeprefix("--preserve-env=").split(","))
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    assert shell.as_root(["mkfs.ext4", "disk"]) == ["mkfs.ext4", "disk"]
+
+
+def test_command_that_is_begun_after_the_end_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(shell, "_ending", threading.Event())
+    shell.end_all()
+    with pytest.raises(MirrorError, match="tail failed with status -15"):
+        shell.run(["tail", "-f", "/dev/null"], tmp_path / "log")
 
 
 @pytest.mark.parametrize(

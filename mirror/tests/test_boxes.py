@@ -1,0 +1,104 @@
+"""A box's disk boots, its catalogue tells Vagrant of it, and the same root file system gives the same bytes.
+
+Made by the real tools of a root file system of a few files; a whole box is started by `make lab` only.
+"""
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from mirror import boxes, lock
+from mirror.errors import MirrorError
+from mirror.store import Artefact, Store, digest_file
+
+pytestmark = pytest.mark.unit
+
+TOOLS = ("sfdisk", "mkfs.ext4", "qemu-img", "debugfs")
+MISSING = [tool for tool in TOOLS if shutil.which(tool) is None]
+needs_tools = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="mkfs.ext4 keeps the owners of a root file system only as root"),
+    pytest.mark.skipif(bool(MISSING), reason=f"this host lacks {', '.join(MISSING)}, with which a disk is made"),
+]
+LOCK = dataclasses.replace(lock.load(), disk_gib=1)
+START = 2048 * 512
+BOOT, CORE = b"boot" * 128, b"core" * 1000
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Give a root file system with GRUB's two images and one more file."""
+    folder = tmp_path / "root"
+    for name, content in (("usr/lib/grub/i386-pc/boot.img", BOOT), ("boot/grub/core.img", CORE), ("etc/hostname", b"small\n")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def _disk(root: Path, work: Path) -> Path:
+    work.mkdir()
+    return boxes._make_disk(root, work, LOCK, work / "log")
+
+
+class TestDisk:
+    pytestmark = needs_tools
+
+    def test_boots_and_holds_the_root_file_system(self, root: Path, tmp_path: Path) -> None:
+        raw = tmp_path / "raw"
+        subprocess.run(["qemu-img", "convert", "-O", "raw", _disk(root, tmp_path / "work"), raw], check=True)
+        with raw.open("rb") as file:
+            start = file.read(512 + len(CORE))
+        # The processor begins with the first bytes; the partition table behind them stays.
+        assert start[:440] == BOOT[:440]
+        assert start[512:] == CORE
+        (partition,) = json.loads(subprocess.check_output(["sfdisk", "--json", raw]))["partitiontable"]["partitions"]
+        assert (partition["start"], partition["bootable"]) == (2048, True)
+        assert raw.stat().st_size == 1 << 30
+        name = subprocess.check_output(["debugfs", "-R", "cat /etc/hostname", f"{raw}?offset={START}"], stderr=subprocess.DEVNULL)
+        assert name == b"small\n"
+
+    def test_same_root_file_system_gives_the_same_bytes(self, root: Path, tmp_path: Path) -> None:
+        assert digest_file(_disk(root, tmp_path / "one")) == digest_file(_disk(root, tmp_path / "other"))
+
+    def test_loader_that_does_not_fit_is_refused(self, root: Path, tmp_path: Path) -> None:
+        (root / "boot/grub/core.img").write_bytes(bytes(START))
+        with pytest.raises(MirrorError, match=f"GRUB has {START} bytes and {START - 512} fit: name fewer modules"):
+            _disk(root, tmp_path / "work")
+
+
+def test_box_says_what_it_is(tmp_path: Path) -> None:
+    disk = tmp_path / "box.img"
+    disk.write_bytes(b"disk")
+    boxes._pack_box(tmp_path / "bare.box", disk, tmp_path, LOCK, tmp_path / "log")
+    with tarfile.open(tmp_path / "bare.box") as box:
+        assert box.getnames() == ["metadata.json", "Vagrantfile", "box.img"]
+        metadata = box.extractfile("metadata.json")
+        assert metadata is not None
+        assert json.load(metadata) == {"provider": "libvirt", "format": "qcow2", "virtual_size": 1}
+
+
+def test_catalogue_names_the_newest_box_alone(tmp_path: Path) -> None:
+    store = Store(tmp_path / "cache", print)
+    folder = tmp_path / "boxes"
+
+    def publish(content: str) -> Artefact:
+        box = store.make("box-bare", content, lambda target: (target / "bare.box").write_text(content) and None)
+        boxes._publish(folder, "bare", box)
+        return box
+
+    publish("old")
+    newest = publish("new")
+    entry = json.loads((folder / "bare.json").read_text())
+    (version,) = entry["versions"]
+    (provider,) = version["providers"]
+    file = Path(provider["url"].removeprefix("file://"))
+    assert (entry["name"], version["version"]) == ("outlive/bare", boxes.version_of(newest))
+    assert file.read_text() == "new"
+    assert provider["checksum"] == digest_file(file)
+    # The disk of the old one is free again.
+    assert list(folder.glob("*.box")) == [file]
