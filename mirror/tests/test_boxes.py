@@ -1,4 +1,4 @@
-"""A box's disk boots, its catalogue tells Vagrant of it, and the same root file system gives the same bytes.
+"""A box's disk has what it boots from, and its catalogue tells Vagrant of it.
 
 Made by the real tools of a root file system of a few files; a whole box is started by `make lab` only.
 """
@@ -48,7 +48,7 @@ def _disk(root: Path, work: Path) -> Path:
 class TestDisk:
     pytestmark = needs_tools
 
-    def test_boots_and_holds_the_root_file_system(self, root: Path, tmp_path: Path) -> None:
+    def test_has_what_it_boots_from_and_the_root_file_system(self, root: Path, tmp_path: Path) -> None:
         raw = tmp_path / "raw"
         subprocess.run(["qemu-img", "convert", "-O", "raw", _disk(root, tmp_path / "work"), raw], check=True)
         with raw.open("rb") as file:
@@ -61,9 +61,6 @@ class TestDisk:
         assert raw.stat().st_size == 1 << 30
         name = subprocess.check_output(["debugfs", "-R", "cat /etc/hostname", f"{raw}?offset={START}"], stderr=subprocess.DEVNULL)
         assert name == b"small\n"
-
-    def test_same_root_file_system_gives_the_same_bytes(self, root: Path, tmp_path: Path) -> None:
-        assert digest_file(_disk(root, tmp_path / "one")) == digest_file(_disk(root, tmp_path / "other"))
 
     def test_loader_that_does_not_fit_is_refused(self, root: Path, tmp_path: Path) -> None:
         (root / "boot/grub/core.img").write_bytes(bytes(START))
@@ -87,7 +84,10 @@ def test_catalogue_names_the_newest_box_alone(tmp_path: Path) -> None:
     folder = tmp_path / "boxes"
 
     def publish(content: str) -> Artefact:
-        box = store.make("box-bare", content, lambda target: (target / "bare.box").write_text(content) and None)
+        def build(target: Path) -> None:
+            (target / "bare.box").write_text(content)
+
+        box = store.make("box-bare", content, build)
         boxes._publish(folder, "bare", box)
         return box
 
