@@ -7,7 +7,7 @@ COMMA := ,
 UNIT := verify/unit fence/tests mirror/tests host/tests roles/tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor lab test test-all lint unit mirror sbom outdated up provision tutorial tutorial-reset pages exercise check exercise-reset verify drill drills proof lifecycle reset bench report shell destroy
+.PHONY: help setup doctor lab test test-all lint unit coverage mirror sbom outdated up provision tutorial tutorial-reset pages exercise check exercise-reset verify drill drills proof lifecycle reset bench report shell destroy
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -36,6 +36,11 @@ lint: setup ## ruff, mypy, yamllint, ansible-lint
 
 unit: setup ## tests without VMs
 	PATH=$(CURDIR)/.venv/bin:$$PATH .venv/bin/pytest $(UNIT) -m unit
+
+coverage: setup ## how much of verify/lab and mirror the unit tests reach: 90 % of each, or it fails
+	PATH=$(CURDIR)/.venv/bin:$$PATH .venv/bin/pytest verify/unit mirror/tests -m unit --cov --cov-report=
+	.venv/bin/coverage report --include='verify/lab/*'
+	.venv/bin/coverage report --include='mirror/*'
 
 mirror: setup ## build the mirror and the box (only what isn't there yet): ALSO=mysql-9.7
 	@.venv/bin/python -m mirror build --box full $(if $(ALSO),--also "$(ALSO)")

@@ -29,7 +29,7 @@ def listing(*items: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass
 class FakeApi:
-    """Prepared answers by path; a path with more than one answer gives them in turn and stays with the last."""
+    """Prepared answers by path, behind ``POST`` where an object is taken; more than one are given in turn, and the last stays."""
 
     answers: dict[str, list[Any]] = field(default_factory=dict)
     watches: dict[str, list[list[dict[str, Any]]]] = field(default_factory=dict)
@@ -96,7 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Take an object."""
         self.api.requests.append(f"POST {self.path}")
         self.api.created.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-        self._answer({})
+        self._answer(self.api.answers.get(f"POST {self.path}", [{}])[0])
 
     def do_PATCH(self) -> None:
         """Take a change."""

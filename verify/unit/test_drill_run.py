@@ -1,0 +1,165 @@
+"""A drill under way: where its clients come in, that what it broke is healed however it ends, and when the lab is itself again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from verify.lab import drill, objects
+from verify.lab.clock import Instant
+from verify.lab.drill import Drill, Stage
+from verify.lab.errors import LabError
+from verify.lab.faults import KINDS
+from verify.lab.history import History, Operation, Outcome
+from verify.lab.inventory import Inventory
+from verify.lab.kube import Cluster
+from verify.lab.wait import WaitTimeoutError
+from verify.unit import samples
+from verify.unit.fake_api import NAMESPACE, FakeApi, listing
+from verify.unit.samples import ManualClock, instant
+from verify.unit.stages import FakeRemote
+
+SERVICES = f"{NAMESPACE}/services"
+
+
+@pytest.fixture
+def stage(small_inventory: Inventory, fake_cluster: Cluster, clock: ManualClock) -> Stage:
+    return Stage(small_inventory, fake_cluster, FakeRemote(), clock)
+
+
+class Recorded:
+    """A fault that writes down what was done to it; its effect is seen a second after it was asked for."""
+
+    def __init__(self, clock: ManualClock, refuses: BaseException | None = None) -> None:
+        """Take an error that its injection ends with."""
+        self.issued: Instant | None = None
+        self.effect: Instant | None = None
+        self.done: list[str] = []
+        self._clock = clock
+        self._refuses = refuses
+
+    def inject(self) -> None:
+        """Break it."""
+        self.issued = self._clock.now()
+        self.done.append("broken")
+        if self._refuses is not None:
+            raise self._refuses
+        self._clock.rest(1)
+        self.effect = self._clock.now()
+
+    def heal(self) -> None:
+        """Make it whole."""
+        self.done.append("whole")
+
+
+def under_way(kind: str, fault: Recorded, operations: Callable[[], tuple[Operation, ...]] = tuple) -> Drill:
+    return Drill(KINDS[kind], "default", objects.pod(samples.pod()), fault, operations, lambda: (), lambda: ())
+
+
+def test_a_node_on_which_mysql_does_not_run(stage: Stage) -> None:
+    with pytest.raises(LabError, match=r"NODE is 'n2', and MySQL runs on n1: .* leave NODE out or name n1"):
+        drill.target_of(stage, "n2")
+
+
+def test_a_node_that_is_not_in_the_inventory(stage: Stage) -> None:
+    with pytest.raises(LabError, match="n9"):
+        drill.target_of(stage, "n9")
+
+
+@pytest.mark.parametrize(
+    ("kind", "address"),
+    [("power-cut", "192.0.2.10"), ("site-cut", "192.0.2.12")],
+    ids=["the control plane is spared", "the NFS server's VM is not"],
+)
+def test_clients_come_in_where_the_fault_does_not_reach(stage: Stage, api: FakeApi, kind: str, address: str) -> None:
+    api.answers[f"POST {SERVICES}"] = [{"spec": {"ports": [{"nodePort": 30999}]}}]
+    with drill.entry(stage, KINDS[kind], objects.pod(samples.pod())) as endpoint:
+        assert endpoint() == (address, 30999)
+    (service,) = api.created
+    assert service["spec"] == {"type": "NodePort", "selector": {"app": "mysql"}, "ports": [{"port": 3306, "targetPort": 3306}]}
+    # Also the one that an earlier drill was ended with.
+    assert [each for each in api.requests if not each.startswith("GET")] == [
+        f"DELETE {SERVICES}/mysql-drill",
+        f"POST {SERVICES}",
+        f"DELETE {SERVICES}/mysql-drill",
+    ]
+
+
+@pytest.mark.parametrize("error", [LabError("no ssh"), KeyboardInterrupt()], ids=["failed", "interrupted"])
+def test_what_was_broken_is_healed_however_the_injection_ends(clock: ManualClock, error: BaseException) -> None:
+    fault = Recorded(clock, error)
+    found = under_way("kubelet-stop", fault)
+    with pytest.raises(type(error)):
+        drill._break_and_heal(found, clock, lambda _: None)
+    assert fault.done == ["broken", "whole"]
+    assert found.healed == clock.now()
+
+
+def test_a_lab_that_does_not_recover_is_healed_and_says_how_far_it_came(clock: ManualClock) -> None:
+    fault = Recorded(clock)
+    found = under_way("power-cut", fault)
+    with pytest.raises(
+        WaitTimeoutError, match=r"MySQL after a power cut of MySQL's node: wanted a committed write, last seen none; effect"
+    ):
+        drill._break_and_heal(found, clock, lambda _: None)
+    assert fault.done == ["broken", "whole"]
+    assert clock.seconds > drill.RECOVERED_WITHIN
+
+
+def test_where_mysql_moves_it_has_written_before_the_node_is_given_back(clock: ManualClock) -> None:
+    fault = Recorded(clock)
+
+    def operations() -> tuple[Operation, ...]:
+        committed = Operation(0, "insert", 7, instant(40), instant(41), Outcome.OK)
+        return (committed,) if clock.seconds >= 41 else ()
+
+    found = under_way("power-cut", fault, operations)
+    drill._break_and_heal(found, clock, lambda _: None)
+    assert found.healed is not None
+    assert found.healed >= instant(41)
+
+
+def test_where_nothing_moves_the_fault_lasts_as_long_as_it_says(clock: ManualClock) -> None:
+    fault = Recorded(clock)
+    found = under_way("cut-nfs", fault)
+    drill._break_and_heal(found, clock, lambda _: None)
+    assert fault.effect is not None
+    assert found.healed is not None
+    assert KINDS["cut-nfs"].hold <= found.healed.since(fault.effect) < KINDS["cut-nfs"].hold + 10
+
+
+def test_a_lab_is_steady_when_no_pod_hangs(stage: Stage, api: FakeApi, clock: ManualClock) -> None:
+    old, new = samples.pod("u1", "n1", deleted=True), samples.pod("u2", "n2")
+    api.answers[f"{NAMESPACE}/pods"] = [listing(old, new), listing(new)]
+    api.answers["/api/v1/pods"] = [listing(old, new), listing(old, new), listing(new)]
+    assert drill.await_steady(stage).uid == "u2"
+    assert clock.seconds >= 4
+
+
+def test_a_lab_that_does_not_get_steady_says_what_hangs(stage: Stage, api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drill, "STEADY_WITHIN", 10.0)
+    api.answers["/api/v1/pods"] = [listing(samples.pod("u1"), samples.pod("u0", deleted=True))]
+    with pytest.raises(WaitTimeoutError, match="lab: wanted steady, last seen Terminating: mysql-u0"):
+        drill.await_steady(stage)
+
+
+def test_only_what_ended_meanwhile_is_tidied(stage: Stage, api: FakeApi) -> None:
+    ended = [samples.pod(uid, phase="Failed") for uid in ("u1", "u2")]
+    api.answers["/api/v1/pods"] = [listing(*ended, samples.pod("u3"))]
+    drill._tidy(stage, {"u1"})
+    assert [each.split("?")[0] for each in api.requests if each.startswith("DELETE")] == [f"DELETE {NAMESPACE}/pods/mysql-u2"]
+
+
+@pytest.fixture
+def history(tmp_path: Path, clock: ManualClock) -> Iterator[History]:
+    with History(tmp_path / "history.jsonl", clock) as made:
+        yield made
+
+
+def test_too_few_writes_say_nothing(history: History, clock: ManualClock) -> None:
+    for value in range(drill.WARM_UP - 1):
+        history.end(history.begin(0, "insert", value), Outcome.OK)
+    with pytest.raises(WaitTimeoutError, match=r"workload: wanted 5 acknowledged writes, last seen 4 of them"):
+        drill._await_writes(history, None, clock)
