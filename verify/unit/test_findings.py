@@ -136,6 +136,10 @@ def solved(number: int) -> Scene:
     return it
 
 
+def test_each_exercise_has_a_beginning_and_an_end() -> None:
+    assert list(BEGIN) == list(SOLVE) == [each.number for each in EXERCISES]
+
+
 @pytest.mark.parametrize("number", BEGIN)
 def test_beginning_is_unsolved(number: int) -> None:
     findings = begun(number).findings()
