@@ -20,7 +20,7 @@ pytestmark = pytest.mark.unit
     ("option", "sentence"),
     [
         ("--apt-port", "mirror: the mirror can't listen on 127.0.0.1 port {} (Address already in use): end what uses that port, "),
-        ("--registry-port", "mirror: docker-registry doesn't answer on 127.0.0.1:{} (see "),
+        ("--registry-port", "mirror: docker-registry can't listen on 127.0.0.1:{} (Address already in use): "),
     ],
 )
 def test_port_taken(tmp_path: Path, option: str, sentence: str) -> None:
