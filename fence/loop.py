@@ -252,6 +252,8 @@ class Watcher:
 
     def _tell(self, name: str, before: Memory, after: Memory, seen: Seen) -> None:
         """Write down what changed between two looks."""
+        if after.heard and not before.heard:
+            self._log.write("heard", name, "its lease is renewed")
         if after.off_since is not None and before.off_since is None:
             self._log.write("off", name, "no process, no memory kept")
         if after.process is not None and before.process is None and before.off_since is not None:

@@ -75,7 +75,7 @@ def one(fault: str, profile: str, node: str | None = None, *, apply: bool = Fals
         report.write()
         _describe(report.run, stage)
         print(f"drill: {kind.title}, profile {profile}", flush=True)
-        watcher = stack.enter_context(Watcher(report.folder / "fence.jsonl")) if profile == "fenced" else None
+        watcher = stack.enter_context(Watcher(report.folder / "fence.jsonl", stage.workers)) if profile == "fenced" else None
         _drill(report, stage, kind, profile, node, watcher)
         return report.run
 

@@ -138,9 +138,14 @@ class World:
         return WORKERS[name] not in self.revoked and not node.tainted and node.fenced is None and node.ready == "True"
 
     def steps(self, node: str = "") -> list[str]:
-        """Return the steps that were logged for a node."""
+        """Return the steps that were logged for a node, without the word that its lease is renewed: see ``heard``."""
         lines = [json.loads(line) for line in self.output.getvalue().splitlines()]
-        return [line["step"] for line in lines if line["node"] == node]
+        return [line["step"] for line in lines if line["node"] == node and line["step"] != "heard"]
+
+    def heard(self, node: str) -> int:
+        """Return how often the log says that a node was heard."""
+        lines = [json.loads(line) for line in self.output.getvalue().splitlines()]
+        return sum(line["node"] == node and line["step"] == "heard" for line in lines)
 
     def texts(self, step: str) -> list[str]:
         """Return the texts of all steps of one kind."""

@@ -18,6 +18,18 @@ def test_all_is_well(world: World) -> None:
     world.run(200)
     assert world.steps("n1") == world.steps("n2") == world.steps() == []
     assert world.cuts == []
+    assert world.heard("n1") == world.heard("n2") == 1
+
+
+def test_a_node_is_heard_once_for_each_start(world: World) -> None:
+    """The log says so: who breaks something on purpose waits for it, since a node that was never heard may be one that boots."""
+    world.run(20)
+    world.power_off("n1")
+    world.run(100)
+    assert world.heard("n1") == 1
+    world.power_on("n1")
+    world.run(60)
+    assert (world.heard("n1"), world.heard("n2")) == (2, 1)
 
 
 def test_power_cut_and_return(world: World) -> None:
@@ -361,7 +373,8 @@ def test_log_lines(world: World) -> None:
     world.run(1)
     lines = [json.loads(line) for line in world.output.getvalue().splitlines()]
     assert all(set(line) == {"wall", "monotonic", "step", "node", "text"} for line in lines)
-    assert lines[0] == {
+    assert [line["step"] for line in lines[:3]] == ["heard", "heard", "off"]
+    assert lines[2] == {
         "wall": "2026-01-02T03:04:26+00:00",
         "monotonic": 1021.0,
         "step": "off",

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Collection
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +31,8 @@ TITLES = {
 """The steps of the watcher that belong to a timeline."""
 
 
+WATCHES_WITHIN = 120.0
+"""Seconds until it has seen each kubelet renew its lease, which they do every 10 s."""
 GIVEN_BACK_WITHIN = 300.0
 """Seconds from a node's return, which drills wait for, until the watcher has taken its taint back."""
 
@@ -37,14 +40,15 @@ GIVEN_BACK_WITHIN = 300.0
 class Watcher:
     """Runs the watcher while it is entered."""
 
-    def __init__(self, log: Path, clock: Clock = HOST_CLOCK) -> None:
-        """Take the file for its log; ``with`` starts it."""
+    def __init__(self, log: Path, workers: Collection[str], clock: Clock = HOST_CLOCK) -> None:
+        """Take the file for its log and the nodes that it has to know before anything is broken; ``with`` starts it."""
         self._log = log
+        self._workers = set(workers)
         self._clock = clock
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
-        """Start it and wait until it watches.
+        """Start it and wait until it watches each node: one that it never heard, it may take for one that boots.
 
         Raises:
             LabError: it ended; the sentence is its own.
@@ -67,10 +71,11 @@ class Watcher:
         try:
             wait_for(
                 "fencing watcher",
-                "watching",
-                lambda: ended() or self._steps(),
-                lambda steps: "started" in steps,
-                within=120,
+                f"watching {', '.join(sorted(self._workers))}",
+                lambda: ended() or self._heard(),
+                lambda heard: self._workers <= set(heard),
+                within=WATCHES_WITHIN,
+                describe=lambda heard: f"heard {', '.join(sorted(heard)) or 'none'}",
                 clock=self._clock,
             )
         except BaseException:
@@ -107,8 +112,8 @@ class Watcher:
                 nodes.discard(str(line["node"]))
         return nodes
 
-    def _steps(self) -> str:
-        return " ".join(str(line["step"]) for line in self._lines())
+    def _heard(self) -> set[str]:
+        return {str(line["node"]) for line in self._lines() if line["step"] == "heard"}
 
     def _lines(self) -> list[dict[str, object]]:
         if not self._log.exists():
