@@ -51,11 +51,24 @@ def follow(shells: Shells, found: tuple[Block, ...]) -> None:
             assert ran.status == 0, "\n".join([f"line {command.line}: {command.prompt}", f"ended with status {ran.status}", *ran.lines])
 
 
+def await_rest(cluster: Cluster) -> None:
+    """Wait until no pod is on its way out: what an earlier check of the lab took away last isn't this test's."""
+    wait_for(
+        "pods of the cluster",
+        "none Terminating",
+        lambda: [pod.name for pod in cluster.all_pods() if pod.deleted],
+        lambda leaving: not leaving,
+        within=300,
+        describe=", ".join,
+    )
+
+
 @pytest.mark.parametrize("exercise", EXERCISES, ids=lambda each: each.slug)
 def test_exercise(stage: Stage, lab: Inventory, cluster: Cluster, remote: Remote, exercise: Exercise) -> None:
     """An exercise is unsolved at its beginning, its solution solves it, and nothing is left of it."""
     shells, ground = Shells(cluster, remote), Ground(lab, cluster, remote)
     stage.reset([exercise])
+    await_rest(cluster)
     before = ground.look()
     try:
         stage.set(exercise)
