@@ -27,7 +27,13 @@ SERVICE = "mysql"
 MOVED_WITHIN = 600.0
 PROBE = "lifecycle-probe"
 PROBE_SECONDS = 300.0
-LEFTOVERS = ("/etc/kubernetes/kubelet.conf", "/sys/class/net/cni0", "/sys/class/net/flannel.1")
+LEFTOVERS = (
+    "/etc/kubernetes/kubelet.conf",
+    "/etc/cni/net.d/10-flannel.conflist",
+    "/run/flannel/subnet.env",
+    "/sys/class/net/cni0",
+    "/sys/class/net/flannel.1",
+)
 """What a node that left must not have any more."""
 
 
