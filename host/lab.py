@@ -78,14 +78,18 @@ def test(*, everything: bool = False) -> None:
 
 def _pages(which: str) -> None:
     """Follow pages of the tutorial, all of them and the exercises where none is named."""
-    reach().step("pages", ["pytest", "verify/tutorial", "-m", "tutorial", *(["-k", which] if which else [])], _pytest, heals=True)
-    print(_closing_line(LOGS / "pages.log"), flush=True)
+    _checks("pages", "verify/tutorial", "-m", "tutorial", *(["-k", which] if which else []))
 
 
 def _lifecycle() -> None:
-    """Switch the lab off and on again."""
-    reach().step("lifecycle", ["pytest", "verify/lifecycle", "-m", "lifecycle"], _pytest, heals=True)
-    print(_closing_line(LOGS / "lifecycle.log"), flush=True)
+    """Take a node out of the cluster and in again, and switch the lab off and on."""
+    _checks("lifecycle", "verify/lifecycle", "-m", "lifecycle")
+
+
+def _checks(what: str, *arguments: str) -> None:
+    """Run pytest on the lab as one step, and print its closing line."""
+    reach().step(what, ["pytest", *arguments], _pytest, heals=True)
+    print(_closing_line(LOGS / f"{what}.log"), flush=True)
 
 
 def _drill(faults: str, profile: str) -> None:
