@@ -67,6 +67,11 @@ def lease_seconds(remote: Remote, server: str) -> int:
     return int(remote.check(server, "cat /proc/fs/nfsd/nfsv4leasetime"))
 
 
+def grace_seconds(remote: Remote, server: str) -> int:
+    """Return for how many seconds after its start the server gives out no new locks."""
+    return int(remote.check(server, "cat /proc/fs/nfsd/nfsv4gracetime"))
+
+
 def parse_exports(listing: str) -> tuple[Export, ...]:
     """Read the output of ``exportfs -v``, in which a long path stands on a line of its own."""
     # "/srv/a-long-path" newline, tabs and "192.0.2.0/24(rw,sync,…)": bring each export to one line.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from verify.lab import nfs
+from verify.lab import mysql, nfs
 from verify.lab.inventory import Inventory
+from verify.lab.kube import Cluster
 from verify.lab.remote import Remote
 
 
@@ -14,3 +15,11 @@ def test_export_is_for_the_lab_alone(lab: Inventory, remote: Remote) -> None:
     assert found, f"{server.name} doesn't export {folder}"
     assert {each.client for each in found} == {lab.setting("lab_network")}
     assert all("sync" in each.options for each in found)
+
+
+def test_patience_is_the_recovery_profiles(lab: Inventory, cluster: Cluster, remote: Remote) -> None:
+    """Lease and grace period are those of the profile that is applied: the kernel keeps what it was told, so one profile could leave its own to the next."""
+    server, _ = nfs.exported(lab)
+    profile = server.variables["recovery_profiles"][cluster.deployment(mysql.NAMESPACE, mysql.DEPLOYMENT).profile]
+    assert nfs.lease_seconds(remote, server.name) == profile["nfs_lease_time"]
+    assert nfs.grace_seconds(remote, server.name) == profile["nfs_grace_time"]
