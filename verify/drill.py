@@ -30,6 +30,8 @@ from verify.lab.workload import EXPECTED_TOTAL
 PROFILES = ("default", "tuned", "fenced")
 SILENCE = 5.0
 """Seconds without an acknowledged write of any client that the ledger names; a client asks several times a second."""
+INTERRUPTED = 130
+"""Exit status of a command that was ended before it broke anything, or after it had healed that, as shells report it."""
 STATEMENTS = 7
 """Checks that every drill makes of its ledger and its recovery; a fault that may move nothing has one more."""
 
@@ -48,6 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (LabError, WaitTimeoutError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 def one(fault: str, profile: str, node: str | None = None, *, apply: bool = False) -> Run:

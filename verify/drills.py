@@ -42,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (LabError, WaitTimeoutError) as error:
         print(f"error: {error}", file=sys.stderr)
         verdicts.append(Verdict.UNKNOWN)
+    except KeyboardInterrupt:
+        return drill.INTERRUPTED
     finally:
         summary()
     return 0 if verdicts and set(verdicts) == {Verdict.PASS} else 1

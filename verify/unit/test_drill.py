@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from verify import drill as program
+from verify import drills as matrix
 from verify.lab import drill, inventory, objects
 from verify.lab.checker import Final, check
 from verify.lab.clock import Instant
@@ -155,6 +158,28 @@ def test_a_signal_ends_a_drill_once_and_says_what_it_waits_for(number: signal.Si
         for each, handler in before.items():
             signal.signal(each, handler)
     assert "what is broken is healed first" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [program.main, matrix.main], ids=["drill", "drills"])
+def test_an_interruption_while_a_profile_is_applied_is_no_traceback(
+    command: Callable[[list[str]], int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setenv("OUTLIVE_REPORTS", str(tmp_path))
+    monkeypatch.setattr(program, "end_on_signals", lambda: None)
+    monkeypatch.setattr(program, "applied_profile", lambda: "default")
+    monkeypatch.setattr(program, "one", interrupted)
+    assert command(["--fault", "power-cut"] if command is program.main else []) == program.INTERRUPTED
+
+
+def test_a_profile_that_is_being_applied_has_no_name() -> None:
+    """Cut short, the settings of two profiles are mixed: only a lab whose profile is unknown gets all of one's again."""
+    plays = yaml.safe_load((inventory.ROOT / "playbooks/profile.yml").read_text(encoding="utf-8"))
+    roles = [play["tasks"][0]["ansible.builtin.import_role"] if "tasks" in play else {"name": play["roles"][0]} for play in plays]
+    assert roles[1] == {"name": "storage_tutorial", "tasks_from": "forget_profile"}
+    assert roles[-1] == {"name": "storage_tutorial"}
 
 
 def test_an_interruption_of_the_healing_waits_for_its_end() -> None:
