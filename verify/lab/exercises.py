@@ -36,6 +36,8 @@ GONE_SECONDS = 300
 """Seconds in which the cluster has to take a stage away."""
 EMPTIED = "deployments,replicasets,pods,persistentvolumeclaims"
 """What is deleted before its namespace, in this order: nothing that is deleted is made anew by what stood before it."""
+LEVEL = "pod-security.kubernetes.io/enforce"
+"""Label of a namespace for what its pods may do; without it they may what is asked of every namespace."""
 OWN = "kubernetes.io/"
 """What the finalizers of Kubernetes itself begin with: the cluster takes them off, in its order."""
 LIST_FILES = """\
@@ -69,6 +71,11 @@ class Exercise:
     def node_folder(self) -> str:
         """Return the folder that its pods may have on a worker."""
         return f"/srv/{self.namespace}"
+
+    @property
+    def on_nodes(self) -> bool:
+        """Say whether its pods have that folder."""
+        return "hostPath:" in self.script("objects.yml")
 
     @property
     def title(self) -> str:
@@ -169,6 +176,8 @@ class Stage:
         path.write_text(self.objects(exercise), encoding="utf-8")
         namespace = exercise.namespace
         self._host(exercise, f"kubectl create namespace {namespace}")
+        if exercise.on_nodes:
+            self._host(exercise, f"kubectl label namespace {namespace} {LEVEL}=privileged")
         # No pod is let in before its account is there.
         self._host(exercise, f"kubectl --namespace {namespace} wait --for=create --timeout=3m serviceaccount/default")
         self._host(exercise, f"kubectl apply --filename {shlex.quote(str(path))}")
@@ -220,7 +229,7 @@ class Stage:
         # Only now: a pod that still ran would write again, or hang on a folder that is gone.
         folders = [self._folder(each) for each in exercises]
         self._remove(self._server.name, folders)
-        on_nodes = [each.node_folder for each in exercises if "hostPath:" in each.script("objects.yml")]
+        on_nodes = [each.node_folder for each in exercises if each.on_nodes]
         for worker in self._workers if on_nodes else ():
             self._remove(worker, on_nodes)
         for each in exercises:

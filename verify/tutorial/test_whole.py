@@ -27,7 +27,7 @@ KINDS_OF_CHAPTERS = (
 )
 A_CHAPTER_EACH = {
     "pod/producer-consumer",
-    "pod/hostpath-node2",
+    "namespace/hostpath",
     "pod/mypod1",
     "pod/rwo-node2",
     "persistentvolume/recyclepv",
@@ -63,7 +63,7 @@ def test_all_chapters_come_and_go(lab: Inventory, cluster: Cluster, remote: Remo
         play("playbooks/tutorial-reset.yml")
         left = ground.look()
         assert objects(left) == THERE_WITHOUT_TUTORIAL
-        assert "namespace/local-path-storage" not in left
+        assert not {"namespace/hostpath", "namespace/local-path-storage"} & left
         assert files(left) >= files(there) | {kept}
     finally:
         remote.check(server.name, "rm -f %s", kept)

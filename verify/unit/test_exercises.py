@@ -102,6 +102,13 @@ def test_stage_is_set(stage: Stage, host: FakeHost, machines: FakeRemote, tmp_pa
     assert made == [("m", "mkdir -p %s && cd %s && bash -euc %s", *["/export/exercise-3"] * 2, THIRD.script("server.sh"))]
 
 
+def test_stage_on_nodes_says_so(stage: Stage, host: FakeHost) -> None:
+    """Its namespace lets in what no other one does, before its pods come."""
+    stage.set(EXERCISES[6])
+    told = [" ".join(command.split()[1:5]) for command in host.told]
+    assert told[:2] == ["create namespace exercise-7", "label namespace exercise-7 pod-security.kubernetes.io/enforce=privileged"]
+
+
 def test_stage_is_put_back_to_its_beginning(stage: Stage, empty: FakeApi, host: FakeHost, machines: FakeRemote, tmp_path: Path) -> None:
     """Pods and claims go first, then what they are in, then the folder; foreign finalizers are taken off, the cluster's own stay."""
     there(empty)
