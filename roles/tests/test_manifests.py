@@ -14,7 +14,9 @@ import pytest
 import yaml
 
 from verify.lab import pages
-from verify.lab.exercises import EXERCISES, PAGES, Exercise
+from verify.lab.exercises import EXERCISES, LEVEL, PAGES, Exercise
+from verify.lab.mysql import Account, Password, witness_pod
+from verify.lab.objects import SecretKey
 from verify.unit import stages
 
 from .conftest import ROOT, Playbook
@@ -61,6 +63,47 @@ def kubernetes_version() -> str:
     """Return major and minor version of the lab's Kubernetes."""
     variables = yaml.safe_load((ROOT / "inventories" / "lab" / "group_vars" / "all" / "kubernetes_packages.yml").read_text())
     return ".".join(str(variables["kubernetes_packages_version"]).split(".")[:2])
+
+
+def beyond_baseline(spec: dict[str, Any]) -> set[str]:
+    """Return what of a pod the Pod Security level `baseline` refuses, as far as a pod of this project could have it.
+
+    https://kubernetes.io/docs/concepts/security/pod-security-standards/; on the lab it's the API server that judges.
+    """
+    containers = [*spec.get("containers", []), *spec.get("initContainers", [])]
+    contexts = [each.get("securityContext", {}) for each in containers]
+    found = {name for name in ("hostNetwork", "hostPID", "hostIPC") if spec.get(name)}
+    found |= {"hostPath" for each in spec.get("volumes", []) if "hostPath" in each}
+    found |= {"hostPort" for each in containers for port in each.get("ports", []) if port.get("hostPort")}
+    found |= {"privileged" for each in contexts if each.get("privileged")}
+    return found | {"capabilities" for each in contexts if each.get("capabilities", {}).get("add")}
+
+
+def pods_of(objects: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """Return namespace and specification of each pod, those that a Deployment or a DaemonSet makes among them."""
+    return [
+        (each["metadata"].get("namespace", "default"), each["spec"].get("template", each)["spec"])
+        for each in objects
+        if each["kind"] in {"Pod", "Deployment", "DaemonSet"}
+    ]
+
+
+@pytest.mark.parametrize("role", ["pod_network", "storage_tutorial"])
+def test_pods_are_let_in(playbook: Playbook, tmp_path: Path, role: str) -> None:
+    """Only a namespace that says so in a label has pods that no other one takes; what says so has such pods, or makes them as the provisioner does."""
+    objects = objects_of(render(playbook, tmp_path, role))
+    labels = {each["metadata"]["name"]: each["metadata"].get("labels", {}) for each in objects if each["kind"] == "Namespace"}
+    levels = {name: found.get(LEVEL, "baseline") for name, found in labels.items()}
+    needing = {namespace for namespace, spec in pods_of(objects) if beyond_baseline(spec)}
+    assert needing | ({"local-path-storage"} & set(levels)) == {name for name, level in levels.items() if level == "privileged"}
+
+
+def test_pods_of_the_checks_are_let_in() -> None:
+    account = Account("mysql:9", SecretKey("mysql-root", "password"), Password("secret"))
+    assert beyond_baseline(witness_pod(account, "n1")["spec"]) == set()
+    for exercise in EXERCISES:
+        beyond = set().union(*(beyond_baseline(spec) for _, spec in pods_of(stages.objects(exercise))))
+        assert beyond == ({"hostPath"} if exercise.on_nodes else set())
 
 
 @pytest.mark.parametrize("role", ["pod_network", "storage_tutorial"])
@@ -122,6 +165,14 @@ def test_names_and_folders(playbook: Playbook, tmp_path: Path) -> None:
     paths.add(json.loads(config["data"]["config.json"])["sharedFileSystemPath"])
     assert paths - folders == {f"{variables['nfs_server_export']}/nobody-made-this"}
     assert folders <= paths
+    # A server's image gives the folder to a user of its own, and the provisioner makes folders as root.
+    assert {path.removeprefix(f"{variables['nfs_server_export']}/") for path in folders} - set(
+        variables["nfs_server_squashed_folders"]
+    ) == {
+        "dynamic",
+        "mysql-pv",
+        "mysql-9-pv",
+    }
 
 
 def test_pages_show_the_manifests_as_they_are(playbook: Playbook, tmp_path: Path) -> None:
