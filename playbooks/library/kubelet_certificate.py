@@ -185,7 +185,7 @@ def main() -> None:
                 name = request["metadata"]["name"]
                 wrong = objection(request, node, address)
                 if wrong:
-                    refused = f"; its request {name} {wrong}, and was not approved"
+                    refused = f"the request {name} of its kubelet {wrong}, and was not approved"
                     continue
                 if not module.check_mode:
                     requests.approve(request)
@@ -203,10 +203,12 @@ def main() -> None:
             last = f"no answer: {reason(error)}"
         if time.monotonic() > end:
             module.fail_json(
-                msg=f"The API server doesn't reach the kubelet of {node} at {address} within {module.params['timeout']} s ({last}{refused}): "
+                msg=f"The API server doesn't reach the kubelet of {node} at {address} within {module.params['timeout']} s ({'; '.join(filter(None, [last, refused]))}): "
                 "look at `kubectl get csr` and at `journalctl -u kubelet` on the node, then run this again."
             )
         time.sleep(EVERY)
+    if refused:
+        module.warn(f"{node}: {refused}.")
     module.exit_json(changed=bool(approved), approved=approved)
 
 

@@ -117,9 +117,20 @@ def test_foreign_address_is_refused(tmp_path: Path) -> None:
     api = FakeApi({REQUESTS: [listing(request(*OWN, x509.DNSName("n2")))], HEALTH: [503]})
     result = run(api, tmp_path)
     assert result["failed"] is True
-    assert "The API server doesn't reach the kubelet of n1 at 192.0.2.11 within 0 s (status 503; its request csr-1 is for" in result["msg"]
+    assert (
+        "The API server doesn't reach the kubelet of n1 at 192.0.2.11 within 0 s (status 503; the request csr-1 of its kubelet is for"
+        in result["msg"]
+    )
     assert "was not approved): look at `kubectl get csr`" in result["msg"]
     assert patches(api) == []
+
+
+def test_refusal_is_a_warning_where_the_kubelet_is_reached(tmp_path: Path) -> None:
+    """The certificate that it has goes on; the next one would be refused too."""
+    api = FakeApi({REQUESTS: [listing(request(*OWN, x509.DNSName("n2")))], HEALTH: [{}]})
+    result = run(api, tmp_path)
+    assert result["changed"] is False
+    assert "n1: the request csr-1 of its kubelet is for 192.0.2.11, n1, n2, and only" in str(result["warnings"])
 
 
 def test_check_mode_approves_nothing(tmp_path: Path) -> None:
