@@ -164,3 +164,14 @@ def test_no_worker_to_remove(playbook: Playbook, options: list[str]) -> None:
     result = playbook(ROOT / "playbooks" / "remove-node.yml", *options)
     assert result.returncode != 0
     assert f"node is '{named}', which isn't known: set it to one of k8s-node1, k8s-node2." in sentence(result.stdout + result.stderr)
+
+
+def test_no_control_plane_to_renew(playbook: Playbook, tmp_path: Path) -> None:
+    """Where there is no control plane, its certificates aren't made by the way."""
+    path = tmp_path / "playbook.yml"
+    task = {"name": "Renew", "ansible.builtin.import_role": {"name": "control_plane", "tasks_from": "renew"}}
+    play = {"name": "Try it on this machine", "hosts": "k8s-master", "connection": "local", "tasks": [task]}
+    path.write_text(yaml.safe_dump([play | {"vars": {"ansible_python_interpreter": "{{ ansible_playbook_python }}"}}]))
+    result = playbook(path, "--check")
+    assert result.returncode != 0
+    assert "k8s-master has no control plane whose certificates could be renewed" in sentence(result.stdout + result.stderr)

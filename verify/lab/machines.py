@@ -154,6 +154,21 @@ def find(name: str) -> Machine:
     )
 
 
+def vagrant(action: str, *machines: str, within: float) -> None:
+    """Run one of Vagrant's commands as a user does, for all machines or the named ones; it has ``within`` seconds.
+
+    Raises:
+        LabError: it failed, or took longer.
+    """
+    command = ["vagrant", action, *(["--force"] if action == "destroy" else []), "--no-tty", *machines]
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=within, stdin=subprocess.DEVNULL, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise LabError(f"`{' '.join(command)}` didn't end within {within:.0f} s: run it again to see where it stands.") from error
+    if done.returncode != 0:
+        raise LabError(f"`{' '.join(command)}` failed ({done.stderr.strip()[-300:]}): run it again to see all.")
+
+
 def find_process(listing: str, option: str, identity: str) -> int | None:
     """Return the id of the process whose command line holds ``option identity`` in the output of ``ps``.
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from verify.lab import drill, mysql, steady
+from verify.lab import drill, mysql
 from verify.lab.drill import Stage
 from verify.lab.inventory import Inventory
 from verify.lab.kube import Cluster
@@ -19,7 +19,6 @@ from verify.lab.mysql import NAMESPACE, Account, read_rows
 from verify.lab.objects import Pod
 from verify.lab.playbook import play
 from verify.lab.remote import Remote
-from verify.lab.report import Report
 from verify.lab.wait import wait_for
 from verify.lab.walk import on_host
 
@@ -38,23 +37,13 @@ LEFTOVERS = (
 
 
 @pytest.fixture(scope="module")
-def stage(alone: None, lab: Inventory, cluster: Cluster, remote: Remote, report: Report) -> Stage:
-    """Return the lab, held for these tests."""
-    del alone, report
-    return Stage(lab, cluster, remote)
-
-
-@pytest.fixture(scope="module")
-def removed(stage: Stage) -> Iterator[Pod]:
-    """Write the row, take the node of MySQL's pod out of the cluster, and put it back whatever happens; return the pod as it was."""
-    cluster = stage.cluster
-    pod = steady.check(cluster, stage.workers)
-    mysql.tutorial_client(cluster, mysql.account(cluster, cluster.deployment(NAMESPACE, mysql.DEPLOYMENT)), mysql.WRITE_ROW)
+def removed(stage: Stage, written: Pod) -> Iterator[Pod]:
+    """Take the node of MySQL's pod out of the cluster, and put it back whatever happens; return the pod as it was."""
     try:
-        play("playbooks/remove-node.yml", "-e", f"node={pod.node}")
-        yield pod
+        play("playbooks/remove-node.yml", "-e", f"node={written.node}")
+        yield written
     finally:
-        if pod.node not in {node.name for node in cluster.nodes()}:
+        if written.node not in {node.name for node in stage.cluster.nodes()}:
             play("playbooks/site.yml")
 
 

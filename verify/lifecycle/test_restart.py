@@ -5,22 +5,21 @@ The tests of this file are one story: the fixture makes it happen, each test ver
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
 
 import pytest
 
-from verify.lab import drill, machines, mysql, nfs, steady
+from verify.lab import drill, machines, nfs
 from verify.lab.drill import Stage
-from verify.lab.errors import LabError, UnreachableError
-from verify.lab.inventory import ROOT, Inventory
+from verify.lab.errors import UnreachableError
+from verify.lab.inventory import Inventory
 from verify.lab.kube import Cluster
-from verify.lab.machines import Machine
+from verify.lab.machines import Machine, vagrant
 from verify.lab.mysql import Account, read_rows
+from verify.lab.objects import Pod
 from verify.lab.playbook import play
 from verify.lab.remote import Remote
-from verify.lab.report import Report
 from verify.lab.wait import wait_for
 
 UP_WITHIN = 1800.0
@@ -31,12 +30,10 @@ HALF_WRITTEN = "/var/lib/cni/flannel/half-written"
 
 
 @pytest.fixture(scope="module")
-def boots(alone: None, lab: Inventory, cluster: Cluster, remote: Remote, report: Report) -> Mapping[str, str]:
+def boots(stage: Stage, written: Pod) -> Mapping[str, str]:
     """Shut all machines down, the control plane last, and start them again whatever happens; return the nodes' earlier boots."""
-    del alone, report
-    stage = Stage(lab, cluster, remote)
-    steady.check(cluster, stage.workers)
-    mysql.tutorial_client(cluster, mysql.account(cluster, cluster.deployment(mysql.NAMESPACE, mysql.DEPLOYMENT)), mysql.WRITE_ROW)
+    del written
+    lab, cluster, remote = stage.inventory, stage.cluster, stage.remote
     before = {node.name: node.boot for node in cluster.nodes()}
     below = {name: machines.find(name) for name in (*stage.workers, *(host.name for host in lab.group("control_plane")))}
     try:
@@ -45,7 +42,7 @@ def boots(alone: None, lab: Inventory, cluster: Cluster, remote: Remote, report:
         for name, machine in below.items():
             shut_down(remote, name, machine)
     finally:
-        vagrant_up()
+        vagrant("up", within=UP_WITHIN)
     wait_for(
         "nodes",
         "Ready after their new start",
@@ -65,13 +62,6 @@ def shut_down(remote: Remote, name: str, machine: Machine) -> None:
         remote.run(name, "systemctl poweroff")
     remote.forget(name)
     machine.wait_until_off()
-
-
-def vagrant_up() -> None:
-    """Start all machines as a user does."""
-    done = subprocess.run(["vagrant", "up", "--no-tty"], cwd=ROOT, capture_output=True, text=True, timeout=UP_WITHIN, check=False)
-    if done.returncode != 0:
-        raise LabError(f"`vagrant up` failed ({done.stderr.strip()[-300:]}): run it again to see all.")
 
 
 def test_every_node_is_back_by_itself(boots: Mapping[str, str], cluster: Cluster) -> None:

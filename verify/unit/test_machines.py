@@ -83,6 +83,27 @@ def test_a_tool_that_is_missing(tools: Path, monkeypatch: pytest.MonkeyPatch) ->
         VirtualBoxMachine("n2", "22bb").cut()
 
 
+def test_vagrant_s_commands(tools: Path) -> None:
+    program = tools.parent / "vagrant"
+    program.write_text(f'#!/bin/sh\necho "vagrant $@" >> {tools}\n')
+    program.chmod(0o755)
+    machines.vagrant("up", within=60)
+    machines.vagrant("destroy", "n3", within=60)
+    assert tools.read_text().splitlines() == ["vagrant up --no-tty", "vagrant destroy --force --no-tty n3"]
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [("echo 'no such box' >&2; exit 1", "`vagrant up --no-tty` failed \\(no such box\\)"), ("exec sleep 60", "didn't end within 1 s")],
+)
+def test_vagrant_fails(tools: Path, script: str, expected: str) -> None:
+    program = tools.parent / "vagrant"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    with pytest.raises(LabError, match=expected):
+        machines.vagrant("up", within=1)
+
+
 def test_wait_until_off(clock: ManualClock) -> None:
     machine = LibvirtMachine("n1", "no-process-has-this-id")
     assert machine.process() is None

@@ -1,0 +1,158 @@
+"""The lab grows by one worker, as one more entry of the inventory makes it, and shrinks again.
+
+The tests of this file are one story: the fixtures make it happen, each test verifies one statement of it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from verify.lab import drill, grown, inventory, nfs
+from verify.lab.drill import Stage
+from verify.lab.inventory import ROOT, Host, Inventory
+from verify.lab.kube import Cluster
+from verify.lab.machines import vagrant, vagrant_folder
+from verify.lab.mysql import NAMESPACE, Account, read_rows
+from verify.lab.objects import Json, Pod
+from verify.lab.playbook import play
+from verify.lab.remote import Remote
+from verify.lab.wait import wait_for
+
+FOLDER = ROOT / ".lab" / "grown"
+"""The inventory with the fourth node, beside which Ansible finds Vagrant's keys as beside the lab's own."""
+VAGRANT_WITHIN = 1800.0
+PROBE = "lifecycle-fourth"
+PROBE_SECONDS = 600.0
+SHARED = "rwx"
+"""The volume's folder that the pod on the new node writes into."""
+
+
+@dataclass(frozen=True)
+class Growth:
+    """The new node, and the lab before it came: its inventories, its nodes, and MySQL's pod."""
+
+    node: Host
+    inventories: str
+    before: frozenset[str]
+    mysql: Pod
+
+
+@pytest.fixture(scope="module")
+def grown_lab(stage: Stage, written: Pod) -> Iterator[Growth]:
+    """Add a worker to the inventory, make its machine and join it; whatever happens, neither is left."""
+    inventories = os.environ.get("ANSIBLE_INVENTORY") or str(ROOT / "inventories" / "lab")
+    first, *overlays = inventories.split(",")
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    name = grown.write(FOLDER, Path(first))
+    nodes = frozenset(node.name for node in stage.cluster.nodes())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ANSIBLE_INVENTORY", ",".join([str(FOLDER), *overlays]))
+        try:
+            vagrant("up", name, within=VAGRANT_WITHIN)
+            play("playbooks/site.yml")
+            yield Growth(inventory.load().host(name), inventories, nodes, written)
+        finally:
+            take_away(stage.cluster, name)
+            shutil.rmtree(FOLDER)
+
+
+def take_away(cluster: Cluster, name: str) -> None:
+    """Take the node out of the cluster and remove its machine, as far as either is there."""
+    if name in {node.name for node in cluster.nodes()}:
+        play("playbooks/remove-node.yml", "-e", f"node={name}")
+    if any(vagrant_folder(name).glob("*/id")):
+        vagrant("destroy", name, within=VAGRANT_WITHIN)
+
+
+@pytest.fixture(scope="module")
+def shrunk(stage: Stage, grown_lab: Growth) -> Iterator[Growth]:
+    """Take the new node away again, and bring the others back to the lab's own inventory."""
+    take_away(stage.cluster, grown_lab.node.name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ANSIBLE_INVENTORY", grown_lab.inventories)
+        play("playbooks/site.yml")
+        drill.await_steady(stage)
+        yield grown_lab
+
+
+def probe(lab: Inventory, node: str) -> Json:
+    """Return the manifest of a pod that writes its node's name into a volume's folder on the NFS server."""
+    server, export = nfs.exported(lab)
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": PROBE},
+        "spec": {
+            "nodeName": node,
+            "restartPolicy": "Never",
+            "containers": [
+                {
+                    "name": PROBE,
+                    "image": lab.setting("storage_tutorial_busybox_image"),
+                    "imagePullPolicy": "IfNotPresent",
+                    "command": ["sh", "-c", f"echo {node} > /shared/{PROBE}"],
+                    "volumeMounts": [{"name": "shared", "mountPath": "/shared"}],
+                }
+            ],
+            "volumes": [{"name": "shared", "nfs": {"server": server.address, "path": f"{export}/{SHARED}"}}],
+        },
+    }
+
+
+def test_node_joined(grown_lab: Growth, cluster: Cluster) -> None:
+    """The new node is in the cluster beside those that were there, Ready, at the address that the inventory gives it."""
+    assert {node.name for node in cluster.nodes()} == grown_lab.before | {grown_lab.node.name}
+    node = cluster.node(grown_lab.node.name)
+    assert (node.ready, node.addresses, node.shut) == ("True", (grown_lab.node.address,), ())
+
+
+def test_a_pod_on_it_writes_to_the_nfs_server(grown_lab: Growth, lab: Inventory, cluster: Cluster, remote: Remote) -> None:
+    """A pod on the new node mounts a volume of the NFS server, and what it writes is there."""
+    server, export = nfs.exported(lab)
+    file = f"{export}/{SHARED}/{PROBE}"
+    cluster.create_pod(NAMESPACE, probe(lab, grown_lab.node.name))
+    try:
+        wait_for(
+            f"pod {PROBE} on {grown_lab.node.name}",
+            "Succeeded",
+            lambda: cluster.pod(NAMESPACE, PROBE),
+            lambda pod: pod.phase == "Succeeded",
+            within=PROBE_SECONDS,
+            describe=lambda pod: pod.state,
+        )
+        assert remote.check(server.name, "cat %s", file).strip() == grown_lab.node.name
+    finally:
+        cluster.delete_pod(NAMESPACE, PROBE)
+        remote.run(server.name, "rm -f %s", file)
+
+
+def test_mysql_did_not_notice(grown_lab: Growth, cluster: Cluster) -> None:
+    """MySQL's pod is the one that it was, and wasn't started again."""
+    now = cluster.pod(NAMESPACE, grown_lab.mysql.name)
+    assert (now.uid, now.restarts) == (grown_lab.mysql.uid, grown_lab.mysql.restarts)
+
+
+def test_node_left(shrunk: Growth, cluster: Cluster) -> None:
+    """The cluster has the nodes that it had, and no machine of the new one is left."""
+    assert {node.name: node.ready for node in cluster.nodes()} == dict.fromkeys(shrunk.before, "True")
+    assert list(vagrant_folder(shrunk.node.name).glob("*/id")) == []
+
+
+@pytest.mark.usefixtures("shrunk")
+def test_row_is_there_after_both(cluster: Cluster, account: Account) -> None:
+    """The row that was written before is read, once."""
+    assert read_rows(cluster, account) == ["111"]
+
+
+@pytest.mark.usefixtures("shrunk")
+def test_nothing_has_to_be_repaired_after_both() -> None:
+    """playbooks/site.yml of the lab's own inventory, run again, finds nothing to change."""
+    played = play("playbooks/site.yml")
+    assert played.recap, "the playbook printed no recap"
+    assert not played.changed, "\n".join(played.changed)
