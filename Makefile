@@ -7,7 +7,7 @@ COMMA := ,
 UNIT := verify/unit fence/tests mirror/tests host/tests roles/tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor lab test test-all lint unit coverage mirror sbom outdated up provision tutorial tutorial-reset pages exercise check exercise-reset verify drill drills proof lifecycle reset bench report shell destroy
+.PHONY: help setup doctor lab test test-all lint unit coverage mirror sbom outdated up provision tutorial tutorial-reset pages exercise check exercise-reset verify drill drills proof lifecycle rehearse mirror-serve reset bench report shell destroy
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -78,6 +78,12 @@ exercise-reset: ## take an exercise away, with its files: N=3 (all)
 
 verify: ## check everything, then power off MySQL's node and look for its data
 	@$(IN) pytest verify -m "static or storage or disruptive"
+
+rehearse: setup ## go ways to a cluster that the lab itself doesn't go, on machines of their own: WAY=names, upstream, classroom or metal (all)
+	@.venv/bin/python -m host rehearse $(WAY)
+
+mirror-serve: ## serve packages, images and boxes to all labs of a room, until Ctrl-C: ADDRESS=10.0.0.5 (every address of this host)
+	@.venv/bin/python -m mirror serve --address "$(or $(ADDRESS),0.0.0.0)"
 
 reset: ## put the VMs back to the fresh cluster
 	@.venv/bin/python -m host reset

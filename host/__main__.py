@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 
+from host import rehearsals
 from host.command import interrupt_by
 from verify.lab.errors import LabError
 
@@ -25,6 +26,8 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("status", help="say how this host runs the lab and whether it is there")
     bench = commands.add_parser("bench", help="measure set-up, second run and reset; write reports/bench-*.json")
     bench.add_argument("--cold", action="store_true", help="measure the mirror with an empty cache too")
+    rehearse = commands.add_parser("rehearse", help="go ways to a cluster that the lab itself doesn't go, on machines of their own")
+    rehearse.add_argument("way", nargs="*", help=f"{', '.join(rehearsals.WAYS)} (all)")
     run = commands.add_parser("run", help="run one command where the lab's VMs can be reached")
     run.add_argument("argv", nargs=argparse.REMAINDER)
     commands.add_parser("shell", help="open a shell where the lab's VMs can be reached")
@@ -69,6 +72,8 @@ def _call(options: argparse.Namespace) -> int:
             from host import bench
 
             bench.run(cold=options.cold)
+        case "rehearse":
+            return rehearsals.run(options.way)
         case "run":
             argv = options.argv[1:] if options.argv[:1] == ["--"] else options.argv
             if not argv:

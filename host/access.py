@@ -97,23 +97,11 @@ def reach() -> Lab:
     settings = decide()
     if not settings.private:
         return Lab(settings, None)
-    mirror = []
-    if settings.sources == "mirror":
-        mirror = [
-            "/usr/bin/env",
-            f"OUTLIVE_CACHE={cache()}",
-            f"PYTHONPATH={ROOT}",
-            str(ROOT / ".venv/bin/python"),
-            "-m",
-            "mirror",
-            "serve",
-            "--address",
-            "0.0.0.0",
-        ]
+    mirror = mirror_argv("serve", "--address", "0.0.0.0") if settings.builds_mirror else []
     fresh = private.current() is None
     holder = private.ensure(hide_kvm=settings.driver == "qemu", mirror=mirror)
     lab = Lab(settings, holder)
-    _link_kubectl()
+    link_kubectl()
     catalog = _catalog(settings)
     if catalog is not None and catalog.exists():
         # Machines that are there keep the box that they were made from.
@@ -125,7 +113,12 @@ def reach() -> Lab:
     return lab
 
 
-def _link_kubectl() -> None:
+def mirror_argv(*words: str) -> list[str]:
+    """Return the command line of the mirror's command `words`, for a process that has neither this folder nor these variables."""
+    return ["/usr/bin/env", f"OUTLIVE_CACHE={cache()}", f"PYTHONPATH={ROOT}", str(ROOT / ".venv/bin/python"), "-m", "mirror", *words]
+
+
+def link_kubectl() -> None:
     """Give the lab's shell the kubectl of the cluster's own version, where the mirror has built one."""
     built = cache() / "store/programs-kubernetes/kubectl"
     link = BIN / "kubectl"
@@ -136,8 +129,8 @@ def _link_kubectl() -> None:
 
 
 def _catalog(settings: Settings) -> Path | None:
-    """Return the box catalogue that the Vagrantfile will read, None where the box comes from upstream."""
-    if settings.sources == "upstream":
+    """Return the box catalogue of this host's mirror, None where the box comes from elsewhere."""
+    if not settings.builds_mirror:
         return None
     named = checks.load_inventory(settings).setting("lab_box_catalog")
     return cache() / named if named else None

@@ -43,7 +43,7 @@ def run(*, cold: bool) -> Path:
     figures["this host's speed: ten million steps of Python, s"] = _speed()
     if cold:
         figures["mirror and box from cold, s"] = _cold_mirror()
-    if settings.sources == "mirror":
+    if settings.builds_mirror:
         lab.build_mirror()
         figures["mirror and box again, s"] = lab.build_mirror()
     steps = lab.make()

@@ -108,7 +108,7 @@ def of_host(settings: Settings, *, installable: bool) -> Iterator[Finding]:
     """Look at what a lab with `settings` needs of the host, whatever the inventory says; `installable`: `make setup` comes yet."""
     libvirt = settings.provider == "libvirt"
     lacking = packages.missing_packages(packages.TOOLS, packages.LIBVIRT if libvirt else {})
-    if settings.sources == "mirror":
+    if settings.builds_mirror:
         lacking += packages.missing_mirror_packages()
     yield software.missing(lacking, installable=installable)
     vagrant = None
@@ -122,9 +122,9 @@ def of_host(settings: Settings, *, installable: bool) -> Iterator[Finding]:
             yield software.tool(software.LIBVIRT, software.read(software.LIBVIRT))
         if "qemu-system-x86" not in lacking:
             yield software.tool(software.QEMU, software.read(software.QEMU))
-    if settings.sources == "mirror":
+    if settings.builds_mirror:
         yield software.go(*software.read_go())
-    if settings.private or settings.sources == "mirror":
+    if settings.private or settings.builds_mirror:
         yield software.privileges(root=os.geteuid() == 0, sudo=shutil.which("sudo") is not None)
     yield hypervisors.architecture(
         hypervisors.read_system()[1],
@@ -133,7 +133,7 @@ def of_host(settings: Settings, *, installable: bool) -> Iterator[Finding]:
     )
     if not libvirt:
         yield hypervisors.kvm_beside_virtualbox(hypervisors.read_kvm(), hypervisors.read_virtualbox())
-    yield clock.plausible(time.time(), clock.read_written(mirror=settings.sources == "mirror"))
+    yield clock.plausible(time.time(), clock.read_written(mirror=settings.builds_mirror))
 
 
 def of_lab(settings: Settings, lab: inventory.Inventory, memory: int) -> Iterator[Finding]:
@@ -143,7 +143,7 @@ def of_lab(settings: Settings, lab: inventory.Inventory, memory: int) -> Iterato
     if not running:
         yield resources.memory(memory, resources.read_meminfo())
         yield resources.disk(STATE if settings.private else POOLS[settings.provider], resources.LAB_DISK, "the lab")
-    if settings.sources == "mirror" and not (cache() / "boxes/full.json").exists():
+    if settings.builds_mirror and not (cache() / "boxes/full.json").exists():
         yield resources.disk(cache(), resources.MIRROR_DISK, "the mirror")
     if settings.private:
         # Its networks, ports and machines are its own: nothing of the host's can be in their way.
@@ -165,7 +165,7 @@ def of_lab(settings: Settings, lab: inventory.Inventory, memory: int) -> Iterato
             yield networks.free(network, links, "vboxnet0")
     if settings.provider == "virtualbox":
         yield networks.virtualbox_range(network, networks.read_file("/etc/vbox/networks.conf"), hypervisors.read_virtualbox())
-    if settings.sources == "mirror":
+    if settings.builds_mirror:
         yield networks.mirror_ports(private.MIRROR_PORTS, networks.read_mirror(private.MIRROR_PORTS))
 
 

@@ -116,7 +116,7 @@ def make() -> dict[str, float]:
     """
     started = time.monotonic()
     lab, took = _make_cluster()
-    took["tutorial"] = lab.step("tutorial", ["ansible-playbook", "playbooks/tutorial.yml"], _task)
+    took["tutorial"] = lab.step("tutorial", ["ansible-playbook", "playbooks/tutorial.yml"], task_of)
     took["verification"] = _verify(lab)
     print(
         f"\nThe lab is up after {(time.monotonic() - started) / 60:.0f} minutes. `make shell` opens a shell in which kubectl and vagrant see it.\n",
@@ -143,12 +143,12 @@ def _make_cluster() -> tuple[Lab, dict[str, float]]:
     )
     checks.before_anything(settings)
     took: dict[str, float] = {}
-    if settings.sources == "mirror":
+    if settings.builds_mirror:
         took["mirror"] = build_mirror()
     lab = reach()
-    took["inventory"] = lab.step("inventory", ["ansible-playbook", "playbooks/check.yml"], _task)
-    took["up"] = lab.step("virtual machines", ["vagrant", "up", "--no-tty"], _vagrant)
-    took["site"] = lab.step("cluster", ["ansible-playbook", "playbooks/site.yml"], _task)
+    took["inventory"] = lab.step("inventory", ["ansible-playbook", "playbooks/check.yml"], task_of)
+    took["up"] = lab.step("virtual machines", ["vagrant", "up", "--no-tty"], vagrant_line)
+    took["site"] = lab.step("cluster", ["ansible-playbook", "playbooks/site.yml"], task_of)
     took["snapshot"] = _snapshot(lab)
     return lab, took
 
@@ -199,11 +199,11 @@ def _snapshot(lab: Lab) -> float:
     have = lab.output(["vagrant", "snapshot", "list", "--machine-readable"]).count(SNAPSHOT)
     if have >= len(names):
         return 0.0
-    seconds = lab.step("snapshot: suspend", ["vagrant", "suspend"], _vagrant)
+    seconds = lab.step("snapshot: suspend", ["vagrant", "suspend"], vagrant_line)
     try:
-        seconds += lab.step("snapshot", ["vagrant", "snapshot", "save", "--force", SNAPSHOT], _vagrant)
+        seconds += lab.step("snapshot", ["vagrant", "snapshot", "save", "--force", SNAPSHOT], vagrant_line)
     finally:
-        seconds += lab.step("snapshot: resume", ["vagrant", "resume", "--no-provision"], _vagrant)
+        seconds += lab.step("snapshot: resume", ["vagrant", "resume", "--no-provision"], vagrant_line)
     return seconds
 
 
@@ -216,9 +216,9 @@ def reset() -> None:
     lab = reach()
     if SNAPSHOT not in lab.output(["vagrant", "snapshot", "list", "--machine-readable"]):
         raise LabError("there is no snapshot of a fresh cluster to go back to: run `make lab`, which takes one after playbooks/site.yml")
-    lab.step("restore", ["vagrant", "snapshot", "restore", "--no-provision", "--no-start", SNAPSHOT], _vagrant)
+    lab.step("restore", ["vagrant", "snapshot", "restore", "--no-provision", "--no-start", SNAPSHOT], vagrant_line)
     VERIFIED.unlink(missing_ok=True)
-    lab.step("resume", ["vagrant", "resume", "--no-provision"], _vagrant)
+    lab.step("resume", ["vagrant", "resume", "--no-provision"], vagrant_line)
     restored = datetime.now(UTC)
     # The guests' clocks go on from the moment of the snapshot.
     lab.step("clocks", [sys.executable, "-m", "host.clocks"], lambda line: line)
@@ -279,7 +279,7 @@ def setup() -> None:
     # Only hosts that build the mirror need its tools; whether this one does is known once QEMU is there to try KVM.
     packages.install_packages(packages.missing_packages(packages.TOOLS, packages.LIBVIRT if _wants_libvirt() else {}))
     packages.make_environment()
-    if decide().sources == "mirror":
+    if decide().builds_mirror:
         packages.install_packages(packages.missing_mirror_packages())
 
 
@@ -287,12 +287,14 @@ def _wants_libvirt() -> bool:
     return os.environ.get("OUTLIVE_PROVIDER", "auto") != "virtualbox"
 
 
-def _task(line: str) -> str | None:
+def task_of(line: str) -> str | None:
+    """Return the task or play that a line of ansible-playbook's output begins, None for other lines."""
     found = re.match(r"(?:TASK|PLAY|RUNNING HANDLER) \[(.+?)\]", line)
     return found[1] if found else None
 
 
-def _vagrant(line: str) -> str | None:
+def vagrant_line(line: str) -> str | None:
+    """Return what a line of Vagrant's output says that is worth showing, None for other lines."""
     return line.removeprefix("==> ").strip() if line.startswith("==> ") else None
 
 

@@ -12,7 +12,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -96,8 +96,8 @@ def enter(holder: Holder, argv: list[str], variables: dict[str, str]) -> list[st
     )
 
 
-def serve_mirror(holder: Holder, seconds: float = 60) -> None:
-    """Have the holder start the mirror's server, and wait until it answers on both ports.
+def serve_mirror(holder: Holder, ports: Sequence[int] = MIRROR_PORTS, seconds: float = 60) -> None:
+    """Have the holder start the mirror's server, and wait until it answers on its ports.
 
     Raises:
         LabError: it doesn't.
@@ -114,7 +114,7 @@ def serve_mirror(holder: Holder, seconds: float = 60) -> None:
         "            if time.monotonic() > end: sys.exit(f'port {port}')\n"
         "            time.sleep(0.1)\n"
     )
-    argv = ["/usr/bin/python3", "-c", script, str(seconds), *(str(port) for port in MIRROR_PORTS)]
+    argv = ["/usr/bin/python3", "-c", script, str(seconds), *(str(port) for port in ports)]
     done = subprocess.run(enter(holder, argv, {}), capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise LabError(

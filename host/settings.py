@@ -6,6 +6,7 @@ Each can be given by an environment variable; `auto`, the default, looks at the 
 from __future__ import annotations
 
 import importlib.util
+import ipaddress
 import os
 import platform
 import shutil
@@ -44,6 +45,13 @@ class Settings:
     private: bool
     """The lab runs a libvirtd of its own, in namespaces of its own (`host/private.py`)."""
     why: str
+    mirror: str = ""
+    """Address of another host that serves the mirror to this lab (`make mirror-serve` there); empty where this one does."""
+
+    @property
+    def builds_mirror(self) -> bool:
+        """Say whether packages and images come from a mirror that is built on this host."""
+        return self.sources == "mirror" and not self.mirror
 
     @property
     def inventories(self) -> list[str]:
@@ -78,6 +86,8 @@ class Settings:
             variables["ANSIBLE_STRATEGY"] = "mitogen_linear"
             variables["ANSIBLE_STRATEGY_PLUGINS"] = str(Path(mitogen.submodule_search_locations[0]) / "plugins/strategy")
             variables["ANSIBLE_DEPRECATION_WARNINGS"] = "False"
+        if self.mirror:
+            variables["OUTLIVE_MIRROR"] = self.mirror
         if self.private:
             variables["VAGRANT_HOME"] = str(STATE / "vagrant.d")
         return variables
@@ -116,16 +126,22 @@ def decide(given: Mapping[str, str] = os.environ) -> Settings:
     private = provider == "libvirt" and (
         wish["OUTLIVE_LIBVIRT"] == "private" or (wish["OUTLIVE_LIBVIRT"] == "auto" and (emulated or not _system_libvirt()))
     )
-    sources = wish["OUTLIVE_SOURCES"]
+    sources, mirror = wish["OUTLIVE_SOURCES"], _mirror(given.get("OUTLIVE_MIRROR", ""), private=private)
+    if mirror and sources == "upstream":
+        raise LabError(f"OUTLIVE_MIRROR is '{mirror}', but OUTLIVE_SOURCES is 'upstream': leave one of the two out")
+    if mirror:
+        sources = "mirror"
     if sources == "auto":
         # Unpacking an image in an emulated VM takes minutes; the mirror's full box has them unpacked already. And nothing
         # leads out of a private libvirt.
         sources = "mirror" if emulated or private else "upstream"
     if sources == "mirror" and (provider == "virtualbox" or platform.machine() != "x86_64"):
         way = ", OUTLIVE_DRIVER to 'kvm' and OUTLIVE_LIBVIRT to 'system'" if provider == "libvirt" else ""
+        named = f"OUTLIVE_MIRROR is '{mirror}', a mirror" if mirror else "OUTLIVE_SOURCES is 'mirror',"
+        cure = "leave it out and set OUTLIVE_SOURCES" if mirror else "set it"
         raise LabError(
-            f"OUTLIVE_SOURCES is 'mirror', whose box is for libvirt on x86_64 only (here: {provider} on {platform.machine()}): "
-            f"set it to 'upstream', which needs internet{way}"
+            f"{named} whose box is for libvirt on x86_64 only (here: {provider} on {platform.machine()}): "
+            f"{cure} to 'upstream', which needs internet{way}"
         )
     if private and sources == "upstream":
         raise LabError(
@@ -138,7 +154,26 @@ def decide(given: Mapping[str, str] = os.environ) -> Settings:
         sources="mirror" if sources == "mirror" else "upstream",
         private=private,
         why="; ".join(why) or "as asked",
+        mirror=mirror,
     )
+
+
+def _mirror(address: str, *, private: bool) -> str:
+    """Return OUTLIVE_MIRROR, looked at."""
+    if not address:
+        return ""
+    try:
+        ipaddress.IPv4Address(address)
+    except ValueError as error:
+        raise LabError(
+            f"OUTLIVE_MIRROR is '{address}', which is no IPv4 address: give that of the host on which `make mirror-serve` runs, or leave it out"
+        ) from error
+    if private:
+        raise LabError(
+            f"OUTLIVE_MIRROR is '{address}', but the lab's own libvirt has no way out: leave it out and run `make mirror` here, "
+            "or use the system's libvirt (be a member of the group libvirt, OUTLIVE_LIBVIRT 'system')"
+        )
+    return address
 
 
 def _choice(name: str, value: str) -> str:

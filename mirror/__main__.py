@@ -1,11 +1,11 @@
-"""Command line of the mirror: build, serve, lock and check; what it is made of, and what is newer."""
+"""Command line of the mirror: build, serve, stand in for the upstream, lock and check; what it is made of, and what is newer."""
 
 import argparse
 import sys
 import time
 from pathlib import Path
 
-from mirror import boxes, build, debian, lock, outdated, same, sbom, serve
+from mirror import boxes, build, debian, lock, outdated, same, sbom, serve, upstream
 from mirror.errors import MirrorError
 from mirror.paths import LOCK_FILE, REPORTS, cache_folder
 from mirror.shell import ended_by_signals
@@ -36,6 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
                 report(same.check(store, Store(options.against, report)))
         elif options.command == "serve":
             serve.serve(Store(cache_folder(), report), options.address, options.apt_port, options.registry_port)
+        elif options.command == "stand-in":
+            upstream.serve(Store(cache_folder(), report), lock.load(), options.address, options.folder)
         elif options.command == "lock":
             for file, wanted in [(lock.EXTRAS[name], lock.load_extra(name).debian) for name in options.also] or [
                 (LOCK_FILE, lock.load().debian)
@@ -70,6 +72,11 @@ def _parser() -> argparse.ArgumentParser:
     offer.add_argument("--address", required=True, help="IPv4 address to listen on")
     offer.add_argument("--apt-port", type=int, default=8480, help="port of the packages (default: 8480)")
     offer.add_argument("--registry-port", type=int, default=8481, help="port of the images (default: 8481)")
+    stand_in = commands.add_parser(
+        "stand-in", help="answer under the upstream's own names, in a network of a test's own, until it is ended"
+    )
+    stand_in.add_argument("--address", required=True, help="IPv4 address to listen on")
+    stand_in.add_argument("--folder", type=Path, required=True, help="where its keys, certificates and signatures go")
     whole = commands.add_parser("check", help="compare every file of the cache with its checksum")
     whole.add_argument("--against", type=Path, metavar="CACHE", help="and with another cache's, built from the same lock file")
     made_of = commands.add_parser("sbom", help="write down what images and boxes are made of: CycloneDX documents and a summary")

@@ -1,4 +1,4 @@
-"""Serve the mirror to the lab: packages over HTTP, images by Debian's docker-registry."""
+"""Serve the mirror to the lab, or to all labs of a class room: packages and boxes over HTTP, images by Debian's docker-registry."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import functools
 import http.server
 import io
 import ipaddress
+import json
 import os
 import re
 import shutil
 import signal
+import socket
+import sys
 import threading
+from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -22,18 +26,30 @@ from mirror.store import Store
 if TYPE_CHECKING:
     from _typeshed import SupportsRead, SupportsWrite
 
+_Connection = socket.socket | tuple[bytes, socket.socket]
+
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)$")
+_CATALOG = re.compile(r"/boxes/[a-z]+\.json$")
+_CONNECTIONS = 256
+"""Connections at a time: apt opens one, Vagrant one, and a class has some thirty labs of three machines."""
+_WAIT_SECONDS = 5.0
+"""How long one more waits for its turn."""
+_IDLE_SECONDS = 300.0
+"""After which a client that neither asks nor takes anything is let go; an emulated one may be busy for a minute or two."""
 
 
-class _Handler(http.server.SimpleHTTPRequestHandler):
-    """Files below a folder, with ranges, so that apt goes on where it was cut."""
+class FileHandler(http.server.SimpleHTTPRequestHandler):
+    """Files below a folder, with ranges, so that apt goes on where it was cut. Nothing can be written."""
 
     protocol_version = "HTTP/1.1"
+    timeout = _IDLE_SECONDS
 
     def send_head(self) -> io.BytesIO | BinaryIO | None:
         """Answer a request for a part of a file; leave the others to the library."""
         wanted = _RANGE.match(self.headers.get("Range", ""))
         path = Path(self.translate_path(self.path))
+        if _CATALOG.match(self.path) and path.is_file():
+            return self._send_catalog(path)
         if wanted is None or not path.is_file():
             return super().send_head()
         size = path.stat().st_size
@@ -55,6 +71,16 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         self._remaining = last - first + 1
         return file
 
+    def _send_catalog(self, path: Path) -> io.BytesIO:
+        """Answer with a box catalogue whose boxes lie where this client reached us."""
+        address, port = self.connection.getsockname()[:2]
+        content = catalog_over_http(path.read_text(encoding="utf-8"), f"http://{address}:{port}/boxes").encode()
+        self.send_response(HTTPStatus.OK)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        return io.BytesIO(content)
+
     def copyfile(self, source: SupportsRead[bytes], outputfile: SupportsWrite[bytes]) -> None:  # type: ignore[override]
         """Send a file, or the part asked for."""
         remaining = self.__dict__.pop("_remaining", None)
@@ -71,13 +97,51 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         """Keep quiet: the answers are of no interest."""
 
 
+class Server(http.server.ThreadingHTTPServer):
+    """A thread for each connection, and no more of them than `_CONNECTIONS`: the next ones wait, or are refused."""
+
+    def __init__(self, address: tuple[str, int], handler: Callable[..., http.server.BaseHTTPRequestHandler]) -> None:
+        """Listen on `address`, not serving yet."""
+        self._free = threading.BoundedSemaphore(_CONNECTIONS)
+        super().__init__(address, handler)
+
+    def process_request(self, request: _Connection, client_address: object) -> None:
+        """Serve a connection in a thread of its own, as soon as one is free."""
+        if self._free.acquire(timeout=_WAIT_SECONDS):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: _Connection, client_address: object) -> None:
+        """Serve a connection to its end."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def handle_error(self, request: _Connection, client_address: object) -> None:
+        """Say nothing of clients that went away; leave the rest to the library."""
+        if not isinstance(sys.exception(), (ConnectionError, TimeoutError)):
+            super().handle_error(request, client_address)
+
+
+def catalog_over_http(catalog: str, address: str) -> str:
+    """Give a box catalogue whose boxes are below `address`, not in this host's files."""
+    data = json.loads(catalog)
+    for version in data["versions"]:
+        for provider in version["providers"]:
+            provider["url"] = f"{address}/{provider['url'].rpartition('/')[2]}"
+    return json.dumps(data, indent=2) + "\n"
+
+
 def publish_packages(store: Store) -> Path:
-    """Lay out what the HTTP server offers: /kubernetes and /debian."""
+    """Lay out what the HTTP server offers: /kubernetes, /debian and /boxes."""
     offered = store.cache / "http"
     offered.mkdir(parents=True, exist_ok=True)
     for name, source in (
         ("kubernetes", store.path_of("kubernetes-packages") / "kubernetes"),
         ("debian", store.path_of("debian-repository")),
+        ("boxes", store.cache / "boxes"),
     ):
         fresh = offered / f".{name}.new"
         fresh.unlink(missing_ok=True)
@@ -86,11 +150,10 @@ def publish_packages(store: Store) -> Path:
     return offered
 
 
-def http_server(address: str, port: int, folder: Path) -> http.server.ThreadingHTTPServer:
+def http_server(address: str, port: int, folder: Path) -> Server:
     """Give a server for the files below `folder`, not serving yet."""
-    handler = functools.partial(_Handler, directory=str(folder))
     try:
-        return http.server.ThreadingHTTPServer((address, port), handler)
+        return Server((address, port), functools.partial(FileHandler, directory=str(folder)))
     except OSError as error:
         raise MirrorError(
             f"the mirror can't listen on {address} port {port} ({error.strerror}): end what uses that port, "
@@ -112,7 +175,8 @@ def serve(store: Store, address: str, apt_port: int, registry_port: int) -> None
     log = store.log("serve")
     with registry.serving(store.path_of("registry"), f"{address}:{registry_port}", log, read_only=True) as process:
         thread.start()
-        print(f"packages: http://{address}:{apt_port}/  images: http://{address}:{registry_port}/v2/", flush=True)
+        everywhere = " on every address of this host" if address == "0.0.0.0" else ""
+        print(f"packages and boxes: http://{address}:{apt_port}/  images: http://{address}:{registry_port}/v2/{everywhere}", flush=True)
         while not ended.wait(1.0):
             if process.poll() is not None:
                 raise MirrorError(f"docker-registry ended with status {process.returncode}: read {log}")

@@ -142,7 +142,7 @@ def mirror_ports(ports: Collection[int], listening: Mapping[int, bool]) -> Findi
             )
     if set(listening) != set(ports):
         return note(
-            "the mirror isn't served, and only a lab with a libvirt of its own starts its server by itself: once `make mirror` has built it, run `.venv/bin/python -m mirror serve --address 0.0.0.0` in another terminal before playbooks/site.yml begins"
+            "the mirror isn't served, and only a lab with a libvirt of its own starts its server by itself: once `make mirror` has built it, run `make mirror-serve` in another terminal before playbooks/site.yml begins"
         )
     return fine(f"mirror: served on ports {' and '.join(map(str, ports))}")
 

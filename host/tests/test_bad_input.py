@@ -75,6 +75,40 @@ def test_private_libvirt_takes_the_mirror_and_refuses_upstream() -> None:
         decide({**wish, "OUTLIVE_SOURCES": "upstream"})
 
 
+SYSTEM = {"OUTLIVE_PROVIDER": "libvirt", "OUTLIVE_DRIVER": "kvm", "OUTLIVE_LIBVIRT": "system"}
+
+
+def test_mirror_of_another_host_is_taken_and_none_is_built() -> None:
+    chosen = decide({**SYSTEM, "OUTLIVE_MIRROR": "192.0.2.5"})
+    assert chosen.sources == "mirror"
+    assert not chosen.builds_mirror
+    assert chosen.inventories == ["inventories/lab", "inventories/offline"]
+    assert chosen.environment()["OUTLIVE_MIRROR"] == "192.0.2.5"
+    assert decide({**SYSTEM, "OUTLIVE_SOURCES": "mirror"}).builds_mirror
+
+
+@pytest.mark.parametrize(
+    ("wish", "sentence"),
+    [
+        ({"OUTLIVE_MIRROR": "teacher"}, "OUTLIVE_MIRROR is 'teacher', which is no IPv4 address: give that of the host on which"),
+        ({"OUTLIVE_MIRROR": "192.0.2.5", "OUTLIVE_SOURCES": "upstream"}, "OUTLIVE_SOURCES is 'upstream': leave one of the two out"),
+        ({"OUTLIVE_MIRROR": "192.0.2.5", "OUTLIVE_LIBVIRT": "private"}, "but the lab's own libvirt has no way out: leave it out and run"),
+    ],
+)
+def test_mirror_of_another_host_that_cannot_be_taken(wish: dict[str, str], sentence: str) -> None:
+    with pytest.raises(LabError) as raised:
+        decide({**SYSTEM, **wish})
+    assert sentence in str(raised.value)
+
+
+def test_mirror_of_another_host_has_no_box_for_virtualbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(virtualization, "virtualbox", lambda: virtualization.Finding(True, "usable"))
+    with pytest.raises(
+        LabError, match=r"OUTLIVE_MIRROR is '192\.0\.2\.5', a mirror whose box is for libvirt .*: leave it out and set OUTLIVE_S"
+    ):
+        decide({"OUTLIVE_PROVIDER": "virtualbox", "OUTLIVE_MIRROR": "192.0.2.5"})
+
+
 @pytest.mark.parametrize(
     ("machine", "wish"),
     [("x86_64", {"OUTLIVE_PROVIDER": "virtualbox"}), ("aarch64", {"OUTLIVE_PROVIDER": "libvirt", "OUTLIVE_DRIVER": "kvm"})],

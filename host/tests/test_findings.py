@@ -348,7 +348,7 @@ def test_mirror_s_ports() -> None:
         is_note(
             networks.mirror_ports(ports, each),
             "the mirror isn't served, and only a lab with a libvirt of its own starts its server by itself: once `make mirror` has built it, "
-            "run `.venv/bin/python -m mirror serve --address 0.0.0.0` in another terminal before playbooks/site.yml begins",
+            "run `make mirror-serve` in another terminal before playbooks/site.yml begins",
         )
 
 

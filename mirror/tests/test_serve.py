@@ -1,34 +1,46 @@
 """The servers: ranges for apt, and one sentence for each wrong option."""
 
+import json
+import socket
 import subprocess
 import sys
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from mirror import serve as server
 from mirror.errors import MirrorError
 from mirror.paths import PACKAGE
 from mirror.registry import free_port
-from mirror.serve import check_address, check_ports, http_server, publish_packages, serve
+from mirror.serve import catalog_over_http, check_address, check_ports, http_server, publish_packages, serve
 from mirror.store import Store
 
 pytestmark = pytest.mark.unit
 
 
+@contextmanager
+def _serving(folder: Path) -> Iterator[str]:
+    made = http_server("127.0.0.1", 0, folder)
+    thread = threading.Thread(target=made.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{made.server_address[1]}"
+    finally:
+        made.shutdown()
+        made.server_close()
+        thread.join()
+
+
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[str]:
     (tmp_path / "file").write_bytes(b"0123456789")
-    server = http_server("127.0.0.1", 0, tmp_path)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with _serving(tmp_path) as address:
+        yield address
 
 
 def _get(url: str, wanted: str | None = None) -> tuple[int, bytes, str | None]:
@@ -63,10 +75,79 @@ def test_packages_are_offered_under_their_upstream_paths(tmp_path: Path) -> None
     store = Store(tmp_path, print)
     (store.path_of("kubernetes-packages") / "kubernetes/core:").mkdir(parents=True)
     (store.path_of("debian-repository") / "dists").mkdir(parents=True)
+    (store.cache / "boxes").mkdir()
     publish_packages(store)
     offered = publish_packages(store)
     assert (offered / "kubernetes/core:").is_dir()
     assert (offered / "debian/dists").is_dir()
+    assert (offered / "boxes").is_dir()
+    assert sorted(path.name for path in offered.iterdir()) == ["boxes", "debian", "kubernetes"]
+
+
+CATALOG = {
+    "name": "outlive/full",
+    "versions": [
+        {"version": "1.0", "providers": [{"name": "libvirt", "url": "file:///home/teacher/boxes/full-1.0.box", "checksum": "12"}]}
+    ],
+}
+
+
+def test_catalogue_leads_to_the_box_where_it_was_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "boxes").mkdir()
+    (tmp_path / "boxes/full.json").write_text(json.dumps(CATALOG))
+    (tmp_path / "boxes/full-1.0.box").write_bytes(b"box")
+    with _serving(tmp_path) as address:
+        with urllib.request.urlopen(f"{address}/boxes/full.json", timeout=10) as answer:
+            assert answer.headers["Content-Type"] == "application/json"  # by which Vagrant knows a catalogue
+            found = json.load(answer)
+        head = urllib.request.Request(f"{address}/boxes/full.json", method="HEAD")
+        with urllib.request.urlopen(head, timeout=10) as answer:
+            assert answer.read() == b""
+        (provider,) = found["versions"][0]["providers"]
+        assert provider == {"name": "libvirt", "url": f"{address}/boxes/full-1.0.box", "checksum": "12"}
+        assert _get(provider["url"])[1] == b"box"
+    assert json.loads((tmp_path / "boxes/full.json").read_text()) == CATALOG
+
+
+def test_name_of_a_box_is_all_that_stays_of_its_address() -> None:
+    assert '"url": "http://192.0.2.1:8480/boxes/full-1.0.box"' in catalog_over_http(json.dumps(CATALOG), "http://192.0.2.1:8480/boxes")
+
+
+@pytest.mark.parametrize("method", ["PUT", "POST", "DELETE", "PATCH"])
+def test_nothing_can_be_written(site: str, method: str) -> None:
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(urllib.request.Request(f"{site}/file", data=b"other", method=method), timeout=10)
+    assert caught.value.code == 501
+
+
+@pytest.mark.parametrize("path", ["/../secret", "/..%2fsecret", "/%2e%2e/secret", "//../secret"])
+def test_nothing_beside_the_folder_is_offered(tmp_path: Path, path: str) -> None:
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "offered").mkdir()
+    with _serving(tmp_path / "offered") as address, pytest.raises(urllib.error.HTTPError) as caught:
+        _get(f"{address}{path}")
+    assert caught.value.code == 404
+
+
+def test_no_more_connections_than_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_CONNECTIONS", 2)
+    monkeypatch.setattr(server, "_WAIT_SECONDS", 0.1)
+    (tmp_path / "file").write_bytes(b"file")
+    with _serving(tmp_path) as address:
+        port = int(address.rpartition(":")[2])
+        idle = [socket.create_connection(("127.0.0.1", port), 10) for _ in range(2)]
+        with pytest.raises(OSError, match=r"Connection reset|Remote end closed"):
+            _get(f"{address}/file")
+        monkeypatch.setattr(server, "_WAIT_SECONDS", 60)
+        for each in idle:
+            each.close()
+        assert _get(f"{address}/file")[1] == b"file"
+
+
+def test_silent_client_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server.FileHandler, "timeout", 0.1)
+    with _serving(tmp_path) as address, socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), 10) as silent:
+        assert silent.recv(1) == b""
 
 
 def test_no_address() -> None:

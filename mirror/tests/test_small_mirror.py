@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 from mirror import __main__ as command
-from mirror import build, debian, images, lock, packages, programs
+from mirror import authority, build, debian, images, lock, packages, programs, upstream
 from mirror.errors import MirrorError
 from mirror.registry import free_port, serving
 from mirror.signing import Signer
@@ -374,6 +374,51 @@ def test_node_pulls_its_images_and_can_push_none(small: Small, cache: Path) -> N
         assert refused.returncode != 0
 
     assert _serve(visit) == 0
+
+
+def test_upstream_stands_in_for_by_keys_of_its_own(small: Small, tmp_path: Path) -> None:
+    stand_in = tmp_path / "stand-in"
+    upstream.lay_out(small.store, small.lock, stand_in)
+    upstream.lay_out(small.store, small.lock, stand_in)  # what an earlier run left is replaced
+    site = stand_in / "site"
+    releases = [
+        site / "deb.debian.org/debian/dists/small/InRelease",
+        site / "deb.debian.org/debian/dists/small-updates/InRelease",
+        site / "security.debian.org/debian-security/dists/small-security/InRelease",
+        site / "pkgs.k8s.io" / small.lock.packages["repository"].partition("/")[2] / "InRelease",
+    ]
+    for release in releases:
+        checked = subprocess.run(["gpgv", "--keyring", stand_in / "debian.gpg", release], capture_output=True, text=True, check=False)
+        assert checked.returncode == 0, checked.stderr
+    # The mirror's own key didn't sign them.
+    assert subprocess.run(["gpgv", "--keyring", small.store.cache / "gnupg/mirror.gpg", releases[0]], check=False).returncode != 0
+    key = site / "Release.asc"
+    shutil.copy(releases[-1].with_name("Release.key"), key)
+    repository = f"copy:{releases[-1].parent}/"
+    found = _apt(tmp_path / "apt", f"deb [signed-by={key}] {repository} /\n", "download", "--print-uris", "kubelet")
+    assert "amd64/kubelet_1.2.3-1.1_amd64.deb'" in found
+
+
+def test_upstreams_registries_have_the_images(small: Small, tmp_path: Path) -> None:
+    authority.make(upstream.NAMES, tmp_path)
+    port = free_port()
+    with serving(small.store.path_of("registry"), f"127.0.0.1:{port}", tmp_path / "log", read_only=True):
+        front, secure = upstream.servers("127.0.0.1", (0, 0), tmp_path, port)
+        secure.server_close()
+        thread = threading.Thread(target=front.serve_forever)
+        thread.start()
+        try:
+            for host, path in (("registry.k8s.io", "coredns/coredns/manifests/v7.8.9"), ("registry.k8s.io", "kube-scheduler/tags/list")):
+                request = urllib.request.Request(
+                    f"http://127.0.0.1:{front.server_address[1]}/v2/{path}",
+                    headers={"Host": host, "Accept": "application/vnd.oci.image.manifest.v1+json"},
+                )
+                with urllib.request.urlopen(request, timeout=10) as answer:
+                    assert json.load(answer)
+        finally:
+            front.shutdown()
+            front.server_close()
+            thread.join()
 
 
 def test_port_of_the_registry_is_taken(small: Small, tmp_path: Path) -> None:

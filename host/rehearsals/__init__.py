@@ -1,0 +1,40 @@
+"""Ways to a cluster that the lab itself doesn't go, each gone on fresh machines: `make rehearse`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from host.command import end
+from host.paths import ROOT
+from verify.lab.errors import LabError
+
+WAYS = {
+    "names": "the upstream's names, by what a bare root file system asks them for, without a VM",
+    "upstream": "the same to the end: a bare machine becomes a cluster",
+    "classroom": "a mirror that another host serves",
+    "metal": "machines that exist already",
+}
+"""The rehearsals, each a module of tests beside this file."""
+
+
+def run(chosen: Sequence[str]) -> int:
+    """Run rehearsals, all where none is chosen; return pytest's exit status.
+
+    Raises:
+        LabError: one isn't known.
+    """
+    for way in chosen:
+        if way not in WAYS:
+            raise LabError(f"WAY is '{way}', which isn't known: leave it out for all, or set it to one of {', '.join(WAYS)}")
+    files = [f"host/rehearsals/test_{way}.py" for way in chosen or WAYS]
+    argv = [sys.executable, "-m", "pytest", *files, "-m", "rehearsal", "--capture=no", "--verbose"]
+    process = subprocess.Popen(argv, cwd=ROOT, env={**os.environ, "PYTHONUNBUFFERED": "1"}, text=True)
+    try:
+        return process.wait()
+    except KeyboardInterrupt as interrupt:
+        # It removes its machines.
+        end(process, leads=False, told=interrupt.args == (2,), patience=300)
+        raise

@@ -1,0 +1,41 @@
+"""Fixtures of the rehearsals: this checkout's place for machines, empty before and after."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from host import private
+from host.command import as_root, interrupt_by
+from host.paths import STATE
+from host.rehearsals import stage
+from verify.lab.errors import LabError
+
+
+@pytest.fixture(scope="module", autouse=True)
+def empty() -> Iterator[None]:
+    """Refuse a checkout that has a lab, and leave nothing behind."""
+    try:
+        stage.require_no_lab()
+    except LabError as error:
+        pytest.exit(str(error), returncode=1)
+    before = signal.signal(signal.SIGTERM, interrupt_by)
+    with pytest.MonkeyPatch.context() as patch:
+        # Whatever this host's labs are: what is removed in the end must be all that was made.
+        for name, value in {
+            "OUTLIVE_PROVIDER": "libvirt",
+            "OUTLIVE_LIBVIRT": "private",
+            "OUTLIVE_SOURCES": "auto",
+            "OUTLIVE_MIRROR": "",
+        }.items():
+            patch.setenv(name, value)
+        try:
+            yield
+        finally:
+            private.stop()
+            private.forget_vms()
+            subprocess.run(as_root(["rm", "-rf", "--one-file-system", str(STATE)]), check=True)
+            signal.signal(signal.SIGTERM, before)

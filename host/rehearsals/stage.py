@@ -1,0 +1,205 @@
+"""What a rehearsal stands on: an inventory that is written for it, a libvirt of the lab's own, and what is seen on the machines."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from host import private
+from host.access import Lab, link_kubectl
+from host.command import logged
+from host.lab import task_of, vagrant_line
+from host.paths import KUBECONFIG, LOGS, ROOT, STATE, machine_ids
+from host.settings import Settings, decide
+from verify.lab.errors import LabError, UnreachableError
+from verify.lab.playbook import Played, parse
+from verify.lab.wait import wait_for
+
+LAB = ROOT / "inventories/lab"
+METAL = ROOT / "inventories/metal"
+OFFLINE = ROOT / "inventories/offline"
+EMULATED = ROOT / "inventories/emulated"
+
+PLAY_SECONDS = 2400.0
+"""The longest that a playbook may take: an emulated bare machine installs packages and unpacks images for many minutes."""
+
+
+_PLAIN = ["env", "ANSIBLE_NOCOLOR=1", "ANSIBLE_FORCE_COLOR=0", "ANSIBLE_STDOUT_CALLBACK=default"]
+"""What makes a playbook's output readable for `parse`."""
+
+
+@dataclass(frozen=True)
+class Staged(Settings):
+    """Settings with inventories of the rehearsal's own, and a cache that isn't the host's where one is named."""
+
+    folders: tuple[Path, ...] = ()
+    cache: Path | None = None
+
+    @property
+    def inventories(self) -> list[str]:
+        """The inventory and its overlays, in the order in which they override each other."""
+        return [str(folder) for folder in (*self.folders, *([EMULATED] if self.driver == "qemu" else []))]
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables under which the usual commands work on these machines."""
+        return super().environment() | ({"OUTLIVE_CACHE": str(self.cache)} if self.cache else {})
+
+
+def require_no_lab() -> None:
+    """Refuse a checkout whose place for machines is taken.
+
+    Raises:
+        LabError: it is.
+    """
+    if machine_ids() or private.current() or KUBECONFIG.exists():
+        raise LabError(
+            "this checkout has a lab, and a rehearsal makes machines of its own: run `make destroy`, or rehearse in another clone"
+        )
+
+
+def settings(**changes: Any) -> Staged:  # noqa: ANN401 - the fields of Staged
+    """Return this host's settings for a libvirt of the lab's own, changed as asked."""
+    found = decide()
+    return Staged(**{field.name: getattr(found, field.name) for field in fields(found)} | changes)
+
+
+def write_overlay(folder: Path, **files: Mapping[str, object]) -> Path:
+    """Write an inventory that has no hosts, only variables: a file of each name in group_vars/all."""
+    variables = folder / "group_vars/all"
+    variables.mkdir(parents=True, exist_ok=True)
+    (folder / "hosts.yml").write_text("all: {}\n", encoding="utf-8")
+    for name, values in files.items():
+        _dump(variables / f"{name}.yml", values)
+    return folder
+
+
+def bare_box(folder: Path) -> Path:
+    """Write an overlay by which the machines start from the mirror's bare box: no package, no image of the lab's is in it."""
+    return write_overlay(folder, vagrant={"lab_box": "outlive/bare", "lab_box_catalog": "boxes/bare.json"})
+
+
+def one_node(folder: Path) -> Path:
+    """Write the lab's inventory with its control plane alone, which exports the volumes too; its variables are the lab's."""
+    hosts = yaml.safe_load((LAB / "hosts.yml").read_text(encoding="utf-8"))
+    groups = hosts["all"]["children"]
+    (name,) = groups["control_plane"]["hosts"]
+    groups["workers"]["hosts"] = {}
+    groups["nfs_servers"]["hosts"] = {name: None}
+    check = yaml.safe_load((LAB / "group_vars/all/inventory_check.yml").read_text(encoding="utf-8"))
+    del check["inventory_check_groups"]["workers"]
+    _link_variables(LAB, folder, but="inventory_check")
+    _dump(folder / "group_vars/all/inventory_check.yml", check)
+    _dump(folder / "hosts.yml", hosts)
+    return folder
+
+
+def metal(folder: Path, network: str, machines: Iterable[Mapping[str, str]], connection: Mapping[str, str]) -> Path:
+    """Write inventories/metal as a user does: other addresses in hosts.yml and another way to log in, all else as it is.
+
+    Args:
+        folder: Where it goes.
+        network: The network that the machines share.
+        machines: What is said of each, its ansible_host above all, in the order of the example's names.
+        connection: Variables by which Ansible logs in.
+    """
+    hosts = yaml.safe_load((METAL / "hosts.yml").read_text(encoding="utf-8"))
+    hosts["all"]["vars"]["lab_network"] = network
+    given = iter(machines)
+    for group in ("control_plane", "workers"):
+        members = hosts["all"]["children"][group]["hosts"]
+        hosts["all"]["children"][group]["hosts"] = {name: dict(next(given)) for name in members}
+    _link_variables(METAL, folder, but="connection")
+    _dump(folder / "group_vars/all/connection.yml", connection)
+    _dump(folder / "hosts.yml", hosts)
+    return folder
+
+
+def _link_variables(source: Path, folder: Path, *, but: str) -> None:
+    target = folder / "group_vars/all"
+    target.mkdir(parents=True, exist_ok=True)
+    for file in sorted((source / "group_vars/all").glob("*.yml")):
+        if file.stem != but:
+            (target / file.name).symlink_to(file.resolve())
+
+
+def _dump(file: Path, values: object) -> None:
+    file.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+
+
+def build(box: str) -> None:
+    """Build the mirror and one of its boxes, as far as they aren't built."""
+    logged("mirror", [sys.executable, "-m", "mirror", "build", "--box", box], LOGS / "mirror.log", show=lambda line: line)
+
+
+def raise_lab(chosen: Staged, mirror: list[str]) -> Lab:
+    """Start the private libvirt with a server's command line, not started yet; no machine is made."""
+    holder = private.ensure(hide_kvm=chosen.driver == "qemu", mirror=mirror)
+    link_kubectl()
+    return Lab(chosen, holder)
+
+
+def make_machines(lab: Lab) -> None:
+    """Check the inventory and make its machines."""
+    lab.step("rehearsal inventory", ["ansible-playbook", "playbooks/check.yml"], task_of)
+    lab.step("rehearsal machines", ["vagrant", "up", "--no-tty"], vagrant_line)
+
+
+def play(lab: Lab, what: str, playbook: str, *options: str) -> Played:
+    """Run a playbook; return what it did."""
+    lab.step(what, [*_PLAIN, "timeout", f"{PLAY_SECONDS:.0f}", "ansible-playbook", playbook, *options], task_of)
+    return parse((LOGS / f"{what.replace(' ', '-')}.log").read_text(encoding="utf-8"))
+
+
+def on(lab: Lab, name: str, command: str) -> str:
+    """Return what a shell command prints on a machine, run there as root."""
+    said = lab.output([*_PLAIN, "ansible", name, "--become", "-m", "ansible.builtin.shell", "-a", command], timeout=300)
+    return said.partition(">>\n")[2].strip()
+
+
+def ready_nodes(lab: Lab) -> list[str]:
+    """Return the names of the nodes that are Ready."""
+    items = json.loads(_kubectl(lab, "get", "nodes", "-o", "json"))["items"]
+    return sorted(
+        item["metadata"]["name"]
+        for item in items
+        if any(each["type"] == "Ready" and each["status"] == "True" for each in item["status"]["conditions"])
+    )
+
+
+def run_pod(lab: Lab, image: str) -> None:
+    """Run a pod, for which the image is looked up at its registry, whatever the node has; wait until it runs."""
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "rehearsal", "namespace": "default"},
+        "spec": {
+            "tolerations": [{"operator": "Exists"}],
+            "terminationGracePeriodSeconds": 0,
+            "containers": [{"name": "sleep", "image": image, "imagePullPolicy": "Always", "command": ["sleep", "3600"]}],
+        },
+    }
+    file = STATE / "rehearsal-pod.json"
+    file.write_text(json.dumps(pod), encoding="utf-8")
+    # A namespace's service account comes a moment after the namespace.
+    wait_for("pod rehearsal", "taken by the API server", lambda: _kubectl(lab, "apply", "-f", str(file)), bool, within=120, every=5)
+    wait_for(
+        "pod rehearsal",
+        "Running",
+        lambda: _kubectl(lab, "get", "pod", "rehearsal", "-o", "jsonpath={.status.phase} {.status.containerStatuses}"),
+        lambda status: status.startswith("Running"),
+        within=600,
+        every=5,
+    )
+
+
+def _kubectl(lab: Lab, *words: str) -> str:
+    try:
+        return lab.output(["kubectl", "--request-timeout=60s", *words])
+    except LabError as error:
+        raise UnreachableError(str(error)) from error

@@ -1,0 +1,189 @@
+"""The upstream's stand-in: whom it answers, with what, and by whose certificate."""
+
+import http.server
+import json
+import ssl
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from mirror import authority, lock
+from mirror.errors import MirrorError
+from mirror.paths import PACKAGE
+from mirror.registry import free_port
+from mirror.store import Store
+from mirror.upstream import FILES, NAMES, host_of, lay_out, registry_path, servers
+
+pytestmark = pytest.mark.unit
+
+
+class _Registry(http.server.BaseHTTPRequestHandler):
+    """In the place of docker-registry, it answers with the path that it was asked for."""
+
+    def do_GET(self) -> None:
+        content = f"{self.path} {self.headers.get('Accept')}".encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Docker-Content-Digest", "sha256:1")
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(content)
+
+    do_HEAD = do_GET  # noqa: N815
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
+        pass
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("stand-in")
+    authority.make(NAMES, folder)
+    for name in FILES:
+        (folder / "site" / name).mkdir(parents=True)
+        (folder / "site" / name / "file").write_text(name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ports(folder: Path) -> Iterator[tuple[int, int]]:
+    back = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Registry)
+    front = servers("127.0.0.1", (0, 0), folder, int(back.server_address[1]))
+    threads = [threading.Thread(target=server.serve_forever) for server in (back, *front)]
+    for thread in threads:
+        thread.start()
+    yield int(front[0].server_address[1]), int(front[1].server_address[1])
+    for server in (back, *front):
+        server.shutdown()
+        server.server_close()
+    for thread in threads:
+        thread.join()
+
+
+def _get(port: int, host: str, path: str, method: str = "GET", **headers: str) -> tuple[int, bytes, dict[str, str]]:
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", method=method, headers={"Host": host, **headers})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status, answer.read(), dict(answer.headers)
+    except urllib.error.HTTPError as error:
+        return error.code, error.read(), dict(error.headers)
+
+
+@pytest.mark.parametrize(
+    ("host", "asked", "answered"),
+    [
+        ("registry.k8s.io", "/v2/", "/v2/"),
+        ("registry.k8s.io", "/v2/coredns/coredns/manifests/v1", "/v2/registry.k8s.io/coredns/coredns/manifests/v1"),
+        ("registry-1.docker.io", "/v2/library/busybox/blobs/sha256:0a", "/v2/docker.io/library/busybox/blobs/sha256:0a"),
+        ("ghcr.io", "/v2/flannel-io/flannel/tags/list", "/v2/ghcr.io/flannel-io/flannel/tags/list"),
+        ("ghcr.io", "/v2/../docker.io/library/busybox/manifests/1", None),
+        ("ghcr.io", "/v2/a..b/manifests/1", None),
+        ("ghcr.io", "/v2/_catalog", None),
+        ("ghcr.io", "/v2/a/blobs/uploads/", None),
+        ("ghcr.io", "/v2/%2e%2e/manifests/1", None),
+        ("ghcr.io", "/", None),
+    ],
+)
+def test_what_a_registry_is_asked_for(host: str, asked: str, answered: str | None) -> None:
+    assert registry_path(host, asked) == answered
+
+
+@pytest.mark.parametrize(("header", "host"), [("ghcr.io", "ghcr.io"), ("GHCR.io:443", "ghcr.io"), (None, ""), ("", "")])
+def test_host_of_a_request(header: str | None, host: str) -> None:
+    assert host_of(header) == host
+
+
+def test_registry_without_a_token(ports: tuple[int, int]) -> None:
+    status, content, headers = _get(ports[0], "registry.k8s.io", "/v2/pause/manifests/3", Accept="a/b")
+    assert (status, content) == (200, b"/v2/registry.k8s.io/pause/manifests/3 a/b")
+    assert headers["Docker-Content-Digest"] == "sha256:1"
+    assert _get(ports[0], "registry.k8s.io", "/v2/pause/manifests/3", "HEAD")[:2] == (200, b"")
+
+
+@pytest.mark.parametrize(("host", "realm"), [("registry-1.docker.io", "auth.docker.io"), ("ghcr.io", "ghcr.io")])
+def test_registry_that_wants_a_token(ports: tuple[int, int], host: str, realm: str) -> None:
+    path = "/v2/library/busybox/manifests/1"
+    status, _, headers = _get(ports[0], host, path)
+    assert status == 401
+    assert headers["WWW-Authenticate"].startswith(f'Bearer realm="https://{realm}/token",service=')
+    assert _get(ports[0], host, path, Authorization="Bearer guessed")[0] == 401
+    token = json.loads(_get(ports[0], realm, "/token?scope=repository:library/busybox:pull")[1])["token"]
+    assert _get(ports[0], host, path, Authorization=f"Bearer {token}")[0] == 200
+
+
+def test_a_client_that_takes_it_for_a_mirror_gets_nothing(ports: tuple[int, int]) -> None:
+    """Containerd says by `ns` for whom it takes a server that isn't the upstream's own."""
+    assert _get(ports[0], "registry.k8s.io", "/v2/pause/manifests/3?ns=registry.k8s.io")[0] == 404
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files_of_each_host(ports: tuple[int, int], name: str) -> None:
+    assert _get(ports[0], name, "/file")[:2] == (200, name.encode())
+    assert _get(ports[0], name, "/../registry.k8s.io/file")[0] == 404
+
+
+def test_other_names(ports: tuple[int, int]) -> None:
+    assert _get(ports[0], "github.com", "/")[0] == 421
+    assert _get(ports[0], "registry.k8s.io", "/token")[0] == 404
+
+
+def test_nothing_can_be_written(ports: tuple[int, int]) -> None:
+    assert _get(ports[0], "registry.k8s.io", "/v2/pause/manifests/3", "PUT")[0] == 501
+
+
+def test_https_by_the_authority_alone(ports: tuple[int, int], folder: Path) -> None:
+    url = f"https://127.0.0.1:{ports[1]}/file"
+    with pytest.raises(urllib.error.URLError, match="CERTIFICATE_VERIFY_FAILED"):
+        urllib.request.urlopen(url, timeout=10)
+    context = ssl.create_default_context(cafile=str(folder / "authority.crt"))
+    context.check_hostname = False  # the name leads here in the rehearsal's network only
+    request = urllib.request.Request(url, headers={"Host": "pkgs.k8s.io"})
+    with urllib.request.urlopen(request, timeout=10, context=context) as answer:
+        assert answer.read() == b"pkgs.k8s.io"
+
+
+def test_certificate_has_every_name_and_the_key_is_ours_alone(folder: Path) -> None:
+    server = x509.load_pem_x509_certificate((folder / "server.crt").read_bytes())
+    names = server.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert set(names.get_values_for_type(x509.DNSName)) == set(NAMES)
+    assert {"pkgs.k8s.io", "registry.k8s.io", "registry-1.docker.io", "auth.docker.io", "ghcr.io", "deb.debian.org"} <= set(NAMES)
+    assert (folder / "server.key").stat().st_mode & 0o777 == 0o600
+    issuer = x509.load_pem_x509_certificate((folder / "authority.crt").read_bytes())
+    server.verify_directly_issued_by(issuer)
+    assert (server.not_valid_after_utc - server.not_valid_before_utc).days <= 3
+
+
+def test_certificates_are_made_anew(tmp_path: Path) -> None:
+    authority.make(["ghcr.io"], tmp_path)
+    first = (tmp_path / "authority.crt").read_bytes()
+    authority.make(["ghcr.io"], tmp_path)
+    assert (tmp_path / "authority.crt").read_bytes() != first
+
+
+def test_port_taken(folder: Path) -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Registry) as other:
+        taken = int(other.server_address[1])
+        with pytest.raises(
+            MirrorError, match=rf"can't listen on 127.0.0.1 port {taken} \(Address already in use\): it needs root and a net"
+        ):
+            servers("127.0.0.1", (free_port(), taken), folder, 1)
+
+
+def test_mirror_that_is_not_built(tmp_path: Path) -> None:
+    with pytest.raises(MirrorError, match="isn't built: run `python -m mirror build`"):
+        lay_out(Store(tmp_path, print), lock.load(), tmp_path / "stand-in")
+    assert not (tmp_path / "stand-in").exists()
+
+
+def test_command_line_ends_with_one_sentence(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mirror", "stand-in", "--address", "nowhere", "--folder", str(tmp_path)]
+    result = subprocess.run(command, cwd=PACKAGE.parent, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert result.stderr == "mirror: --address is 'nowhere', which is no IPv4 address: give one of this host's\n"
