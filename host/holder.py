@@ -109,8 +109,9 @@ class Holder:
         self._ending = False
 
     def start_libvirtd(self) -> None:
-        """Start libvirtd."""
-        self._libvirtd = subprocess.Popen(["/usr/sbin/libvirtd", "--config", "/etc/libvirt/libvirtd.conf"], stdin=subprocess.DEVNULL)
+        """Start libvirtd, with its pid file in the lab's own folder: in its usual place, /run, it would meet another lab's."""
+        argv = ["/usr/sbin/libvirtd", "--config", "/etc/libvirt/libvirtd.conf", "--pid-file", "/run/libvirt/libvirtd.pid"]
+        self._libvirtd = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
 
     def wait_for_libvirtd(self, seconds: float) -> None:
         """Wait until libvirtd answers.
