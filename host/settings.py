@@ -44,6 +44,8 @@ class Settings:
     private: bool
     """The lab runs a libvirtd of its own, in namespaces of its own (`host/private.py`)."""
     why: str
+    bare: bool = False
+    """The machines come from a box without packages and images: the mirror's other one; the upstream's has none anyway."""
 
     @property
     def inventories(self) -> list[str]:
@@ -51,6 +53,8 @@ class Settings:
         chosen = ["inventories/lab"]
         if self.sources == "mirror":
             chosen.append("inventories/offline")
+        if self.sources == "mirror" and self.bare:
+            chosen.append("inventories/bare")
         if self.driver == "qemu":
             chosen.append("inventories/emulated")
         return chosen
