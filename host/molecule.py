@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from host import checks
 from host.access import Lab, reach
 from host.command import logged
-from host.paths import LOGS, REPORTS, ROOT, SCENARIOS
+from host.paths import LOGS, ROOT, SCENARIOS
 from host.settings import Settings, decide
 from verify.lab.errors import LabError
 
@@ -21,7 +21,7 @@ PLAYBOOKS = ("playbooks/site.yml", "playbooks/tutorial.yml")
 STEPS = ("test", "converge", "idempotence", "verify", "side-effect")
 """What Molecule can be asked for: the whole scenario, or one step of it, after which the machines stay for the next one."""
 LIMIT = 5400
-"""Seconds that a scenario may take. The longest one, storage_tutorial's, makes a cluster of bare machines first."""
+"""Seconds that a scenario may take."""
 
 
 @dataclass(frozen=True)
@@ -117,8 +117,6 @@ def argv(settings: Settings, role: str, step: str) -> list[str]:
         f"--chdir={ROOT / 'roles' / role}",
         f"MOLECULE_EPHEMERAL_DIRECTORY={SCENARIOS / role}",
         f"OUTLIVE_INVENTORY_OPTIONS={json.dumps(inventories)}",
-        # For the checks that a scenario shares with the lab, whose newest report it is not to be.
-        f"OUTLIVE_REPORTS={REPORTS / 'molecule'}",
         "ANSIBLE_NOCOLOR=1",
         "NO_COLOR=1",
         "timeout",
