@@ -7,7 +7,7 @@ COMMA := ,
 UNIT := verify/unit fence/tests mirror/tests host/tests roles/tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor lab test test-all lint unit coverage mirror sbom outdated up provision tutorial tutorial-reset pages exercise check exercise-reset verify drill drills proof lifecycle rehearse mirror-serve reset bench report shell destroy
+.PHONY: help setup doctor lab test test-all lint unit coverage mirror sbom outdated up provision tutorial tutorial-reset pages exercise check exercise-reset verify drill drills proof lifecycle molecule rehearse mirror-serve reset bench report shell destroy
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -24,8 +24,11 @@ lab: setup ## everything: from a fresh machine to a lab in which MySQL's data ou
 test: lint unit ## lint, unit tests, all that `make lab` does, some pages and drills; a lab that it made is removed again
 	@.venv/bin/python -m host test
 
-test-all: lint unit ## the same with every page and exercise of the tutorial, and the lab's life, however long it takes
+test-all: lint unit ## the same with every page and exercise of the tutorial, the lab's life and the roles' scenarios, however long it takes
 	@.venv/bin/python -m host test --all
+
+molecule: setup ## roles on machines that have nothing yet: installed, run again, checked, restarted, checked; ROLE=containerd (all), STEP=converge (test)
+	@.venv/bin/python -m host molecule --role "$(ROLE)" $(if $(STEP),--step "$(STEP)")
 
 lint: setup ## ruff, mypy, yamllint, ansible-lint
 	.venv/bin/ruff check .

@@ -21,6 +21,11 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("lab", help="everything: from a fresh machine to a verified fail-over")
     test = commands.add_parser("test", help="the lab as a test; removed again where it wasn't there before")
     test.add_argument("--all", action="store_true", help="with every page and exercise of the tutorial, however long it takes")
+    molecule = commands.add_parser("molecule", help="run the roles' scenarios on machines of the bare box")
+    molecule.add_argument("--role", default="", help="the roles, separated by commas (default: all)")
+    molecule.add_argument(
+        "--step", default="test", help="one step of its scenario, after which the machines stay (default: test, all of it)"
+    )
     commands.add_parser("reset", help="put the VMs back to the fresh cluster")
     commands.add_parser("destroy", help="remove the VMs and this checkout's state")
     commands.add_parser("status", help="say how this host runs the lab and whether it is there")
@@ -56,6 +61,8 @@ def _call(options: argparse.Namespace) -> int:
             lab.make()
         case "test":
             lab.test(everything=options.all)
+        case "molecule":
+            lab.roles(options.role, options.step)
         case "reset":
             lab.reset()
         case "destroy":

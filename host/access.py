@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from host import box, checks, private
 from host.command import PATIENCE, end, logged
-from host.paths import BIN, LOGS, ROOT, cache, machine_ids
+from host.paths import BIN, LOGS, ROOT, SCENARIOS, cache, machine_ids
 from host.settings import Settings, decide
 from verify.lab.errors import LabError
 
@@ -88,13 +89,18 @@ class Lab:
         return logged(what, self.argv(command), log, env=self.environment(), show=show, patience=HEALING if heals else PATIENCE)
 
 
-def reach() -> Lab:
+def reach(settings: Settings | None = None) -> Lab:
     """Make this checkout's lab reachable: start its private libvirt where it has one, stage its box, serve the mirror.
+
+    Args:
+        settings: How the lab runs; decided for this host when None.
 
     Raises:
         LabError: a setting is wrong, or the private libvirt doesn't start.
     """
-    settings = decide()
+    settings = settings or decide()
+    if not settings.bare and not machine_ids():
+        shutil.rmtree(SCENARIOS, ignore_errors=True)
     if not settings.private:
         return Lab(settings, None)
     mirror = mirror_argv("serve", "--address", "0.0.0.0") if settings.builds_mirror else []

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from host import packages, private, virtualization
 from host.findings import Finding, clock, fine, hypervisors, leftovers, networks, resources, software, wrong
-from host.paths import ROOT, STATE, cache, machine_ids
+from host.paths import ROOT, SCENARIOS, STATE, cache, machine_ids
 from host.settings import Settings, decide
 from verify.lab import inventory
 from verify.lab.errors import LabError
@@ -139,6 +139,7 @@ def of_host(settings: Settings, *, installable: bool) -> Iterator[Finding]:
 def of_lab(settings: Settings, lab: inventory.Inventory, memory: int) -> Iterator[Finding]:
     """Look at what the inventory asks of the host; `memory` as `needed_memory` has it."""
     machines = machine_ids()
+    yield leftovers.purpose(machines, scenarios=SCENARIOS.exists(), bare=settings.bare)
     running = bool(machines) and not leftovers.read_running(settings).isdisjoint(machines.values())
     if not running:
         yield resources.memory(memory, resources.read_meminfo())

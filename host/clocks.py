@@ -1,4 +1,4 @@
-"""Set the machines' clocks to this host's: `python -m host.clocks`, where the machines can be reached.
+"""Set the machines' clocks to this host's: `python -m host.clocks [NAME ...]` (all), where the machines can be reached.
 
 For machines that went on from a snapshot. Not by Ansible: starting its modules took two minutes on emulated machines that had just
 been restored, while a shell took seconds.
@@ -20,11 +20,12 @@ ASK = "sudo sh -c 'echo ready; read now; date --set=@$now'"
 """Tells that it is there, reads the time and sets it: so the way there, which may take seconds, doesn't count."""
 
 
-def main() -> int:
-    """Set all clocks at the same time; return the exit status."""
+def main(names: list[str]) -> int:
+    """Set the clocks of the named machines, of all where none is named, at the same time; return the exit status."""
     try:
+        lab = inventory.load()
         with ThreadPoolExecutor() as pool:
-            for name, told in pool.map(_set, inventory.load().hosts.values()):
+            for name, told in pool.map(_set, [lab.host(name) for name in names or lab.hosts]):
                 print(f"{name}: {told}", flush=True)
     except LabError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -48,4 +49,4 @@ def _set(host: Host) -> tuple[str, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

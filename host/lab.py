@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from host import checks, packages, private
+from host import checks, molecule, packages, private
 from host.access import Lab, reach
 from host.command import logged
 from host.paths import LOGS, REPORTS, ROOT, STATE, machine_ids
@@ -41,7 +41,7 @@ def test(*, everything: bool = False) -> None:
     """Make the lab, verify it in any case, run pages of the tutorial and a few drills; remove it again where it wasn't there before.
 
     Args:
-        everything: Run all pages and all exercises, the drills, and the steps of a lab's life, however long it takes.
+        everything: Run all pages and all exercises, the drills, the steps of a lab's life, and the roles' scenarios, however long it takes.
 
     Raises:
         LabError: a step or a check failed; the end of its log was printed.
@@ -73,6 +73,28 @@ def test(*, everything: bool = False) -> None:
         raise
     finally:
         if ours:
+            destroy()
+    if everything and ours:
+        roles()
+    elif everything:
+        print("roles' scenarios: not run, since this checkout's lab stays: `make molecule` in another checkout runs them")
+
+
+def roles(named: str = "", step: str = "test") -> None:
+    """Run the roles' scenarios on machines of the bare box; remove the machines afterwards.
+
+    Args:
+        named: The roles' names, separated by commas; empty for all.
+        step: `test`, or one step of the role's scenario, which leaves the machines for the next one.
+
+    Raises:
+        LabError: see `host/molecule.py`.
+    """
+    settings = molecule.prepare(named, step)
+    try:
+        molecule.run(settings, named, step)
+    finally:
+        if step == "test":
             destroy()
 
 

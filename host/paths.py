@@ -23,6 +23,9 @@ BIN = STATE / "bin"
 KUBECONFIG = STATE / "kubeconfig"
 """The administrator's kubeconfig that the role control_plane fetches, mode 0600."""
 
+SCENARIOS = STATE / "molecule"
+"""What Molecule notes of the roles' scenarios, a folder each. While it is there, this checkout's machines are the scenarios', not a lab's."""
+
 
 def machine_ids() -> dict[str, str]:
     """Return the provider's ids of the machines that Vagrant made, by name."""

@@ -47,6 +47,8 @@ class Settings:
     why: str
     mirror: str = ""
     """Address of another host that serves the mirror to this lab (`make mirror-serve` there); empty where this one does."""
+    bare: bool = False
+    """The machines come from a box without packages and images: the mirror's other one; the upstream's has none anyway."""
 
     @property
     def builds_mirror(self) -> bool:
@@ -59,6 +61,8 @@ class Settings:
         chosen = ["inventories/lab"]
         if self.sources == "mirror":
             chosen.append("inventories/offline")
+        if self.sources == "mirror" and self.bare:
+            chosen.append("inventories/bare")
         if self.driver == "qemu":
             chosen.append("inventories/emulated")
         return chosen

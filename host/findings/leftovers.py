@@ -49,6 +49,22 @@ def vagrant_state(machines: Mapping[str, str], existing: Collection[str] | None)
     return fine(f"Vagrant's machines: {', '.join(sorted(machines)) or 'none yet'}")
 
 
+def purpose(machines: Collection[str], *, scenarios: bool, bare: bool) -> Finding:
+    """Say whether this checkout's machines are there for something else.
+
+    Args:
+        machines: Their names.
+        scenarios: They were made for the roles' scenarios, not for a lab.
+        bare: Machines for the roles' scenarios are wanted, not a lab's.
+    """
+    if machines and scenarios != bare:
+        there, wanted = ("`make molecule`'s", "the lab") if scenarios else ("a lab's", "`make molecule`")
+        return wrong(
+            f"this checkout has machines that are {there} ({', '.join(sorted(machines))}), and {wanted} makes others of the same names: run `make destroy`, which removes them, or use another checkout"
+        )
+    return fine("no machines of this checkout that are there for something else")
+
+
 def foreign(wanted: Collection[str], domains: Mapping[str, str], machines: Mapping[str, str]) -> Finding:
     """Say whether the system's libvirt has machines of the lab's names that aren't this checkout's.
 

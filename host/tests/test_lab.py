@@ -40,6 +40,10 @@ class Run:
         """Note that it is switched off and on."""
         self._note("lifecycle")
 
+    def roles(self) -> None:
+        """Note the roles' scenarios."""
+        self._note("roles")
+
     def destroy(self) -> None:
         """Note the end."""
         self._note("destroy")
@@ -58,6 +62,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Run]:
     monkeypatch.setattr(lab, "_pages", run.pages)
     monkeypatch.setattr(lab, "_drill", run.drill)
     monkeypatch.setattr(lab, "_lifecycle", run.lifecycle)
+    monkeypatch.setattr(lab, "roles", run.roles)
     monkeypatch.setattr(lab, "machine_ids", dict)
     monkeypatch.setattr(lab, "VERIFIED", tmp_path / "verified.json")
     monkeypatch.setattr(lab, "LOGS", tmp_path)
@@ -76,7 +81,7 @@ def test_a_part_of_everything(run: Run) -> None:
 def test_everything_however_late(run: Run) -> None:
     run.minutes = 300
     lab.test(everything=True)
-    assert run.done == ["make", "pages ", *DRILLS, "lifecycle", "destroy"]
+    assert run.done == ["make", "pages ", *DRILLS, "lifecycle", "destroy", "roles"]
 
 
 def test_late_run_says_what_it_left_out(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,6 +98,15 @@ def test_lab_that_was_there_stays(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(lab, "machine_ids", lambda: {"k8s-master": "1"})
     lab.test()
     assert "destroy" not in run.done
+
+
+def test_lab_that_was_there_is_in_the_way_of_the_scenarios(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(lab, "machine_ids", lambda: {"k8s-master": "1"})
+    lab.test(everything=True)
+    assert "roles" not in run.done
+    assert "roles' scenarios: not run, since this checkout's lab stays: `make molecule` in another checkout" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("broken", ["make", "pages", "drill"])

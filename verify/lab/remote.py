@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import testinfra  # type: ignore[import-untyped]  # it is typed, but ships no marker that says so
+import testinfra
 
 from verify.lab.errors import LabError, UnreachableError
 from verify.lab.inventory import Host, Inventory

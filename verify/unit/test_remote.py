@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import testinfra  # type: ignore[import-untyped]  # it is typed, but ships no marker that says so
+import testinfra
 
 from verify.lab import nfs
 from verify.lab.errors import LabError, UnreachableError

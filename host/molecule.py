@@ -1,0 +1,155 @@
+"""Roles on machines that have nothing yet: each role's scenario, run by Molecule on this checkout's machines, made from the bare box."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+import time
+from dataclasses import dataclass, replace
+
+from host import checks
+from host.access import Lab, reach
+from host.command import logged
+from host.paths import LOGS, ROOT, SCENARIOS
+from host.settings import Settings, decide
+from verify.lab.errors import LabError
+
+PLAYBOOKS = ("playbooks/site.yml", "playbooks/tutorial.yml")
+"""What applies the roles, in the order in which one needs the other."""
+STEPS = ("test", "converge", "idempotence", "verify", "side-effect")
+"""What Molecule can be asked for: the whole scenario, or one step of it, after which the machines stay for the next one."""
+LIMIT = 5400
+"""Seconds that a scenario may take."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a role's scenario ended."""
+
+    role: str
+    seconds: float
+    error: str = ""
+
+
+def roles() -> list[str]:
+    """Return the roles that have a scenario, in the order in which the playbooks apply them."""
+    import yaml  # not at the top: `make setup` runs before there is an environment that has it
+
+    plays = [play for name in PLAYBOOKS for play in yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))]
+    applied = [role if isinstance(role, str) else role["role"] for play in plays for role in play.get("roles", [])]
+    there = sorted(path.parts[-4] for path in (ROOT / "roles").glob("*/molecule/default/molecule.yml"))
+    return sorted(there, key=lambda role: applied.index(role) if role in applied else len(applied))
+
+
+def chosen(named: str) -> list[str]:
+    """Return the roles that are named, separated by commas; all where none is.
+
+    Raises:
+        LabError: one isn't known.
+    """
+    known = roles()
+    names = [name.strip() for name in named.split(",") if name.strip()]
+    for name in names:
+        if name not in known:
+            raise LabError(
+                f"ROLE is '{named}', and no role {name} has a scenario: set it to some of {', '.join(known)}, separated by commas, or leave it out"
+            )
+    return names or known
+
+
+def prepare(named: str, step: str) -> Settings:
+    """Look at everything that would stop a scenario, and make the mirror and its bare box as far as they aren't made.
+
+    Args:
+        named: Roles as for `chosen`.
+        step: One of `STEPS`.
+
+    Returns:
+        How the machines are made.
+
+    Raises:
+        LabError: the role or the step isn't known, something of the host is wrong, or the checkout has a lab.
+    """
+    wanted = chosen(named)
+    if step not in STEPS:
+        raise LabError(f"STEP is '{step}', which isn't known: set it to one of {', '.join(STEPS)}, or leave it out")
+    if step != "test" and len(wanted) > 1:
+        raise LabError(f"STEP is '{step}', which is a step of one role's scenario: name that role, such as ROLE={wanted[0]}")
+    settings = replace(decide(), bare=True)
+    checks.before_anything(settings)
+    if settings.builds_mirror:
+        logged("mirror", [sys.executable, "-m", "mirror", "build", "--box", "bare"], LOGS / "mirror.log", show=lambda line: line)
+    return settings
+
+
+def run(settings: Settings, named: str, step: str) -> None:
+    """Run the scenarios of some roles, one after the other; print how each ended.
+
+    Args:
+        settings: As `prepare` gave them.
+        named: As for `prepare`.
+        step: As for `prepare`.
+
+    Raises:
+        LabError: a scenario failed; the others were run all the same.
+    """
+    SCENARIOS.mkdir(parents=True, exist_ok=True)
+    lab = reach(settings)
+    outcomes = [_scenario(lab, each, step) for each in chosen(named)]
+    width = max(len(outcome.role) for outcome in outcomes)
+    for outcome in outcomes:
+        print(f"  {outcome.role:<{width}}  {outcome.seconds:6.0f} s  {'FAILED' if outcome.error else 'passed'}", flush=True)
+    failed = [outcome for outcome in outcomes if outcome.error]
+    if failed:
+        raise LabError(
+            f"{len(failed)} of {len(outcomes)} scenarios failed ({', '.join(outcome.role for outcome in failed)}): {failed[0].error}; "
+            f"`make molecule ROLE={failed[0].role}` runs this one alone"
+        )
+
+
+def argv(settings: Settings, role: str, step: str) -> list[str]:
+    """Return the command line that runs Molecule on a role."""
+    inventories = [f"--inventory={ROOT / name}" for name in settings.inventories]
+    return [
+        "env",
+        f"--chdir={ROOT / 'roles' / role}",
+        f"MOLECULE_EPHEMERAL_DIRECTORY={SCENARIOS / role}",
+        f"OUTLIVE_INVENTORY_OPTIONS={json.dumps(inventories)}",
+        "ANSIBLE_NOCOLOR=1",
+        "NO_COLOR=1",
+        "timeout",
+        "--kill-after=60",
+        str(LIMIT),
+        "molecule",
+        step,
+        "--no-command-borders",
+    ]
+
+
+def _scenario(lab: Lab, role: str, step: str) -> Outcome:
+    """Run a role's scenario, or a step of it; what Molecule noted of the others no longer holds once their machines are this one's."""
+    for noted in SCENARIOS.iterdir():
+        if noted.name != role or step == "test":
+            shutil.rmtree(noted)
+    began = time.monotonic()
+    error = ""
+    try:
+        lab.step(f"molecule {role}", argv(lab.settings, role, step), _shown)
+    except LabError as failure:
+        log = LOGS / f"molecule-{role}.log"
+        error = f"{reason(log.read_text(encoding='utf-8', errors='replace')) or failure} (whole log: {log})"
+    return Outcome(role, time.monotonic() - began, error)
+
+
+def reason(log: str) -> str:
+    """Return the line of Molecule's output that says why a scenario failed: of Ansible, of pytest, or its own; empty where there is none."""
+    lines = re.findall(r"^(?:\[ERROR\]: (.+)|FAILED (\S+::.+)|CRITICAL +(Idempotence.+(?:\n\s*\*.+)*))", log, flags=re.MULTILINE)
+    return " ".join("".join(lines[-1]).split()) if lines else ""
+
+
+def _shown(line: str) -> str | None:
+    """Return the action or the task that a line of Molecule's output begins."""
+    found = re.search(r"\[default > (\w+)\] Executing$|TASK \[(.+?)\]", line)
+    return (found[1] or found[2]) if found else None

@@ -1,0 +1,187 @@
+"""The roles' scenarios: which there are, how Molecule is called, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from host import lab, molecule
+from host.findings import leftovers
+from host.paths import ROOT
+from host.settings import Settings
+from verify.lab.errors import LabError
+
+pytestmark = pytest.mark.unit
+
+ROLES = sorted(path.parts[-4] for path in (ROOT / "roles").glob("*/molecule/default/molecule.yml"))
+EMULATED = Settings(provider="libvirt", driver="qemu", sources="mirror", private=True, why="as asked", bare=True)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return content
+
+
+def test_what_others_need_comes_first() -> None:
+    assert molecule.roles() == ["inventory_check", "containerd"]
+
+
+def test_roles_are_run_as_they_are_named() -> None:
+    assert molecule.chosen("containerd, inventory_check") == ["containerd", "inventory_check"]
+    assert molecule.chosen("") == molecule.roles()
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_scenario_is_complete(role: str) -> None:
+    folder = ROOT / "roles" / role / "molecule/default"
+    scenario = _read(folder / "molecule.yml")
+    platforms = scenario.get("platforms", [])
+    children = _read(ROOT / "inventories/lab/hosts.yml")["all"]["children"]
+    assert {platform["name"] for platform in platforms} <= {name for group in children.values() for name in group.get("hosts", {})}
+    assert all("scenario" in platform["groups"] for platform in platforms)
+    shared = _read(ROOT / ".config/molecule/config.yml")
+    steps = scenario.get("scenario", shared["scenario"])["test_sequence"]
+    assert [step for step in steps if step in ("converge", "idempotence", "verify")][:3] == ["converge", "idempotence", "verify"]
+    # What is restarted is what is tested.
+    assert sum("tested" in platform["groups"] for platform in platforms) == ("side_effect" in steps)
+    assert ("create" in steps) == bool(platforms)
+    playbooks = {**shared["ansible"]["playbooks"], **scenario.get("ansible", {}).get("playbooks", {}), "converge": "converge.yml"}
+    for step in set(steps) & set(playbooks):
+        assert (folder / playbooks[step]).is_file()
+    assert list(folder.glob("tests/test_*.py"))
+
+
+@pytest.mark.parametrize("role", ["containerd"])
+def test_what_has_to_outlive_a_restart_is_restarted(role: str) -> None:
+    assert "scenario" not in _read(ROOT / "roles" / role / "molecule/default/molecule.yml")
+    steps = _read(ROOT / ".config/molecule/config.yml")["scenario"]["test_sequence"]
+    assert steps[steps.index("side_effect") - 1] == steps[steps.index("side_effect") + 1] == "verify"
+
+
+@pytest.mark.parametrize(
+    ("role", "step", "sentence"),
+    [
+        ("nfs", "test", "ROLE is 'nfs', and no role nfs has a scenario: set it to some of inventory_check, containerd, "),
+        ("containerd,nodes", "test", "ROLE is 'containerd,nodes', and no role nodes has a scenario: set it to some of "),
+        ("containerd", "lint", "STEP is 'lint', which isn't known: set it to one of test, converge, idempotence, verify, side-effect"),
+        ("", "verify", "STEP is 'verify', which is a step of one role's scenario: name that role, such as ROLE=inventory_check"),
+    ],
+)
+def test_wrong_words_are_refused_before_anything_is_made(role: str, step: str, sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lab, "destroy", lambda: pytest.fail("a lab was removed"))
+    with pytest.raises(LabError, match=sentence):
+        lab.roles(role, step)
+
+
+def test_machines_of_one_kind_are_not_taken_for_the_other_s() -> None:
+    assert leftovers.purpose([], scenarios=True, bare=False).ok
+    assert leftovers.purpose(["n1"], scenarios=True, bare=True).ok
+    assert leftovers.purpose(["n1"], scenarios=False, bare=False).ok
+    assert leftovers.purpose(["n2", "n1"], scenarios=False, bare=True).sentence == (
+        "this checkout has machines that are a lab's (n1, n2), and `make molecule` makes others of the same names: "
+        "run `make destroy`, which removes them, or use another checkout"
+    )
+    found = leftovers.purpose(["n1"], scenarios=True, bare=False)
+    assert found.verdict == "WRONG"
+    assert "machines that are `make molecule`'s (n1), and the lab makes others" in found.sentence
+
+
+def test_lab_that_is_there_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_role: str, _step: str) -> Settings:
+        raise LabError("this checkout has machines that are a lab's")
+
+    monkeypatch.setattr(molecule, "prepare", refuse)
+    monkeypatch.setattr(lab, "destroy", lambda: pytest.fail("a lab was removed"))
+    with pytest.raises(LabError, match="machines that are a lab's"):
+        lab.roles()
+
+
+@pytest.mark.parametrize(("step", "removed"), [("test", True), ("converge", False)])
+def test_machines_stay_after_a_single_step(step: str, removed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(molecule, "prepare", lambda _role, _step: EMULATED)
+    monkeypatch.setattr(molecule, "run", lambda _settings, role, step: done.append(f"{role} {step}"))
+    monkeypatch.setattr(lab, "destroy", lambda: done.append("destroy"))
+    lab.roles("worker", step)
+    assert done == [f"worker {step}", *(["destroy"] if removed else [])]
+
+
+def test_molecule_gets_the_inventories_with_the_bare_box() -> None:
+    command = molecule.argv(EMULATED, "nfs_server", "test")
+    assert f"--chdir={ROOT}/roles/nfs_server" in command
+    given = next(word for word in command if word.startswith("OUTLIVE_INVENTORY_OPTIONS=")).partition("=")[2]
+    assert json.loads(given) == [f"--inventory={ROOT}/inventories/{name}" for name in ("lab", "offline", "bare", "emulated")]
+    assert command[-3:] == ["molecule", "test", "--no-command-borders"]
+
+
+def test_upstream_s_box_is_bare_already() -> None:
+    settings = Settings(provider="libvirt", driver="kvm", sources="upstream", private=False, why="as asked", bare=True)
+    assert settings.inventories == ["inventories/lab"]
+
+
+class Reached:
+    """A lab that only notes its steps; `failing` fails as Molecule does, with a log."""
+
+    settings = EMULATED
+
+    def __init__(self, logs: Path, failing: str) -> None:
+        self.logs = logs
+        self.failing = failing
+        self.steps: list[str] = []
+
+    def step(self, what: str, _argv: list[str], _show: Callable[[str], str | None]) -> float:
+        """Note the step."""
+        self.steps.append(what)
+        if what.endswith(self.failing):
+            (self.logs / f"{what.replace(' ', '-')}.log").write_text(
+                "[ERROR]: Task failed: no disk\nERROR    Molecule executed 1 scenario\n"
+            )
+            raise LabError("ended with status 2")
+        return 1.0
+
+
+def test_a_failure_stops_no_other_role(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    reached = Reached(tmp_path, "node_base")
+    monkeypatch.setattr(molecule, "SCENARIOS", tmp_path / "scenarios")
+    monkeypatch.setattr(molecule, "LOGS", tmp_path)
+    monkeypatch.setattr(molecule, "reach", lambda _settings: reached)
+    monkeypatch.setattr(molecule, "roles", lambda: ["node_base", "worker"])
+    with pytest.raises(
+        LabError, match=r"1 of 2 scenarios failed \(node_base\): Task failed: no disk \(whole log: .*molecule-node_base.log\)"
+    ):
+        molecule.run(EMULATED, "", "test")
+    assert reached.steps == ["molecule node_base", "molecule worker"]
+    assert [line.split()[0::3] for line in capsys.readouterr().out.splitlines()] == [["node_base", "FAILED"], ["worker", "passed"]]
+
+
+def test_notes_of_other_scenarios_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(molecule, "SCENARIOS", tmp_path / "scenarios")
+    monkeypatch.setattr(molecule, "reach", lambda _settings: Reached(tmp_path, "none"))
+    for name in ("containerd", "nfs_server"):
+        (tmp_path / "scenarios" / name).mkdir(parents=True)
+    molecule.run(EMULATED, "containerd", "verify")
+    assert [path.name for path in (tmp_path / "scenarios").iterdir()] == ["containerd"]
+
+
+@pytest.mark.parametrize(
+    ("log", "wanted"),
+    [
+        ("[ERROR]: Task failed: one\nfatal: [n1]: FAILED! =>\n[ERROR]: Task failed: two\n", "Task failed: two"),
+        (
+            "FAILED - RETRYING: [n1]: Wait (3 retries left).\nFAILED tests/test_a.py::test_b - assert 1 == 2\n",
+            "tests/test_a.py::test_b - assert 1 == 2",
+        ),
+        (
+            "CRITICAL Idempotence test failed because of the following tasks:\n* [n1] => a : b\nERROR    failed\n",
+            "Idempotence test failed because of the following tasks: * [n1] => a : b",
+        ),
+        ("nothing\n", ""),
+    ],
+)
+def test_reason(log: str, wanted: str) -> None:
+    assert molecule.reason(log) == wanted

@@ -1,0 +1,53 @@
+"""Fixtures of the roles' scenarios (`make molecule`): the machine under test as root, and what the role was told."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import testinfra
+import yaml
+
+from verify.lab import inventory
+from verify.lab.inventory import Host, Inventory
+from verify.lab.remote import Remote
+
+
+@pytest.fixture(scope="session")
+def lab() -> Inventory:
+    """Return the inventory with the scenario's overlays."""
+    return inventory.load()
+
+
+@pytest.fixture(scope="session")
+def remote(lab: Inventory) -> Iterator[Remote]:
+    """Return the way to run commands on the machines as root."""
+    link = Remote(lab)
+    yield link
+    link.close()
+
+
+@pytest.fixture(scope="session")
+def tested(lab: Inventory) -> Host:
+    """Return the machine that the role was applied to: the one in the group `tested` of the scenario's molecule.yml."""
+    scenario = yaml.safe_load(Path(os.environ["MOLECULE_FILE"]).read_text(encoding="utf-8"))
+    return lab.host(next(platform["name"] for platform in scenario["platforms"] if "tested" in platform["groups"]))
+
+
+@pytest.fixture
+def host(remote: Remote, tested: Host) -> Iterator[testinfra.host.Host]:
+    """Return testinfra's look at that machine, with root's eyes."""
+    reached = remote.host(tested.name)
+    with reached.sudo():
+        yield reached
+
+
+@pytest.fixture(scope="session")
+def told(tested: Host) -> Callable[[str], Any]:
+    """Return what says which value the role was given for a variable: the inventory's, else the role's default."""
+    role = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"]).parents[1]
+    defaults = yaml.safe_load((role / "defaults/main.yml").read_text(encoding="utf-8"))
+    return lambda name: {**defaults, **tested.variables}[name]
