@@ -94,7 +94,7 @@ drills: ## the matrix of faults and recovery profiles: FAULTS=power-cut,mysqld-k
 proof: ## lose throw-away data on purpose, to show that the checks find it
 	@$(IN) pytest verify/proof -m proof
 
-lifecycle: ## take a node out of the cluster and in again, switch all machines off and on, and look whether the data is there
+lifecycle: ## nodes leave and join, backup and restore, new certificates, all machines off and on; looks whether the data is there
 	@$(IN) pytest verify/lifecycle -m lifecycle
 
 report: ## print the newest report's summary and where it lies

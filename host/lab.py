@@ -41,7 +41,7 @@ def test(*, everything: bool = False) -> None:
     """Make the lab, verify it in any case, run pages of the tutorial and a few drills; remove it again where it wasn't there before.
 
     Args:
-        everything: Run all pages and all exercises, the drills, and switch the lab off and on, however long it takes.
+        everything: Run all pages and all exercises, the drills, and the steps of a lab's life, however long it takes.
 
     Raises:
         LabError: a step or a check failed; the end of its log was printed.
@@ -82,7 +82,7 @@ def _pages(which: str) -> None:
 
 
 def _lifecycle() -> None:
-    """Take a node out of the cluster and in again, and switch the lab off and on."""
+    """Do what happens in a lab's life: docs/lifecycle.md."""
     _checks("lifecycle", "verify/lifecycle", "-m", "lifecycle")
 
 

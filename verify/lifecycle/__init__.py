@@ -1,1 +1,1 @@
-"""The life of a lab: a node leaves and joins again, all machines are switched off and on, and what the lab held is there."""
+"""The life of a lab: what happens to one that is kept for more than a day, and what the lab held is there afterwards."""
