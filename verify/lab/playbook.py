@@ -50,6 +50,7 @@ def parse(output: str) -> Played:
 
 def _reason(stdout: str, stderr: str) -> str:
     failed = re.search(r"^(?:fatal|failed): .*(?:\n .*)*", stdout, flags=re.MULTILINE)
-    message = re.search(r"[\"']?msg[\"']?: (.*)", failed.group(0)) if failed else None
+    # YAML folds a long message: its further lines are indented deeper than the names.
+    message = re.search(r"[\"']?msg[\"']?: (.*(?:\n {6,}.*)*)", failed.group(0)) if failed else None
     text = message.group(1) if message else (stderr.strip().splitlines() or stdout.strip().splitlines() or ["no message"])[-1]
-    return text.strip(" \"'")[:300]
+    return " ".join(text.split()).strip(" \"'").replace("''", "'")[:300]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,9 @@ def test_a_real_playbook(tmp_path: Path) -> None:
 def test_a_playbook_that_fails(tmp_path: Path) -> None:
     with pytest.raises(LabError, match=r"failed \(.*too small.*\): run `ansible-playbook"):
         play(playbook(tmp_path, "    - name: Stop\n      ansible.builtin.fail:\n        msg: the disk is too small\n"))
+
+
+def test_a_long_message_is_whole(tmp_path: Path) -> None:
+    words = "the backup /a/rather/long/path/to/a/folder/of/its/own isn't of this cluster, which has another certificate authority: take one that is"
+    with pytest.raises(LabError, match=re.escape(f"failed ({words}): run `ansible-playbook")):
+        play(playbook(tmp_path, f"    - name: Stop\n      ansible.builtin.fail:\n        msg: >-\n          {words}\n"))
