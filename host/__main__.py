@@ -9,7 +9,7 @@ import sys
 
 from host import rehearsals
 from host.command import interrupt_by
-from verify.lab.errors import LabError
+from verify.lab.errors import INTERRUPTED, LabError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         print("interrupted: nothing is lost; run the command again, it goes on from the last finished step", file=sys.stderr)
-        return 130
+        return INTERRUPTED
 
 
 def _call(options: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,6 +118,11 @@ def reach(settings: Settings | None = None) -> Lab:
     if fresh:
         _clear_leftovers(lab)
     return lab
+
+
+def build_mirror(box: str = "full") -> float:
+    """Build the mirror and one of its boxes, as far as they aren't built; return the seconds it took."""
+    return logged("mirror", [sys.executable, "-m", "mirror", "build", "--box", box], LOGS / "mirror.log", show=lambda line: line)
 
 
 def mirror_argv(*words: str) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -15,10 +14,10 @@ from functools import partial
 from pathlib import Path
 
 from host import checks, molecule, packages, private
-from host.access import Lab, reach
-from host.command import logged
+from host.access import Lab, build_mirror, reach
 from host.paths import LOGS, REPORTS, ROOT, STATE, machine_ids
 from host.settings import decide
+from verify.lab import objects
 from verify.lab.errors import LabError, UnreachableError
 from verify.lab.wait import wait_for
 
@@ -175,11 +174,6 @@ def _make_cluster() -> tuple[Lab, dict[str, float]]:
     return lab, took
 
 
-def build_mirror() -> float:
-    """Build mirror and box, as far as they aren't built; return the seconds it took."""
-    return logged("mirror", [sys.executable, "-m", "mirror", "build", "--box", "full"], LOGS / "mirror.log", show=lambda line: line)
-
-
 def _verify(lab: Lab) -> float:
     """Run the checks with the power-off, unless these very VMs passed them already."""
     identity = machine_ids()
@@ -272,11 +266,7 @@ def _stale_nodes(lab: Lab, since: datetime) -> list[str]:
         for item in items
         if item["kind"] == "Lease" and item["metadata"]["namespace"] == "kube-node-lease"
     }
-    ready = {
-        item["metadata"]["name"]: any(each["type"] == "Ready" and each["status"] == "True" for each in item["status"]["conditions"])
-        for item in items
-        if item["kind"] == "Node"
-    }
+    ready = {node.name: node.ready == "True" for node in (objects.node(item) for item in items if item["kind"] == "Node")}
     return [name for name, is_ready in ready.items() if not is_ready or renewed.get(name, since) <= since]
 
 
@@ -288,7 +278,7 @@ def destroy() -> None:
         private.stop()
     elif (ROOT / ".vagrant").exists():
         Lab(settings, None).run(["vagrant", "destroy", "--force"])
-    shutil.rmtree(ROOT / ".vagrant", ignore_errors=True)
+    private.forget_vms()
     subprocess.run(["rm", "-rf", "--one-file-system", str(STATE)], check=True)
 
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import sys
 import time
 from dataclasses import dataclass, replace
 
 from host import checks
-from host.access import Lab, reach
-from host.command import logged
+from host.access import Lab, build_mirror, reach
 from host.paths import LOGS, ROOT, SCENARIOS
 from host.settings import Settings, decide
 from verify.lab.errors import LabError
@@ -80,7 +78,7 @@ def prepare(named: str, step: str) -> Settings:
     settings = replace(decide(), bare=True)
     checks.before_anything(settings)
     if settings.builds_mirror:
-        logged("mirror", [sys.executable, "-m", "mirror", "build", "--box", "bare"], LOGS / "mirror.log", show=lambda line: line)
+        build_mirror("bare")
     return settings
 
 

@@ -17,7 +17,7 @@ from types import FrameType
 from verify.lab import checker, describe, drill, inventory, kube, locks, logs, mysql, playbook, steady
 from verify.lab.clock import HOST_CLOCK
 from verify.lab.drill import Drill, Stage
-from verify.lab.errors import LabError
+from verify.lab.errors import INTERRUPTED, LabError
 from verify.lab.faults import KINDS, Kind, named
 from verify.lab.fencing import Watcher
 from verify.lab.inventory import ROOT, Inventory
@@ -30,8 +30,6 @@ from verify.lab.workload import EXPECTED_TOTAL
 PROFILES = ("default", "tuned", "fenced")
 SILENCE = 5.0
 """Seconds without an acknowledged write of any client that the ledger names; a client asks several times a second."""
-INTERRUPTED = 130
-"""Exit status of a command that was ended before it broke anything, or after it had healed that, as shells report it."""
 STATEMENTS = 7
 """Checks that every drill makes of its ledger and its recovery; a fault that may move nothing has one more."""
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from verify import drill
 from verify.lab import overview
-from verify.lab.errors import LabError
+from verify.lab.errors import INTERRUPTED, LabError
 from verify.lab.faults import KINDS, named
 from verify.lab.inventory import ROOT
 from verify.lab.report import REPORTS
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         verdicts.append(Verdict.UNKNOWN)
     except KeyboardInterrupt:
-        return drill.INTERRUPTED
+        return INTERRUPTED
     finally:
         summary()
     return 0 if verdicts and set(verdicts) == {Verdict.PASS} else 1

@@ -11,12 +11,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from verify.lab import inventory, kube
-from verify.lab.errors import LabError, UnreachableError
+from verify.lab.errors import INTERRUPTED, LabError, UnreachableError
 from verify.lab.exercises import EXERCISES, WRITTEN, Exercise, Stage, numbered
 from verify.lab.remote import Remote
 from verify.lab.wait import WaitTimeoutError
 
-SOLVED, UNSOLVED, UNKNOWN, INTERRUPTED = 0, 1, 2, 130
+SOLVED, UNSOLVED, UNKNOWN = 0, 1, 2
 """Exit statuses."""
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -13,25 +12,25 @@ import yaml
 
 from host import private
 from host.access import Lab, link_kubectl
-from host.command import logged
 from host.lab import task_of, vagrant_line
 from host.paths import KUBECONFIG, LOGS, ROOT, STATE, machine_ids
 from host.settings import Settings, decide
+from verify.lab import objects
 from verify.lab.errors import LabError, UnreachableError
-from verify.lab.playbook import Played, parse
+from verify.lab.playbook import PLAIN, Played, parse
 from verify.lab.wait import wait_for
 
 LAB = ROOT / "inventories/lab"
 METAL = ROOT / "inventories/metal"
 OFFLINE = ROOT / "inventories/offline"
+BARE = ROOT / "inventories/bare"
 EMULATED = ROOT / "inventories/emulated"
 
 PLAY_SECONDS = 2400.0
 """The longest that a playbook may take: an emulated bare machine installs packages and unpacks images for many minutes."""
 
 
-_PLAIN = ["env", "ANSIBLE_NOCOLOR=1", "ANSIBLE_FORCE_COLOR=0", "ANSIBLE_STDOUT_CALLBACK=default"]
-"""What makes a playbook's output readable for `parse`."""
+_PLAIN = ["env", *(f"{name}={value}" for name, value in PLAIN.items())]
 
 
 @dataclass(frozen=True)
@@ -67,21 +66,6 @@ def settings(**changes: Any) -> Staged:  # noqa: ANN401 - the fields of Staged
     """Return this host's settings for a libvirt of the lab's own, changed as asked."""
     found = decide()
     return Staged(**{field.name: getattr(found, field.name) for field in fields(found)} | changes)
-
-
-def write_overlay(folder: Path, **files: Mapping[str, object]) -> Path:
-    """Write an inventory that has no hosts, only variables: a file of each name in group_vars/all."""
-    variables = folder / "group_vars/all"
-    variables.mkdir(parents=True, exist_ok=True)
-    (folder / "hosts.yml").write_text("all: {}\n", encoding="utf-8")
-    for name, values in files.items():
-        _dump(variables / f"{name}.yml", values)
-    return folder
-
-
-def bare_box(folder: Path) -> Path:
-    """Write an overlay by which the machines start from the mirror's bare box: no package, no image of the lab's is in it."""
-    return write_overlay(folder, vagrant={"lab_box": "outlive/bare", "lab_box_catalog": "boxes/bare.json"})
 
 
 def one_node(folder: Path) -> Path:
@@ -132,11 +116,6 @@ def _dump(file: Path, values: object) -> None:
     file.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
 
 
-def build(box: str) -> None:
-    """Build the mirror and one of its boxes, as far as they aren't built."""
-    logged("mirror", [sys.executable, "-m", "mirror", "build", "--box", box], LOGS / "mirror.log", show=lambda line: line)
-
-
 def raise_lab(chosen: Staged, mirror: list[str]) -> Lab:
     """Start the private libvirt with a server's command line, not started yet; no machine is made."""
     holder = private.ensure(hide_kvm=chosen.driver == "qemu", mirror=mirror)
@@ -165,11 +144,7 @@ def on(lab: Lab, name: str, command: str) -> str:
 def ready_nodes(lab: Lab) -> list[str]:
     """Return the names of the nodes that are Ready."""
     items = json.loads(_kubectl(lab, "get", "nodes", "-o", "json"))["items"]
-    return sorted(
-        item["metadata"]["name"]
-        for item in items
-        if any(each["type"] == "Ready" and each["status"] == "True" for each in item["status"]["conditions"])
-    )
+    return sorted(node.name for node in map(objects.node, items) if node.ready == "True")
 
 
 def run_pod(lab: Lab, image: str) -> None:

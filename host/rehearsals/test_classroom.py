@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from host.access import Lab
+from host.access import Lab, build_mirror
 from host.command import as_root, end, output
 from host.paths import LOGS, ROOT, STATE, cache
 from host.private import MIRROR_PORTS
@@ -94,8 +94,8 @@ def served(lab: Lab, namespace: str) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def room(empty: None) -> Iterator[Room]:
     """Make a lab of one bare node that takes everything from the other host, and run site.yml."""
-    stage.build("bare")
-    folders = (stage.one_node(STATE / "one-node"), stage.OFFLINE, stage.bare_box(STATE / "bare-box"))
+    build_mirror("bare")
+    folders = (stage.one_node(STATE / "one-node"), stage.OFFLINE, stage.BARE)
     nothing = STATE / "no-cache"
     nothing.mkdir(parents=True)
     lab = stage.raise_lab(stage.settings(sources="mirror", mirror=SERVER, folders=folders, cache=nothing), [])

@@ -37,7 +37,7 @@ class Machines:
 @pytest.fixture(scope="module")
 def machines(empty: None) -> Iterator[Machines]:
     """Boot three machines; run site.yml on them, first in check mode."""
-    stage.build("full")
+    access.build_mirror("full")
     booted = access.reach()
     described = checks.load_inventory(booted.settings)
     booted.step("rehearsal machines", ["vagrant", "up", "--no-tty"], vagrant_line)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from host.access import build_mirror
 from host.command import as_root, logged
 from host.paths import LOGS, ROOT, STATE, cache
 from host.rehearsals import stage
@@ -39,7 +40,7 @@ class Taken:
 @pytest.fixture(scope="module")
 def taken(empty: None) -> Taken:
     """Unpack the bare root file system and let it take packages and images."""
-    stage.build("bare")
+    build_mirror("bare")
     folder, root = STATE / "stand-in", STATE / "root"
     for each in (folder, root):
         each.mkdir(parents=True)

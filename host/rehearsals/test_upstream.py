@@ -13,8 +13,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from host import access, private
-from host.access import Lab
+from host import private
+from host.access import Lab, build_mirror, mirror_argv
 from host.paths import STATE
 from host.rehearsals import stage
 from mirror.upstream import HTTP_PORT, HTTPS_PORT, NAMES
@@ -38,10 +38,10 @@ class Way:
 @pytest.fixture(scope="module")
 def way(empty: None) -> Iterator[Way]:
     """Make a bare machine where the upstream's names lead to the stand-in, and run site.yml."""
-    stage.build("bare")
-    folders = (stage.one_node(STATE / "one-node"), stage.bare_box(STATE / "bare-box"))
+    build_mirror("bare")
+    folders = (stage.one_node(STATE / "one-node"), stage.BARE)
     chosen = stage.settings(sources="upstream", folders=folders)
-    lab = stage.raise_lab(chosen, access.mirror_argv("stand-in", "--address", "0.0.0.0", "--folder", str(FOLDER)))
+    lab = stage.raise_lab(chosen, mirror_argv("stand-in", "--address", "0.0.0.0", "--folder", str(FOLDER)))
     assert lab.holder is not None
     private.serve_mirror(lab.holder, (HTTP_PORT, HTTPS_PORT))
     stage.make_machines(lab)

@@ -34,7 +34,7 @@ def check(*folders: Path) -> subprocess.CompletedProcess[str]:
 
 def test_lab_of_one_node(tmp_path: Path) -> None:
     folder = stage.one_node(tmp_path / "one")
-    done = check(folder, stage.OFFLINE, stage.bare_box(tmp_path / "bare"), stage.EMULATED)
+    done = check(folder, stage.OFFLINE, stage.BARE, stage.EMULATED)
     assert done.returncode == 0, done.stdout
     hosts = yaml.safe_load((folder / "hosts.yml").read_text(encoding="utf-8"))["all"]["children"]
     assert list(hosts["control_plane"]["hosts"]) == list(hosts["nfs_servers"]["hosts"])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+INTERRUPTED = 130
+"""Exit status of a command that was ended by Ctrl-C or SIGTERM, as shells report it: whatever it broke is healed."""
+
 
 class LabError(Exception):
     """Something that a user can put right; its text is one sentence that says what and how."""

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from verify.lab.errors import LabError
 from verify.lab.inventory import ROOT, ansible_program
 
+PLAIN = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_STDOUT_CALLBACK": "default"}
+"""Variables under which Ansible prints what ``parse`` reads."""
+
 
 @dataclass(frozen=True)
 class Played:
@@ -23,9 +26,8 @@ class Played:
 
 def play(playbook: str, *options: str) -> Played:
     """Run a playbook on the lab; its failure is an error that names the first failed task."""
-    plain = os.environ | {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_STDOUT_CALLBACK": "default"}
     command = [ansible_program("ansible-playbook"), playbook, *options]
-    done = subprocess.run(command, cwd=ROOT, env=plain, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | PLAIN, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise LabError(
             f"The playbook {playbook} failed ({_reason(done.stdout, done.stderr)}): run `{' '.join(['ansible-playbook', *command[1:]])}` to see all."

@@ -15,7 +15,7 @@ from verify.lab import drill, inventory, objects
 from verify.lab.checker import Final, check
 from verify.lab.clock import Instant
 from verify.lab.drill import Drill
-from verify.lab.errors import LabError
+from verify.lab.errors import INTERRUPTED, LabError
 from verify.lab.faults import KINDS, Target, heal, named
 from verify.lab.history import Operation, Outcome
 from verify.lab.locks import Sample
@@ -171,7 +171,7 @@ def test_an_interruption_while_a_profile_is_applied_is_no_traceback(
     monkeypatch.setattr(program, "end_on_signals", lambda: None)
     monkeypatch.setattr(program, "applied_profile", lambda: "default")
     monkeypatch.setattr(program, "one", interrupted)
-    assert command(["--fault", "power-cut"] if command is program.main else []) == program.INTERRUPTED
+    assert command(["--fault", "power-cut"] if command is program.main else []) == INTERRUPTED
 
 
 def test_a_profile_that_is_being_applied_has_no_name() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from verify import exercise as program
 from verify.lab import inventory
-from verify.lab.errors import LabError, UnreachableError
+from verify.lab.errors import INTERRUPTED, LabError, UnreachableError
 from verify.lab.exercises import EXERCISES, LABEL, LIST_FILES, Stage, numbered, parse_files
 from verify.lab.findings import File
 from verify.lab.kube import Cluster
@@ -302,7 +302,7 @@ def test_set_and_reset(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.M
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Stage, "reset", interrupted)
-    assert program.main(["reset", "3"]) == program.INTERRUPTED
+    assert program.main(["reset", "3"]) == INTERRUPTED
 
 
 def test_no_cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
