@@ -202,7 +202,9 @@ class _Handler(FileHandler):
         del size
         status = code.value if isinstance(code, HTTPStatus) else code
         if hasattr(self, "headers"):  # else it wasn't HTTP
-            print(host_of(self.headers.get("Host")), self.command, urllib.parse.quote(self.path, safe="/:?=&%~+"), status, flush=True)
+            line = f"{host_of(self.headers.get('Host'))} {self.command} {urllib.parse.quote(self.path, safe='/:?=&%~+')} {status}\n"
+            # Written at once: each request has a thread of its own, and word by word their lines would run into each other.
+            print(line, end="", flush=True)
 
 
 def servers(address: str, ports: tuple[int, int], folder: Path, registry_port: int) -> tuple[Server, Server]:

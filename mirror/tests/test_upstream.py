@@ -1,6 +1,7 @@
 """The upstream's stand-in: whom it answers, with what, and by whose certificate."""
 
 import http.server
+import io
 import json
 import ssl
 import subprocess
@@ -105,6 +106,21 @@ def test_registry_without_a_token(ports: tuple[int, int]) -> None:
     assert (status, content) == (200, b"/v2/registry.k8s.io/pause/manifests/3 a/b")
     assert headers["Docker-Content-Digest"] == "sha256:1"
     assert _get(ports[0], "registry.k8s.io", "/v2/pause/manifests/3", "HEAD")[:2] == (200, b"")
+
+
+def test_a_request_is_written_down_at_once(ports: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Word by word, the lines of two requests at a time would run into each other."""
+
+    parts: list[str] = []
+
+    class Written(io.StringIO):
+        def write(self, text: str) -> int:
+            parts.append(text)
+            return super().write(text)
+
+    monkeypatch.setattr(sys, "stdout", Written())
+    _get(ports[0], "registry.k8s.io", "/v2/pause/manifests/3")
+    assert [part for part in parts if part] == ["registry.k8s.io GET /v2/pause/manifests/3 200\n"]
 
 
 @pytest.mark.parametrize(("host", "realm"), [("registry-1.docker.io", "auth.docker.io"), ("ghcr.io", "ghcr.io")])
