@@ -110,7 +110,6 @@ def test_registry_without_a_token(ports: tuple[int, int]) -> None:
 
 def test_a_request_is_written_down_at_once(ports: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     """Word by word, the lines of two requests at a time would run into each other."""
-
     parts: list[str] = []
 
     class Written(io.StringIO):
