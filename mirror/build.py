@@ -73,7 +73,7 @@ def build(store: Store, lock: Lock, box_names: Sequence[str], extras: Collection
         also = [_extra(store, lock, name, signer) for name in EXTRAS if name in extras or store.path_of(f"image-{name}").exists()]
         registry.make_registry(store, [*layouts, *also])
         for name in box_names:
-            boxes.make_box(store, lock, name, boxes.Parts(roots[name], kubernetes, layouts))
+            boxes.make_box(store, lock, name, boxes.Parts(roots[name], kubernetes, [*layouts, *also]))
     finally:
         signer.close()
 
@@ -90,7 +90,7 @@ def _debian(store: Store, lock: Lock, box_names: Sequence[str], signer: Signer) 
 
 
 def _extra(store: Store, lock: Lock, name: str, signer: Signer) -> Artefact:
-    """Make an extra image, of packages and a root file system of its own. It goes into no box: nodes pull it."""
+    """Make an extra image, of packages and a root file system of its own."""
     extra = load_extra(name)
     debs = debian.fetch_packages(store, extra.debian)
     repository = debian.make_repository(store, extra.debian, debs, signer)

@@ -124,6 +124,10 @@ class _Reader:
             raise MirrorError(f"{whole} in {self._store.cache} was made of another {name} than is there now: run `make mirror`")
         return part
 
+    def _holds(self, whole: str, part: str) -> bool:
+        """Say whether the artefact `whole` was made of `part` among others."""
+        return part in self._store.names() and self._store.record(part).key in json.dumps(self._store.record(whole).inputs)
+
     def _image(self, image: str, ref: str) -> Component:
         """Describe an image, with its parts as components."""
         layout = self._read(f"image-{image}").path
@@ -166,7 +170,8 @@ class _Reader:
         parts = list(self._debs(box, whole, self._lock.debian, ref))
         if box == "full":
             parts += [self._kubernetes(name, whole, ref) for name in PACKAGES]
-            for image in images.IMAGES:
+            extras = [name for name in images.EXTRA_IMAGES if self._holds(whole, f"image-{name}")]
+            for image in (*images.IMAGES, *extras):
                 self._part(f"image-{image}", whole)
                 parts.append(self._image(image, f"{ref}/{image}"))
         return Component(
