@@ -70,10 +70,10 @@ def build(store: Store, lock: Lock, box_names: Sequence[str], extras: Collection
         kubernetes = packages.make_packages(store, lock, made, signer)
         parts = images.Parts(made, roots, debs)
         layouts = [images.make_image(store, lock, name, lock.images[name], parts) for name in images.IMAGES]
-        also = [_extra(store, lock, name, signer) for name in EXTRAS if name in extras or store.path_of(f"image-{name}").exists()]
-        registry.make_registry(store, [*layouts, *also])
+        layouts += [_extra(store, lock, name, signer) for name in EXTRAS if name in extras or store.path_of(f"image-{name}").exists()]
+        registry.make_registry(store, layouts)
         for name in box_names:
-            boxes.make_box(store, lock, name, boxes.Parts(roots[name], kubernetes, [*layouts, *also]))
+            boxes.make_box(store, lock, name, boxes.Parts(roots[name], kubernetes, layouts))
     finally:
         signer.close()
 

@@ -27,7 +27,7 @@ from mirror.contents import Deb, GoProgram, Licences, Module
 from mirror.errors import MirrorError
 from mirror.lock import EXTRAS, Debian, Lock, Mysql, load_extra
 from mirror.packages import PACKAGES
-from mirror.store import Artefact, Store, digest_file, write_atomically
+from mirror.store import Artefact, Record, Store, digest_file, write_atomically
 
 NOASSERTION = "NOASSERTION"
 """What stands for a component's licence where its own papers name none; the name is SPDX's."""
@@ -85,6 +85,20 @@ def artefacts(store: Store) -> list[str]:
     return found
 
 
+def extras_of(store: Store, box: str) -> list[str]:
+    """Give the extra images that the artefact `box` was made of: one that was made later isn't in it."""
+    there = set(store.names())
+    made = store.record(box)
+    return [
+        name for name in images.EXTRA_IMAGES if f"image-{name}" in there and _made_of(made, store.record(f"image-{name}").key, unsaid=False)
+    ]
+
+
+def _made_of(whole: Record, key: str, *, unsaid: bool) -> bool:
+    """Say whether an artefact was made of the one with that key; `unsaid` where its record is too old to say so."""
+    return unsaid if whole.inputs is None else key in json.dumps(whole.inputs)
+
+
 class _Reader:
     """Makes documents of a store; what several of them need is read once."""
 
@@ -119,14 +133,9 @@ class _Reader:
     def _part(self, name: str, whole: str) -> Artefact:
         """Give a part of the artefact `whole`; raise MirrorError if it's known to be another one than that was made of."""
         part = self._read(name)
-        inputs = self._store.record(whole).inputs
-        if inputs is not None and part.key not in json.dumps(inputs):
+        if not _made_of(self._store.record(whole), part.key, unsaid=True):
             raise MirrorError(f"{whole} in {self._store.cache} was made of another {name} than is there now: run `make mirror`")
         return part
-
-    def _holds(self, whole: str, part: str) -> bool:
-        """Say whether the artefact `whole` was made of `part` among others."""
-        return part in self._store.names() and self._store.record(part).key in json.dumps(self._store.record(whole).inputs)
 
     def _image(self, image: str, ref: str) -> Component:
         """Describe an image, with its parts as components."""
@@ -170,8 +179,7 @@ class _Reader:
         parts = list(self._debs(box, whole, self._lock.debian, ref))
         if box == "full":
             parts += [self._kubernetes(name, whole, ref) for name in PACKAGES]
-            extras = [name for name in images.EXTRA_IMAGES if self._holds(whole, f"image-{name}")]
-            for image in (*images.IMAGES, *extras):
+            for image in (*images.IMAGES, *extras_of(self._store, whole)):
                 self._part(f"image-{image}", whole)
                 parts.append(self._image(image, f"{ref}/{image}"))
         return Component(

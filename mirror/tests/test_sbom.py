@@ -21,7 +21,7 @@ from mirror.__main__ import main
 from mirror.contents import Licences, Module
 from mirror.debian import ROOTS
 from mirror.errors import MirrorError
-from mirror.images import EXTRA_IMAGES, IMAGES
+from mirror.images import IMAGES
 from mirror.lock import DebianPackage, load_extra
 from mirror.packages import PACKAGES as KUBERNETES
 from mirror.paths import cache_folder
@@ -283,6 +283,14 @@ def test_document_of_a_box(store: Store, tmp_path: Path) -> None:
     assert [each["name"] for each in document["components"]] == ["bare", "lib+one", "links"]
 
 
+def test_box_has_the_extra_images_that_it_was_made_of(store: Store) -> None:
+    image = store.make("image-mysql-9.7", 1, _root)
+    store.make("box-before", ["root"], _root)
+    store.make("box-with", ["root", [image.key]], _root)
+    assert sbom.extras_of(store, "box-before") == []
+    assert sbom.extras_of(store, "box-with") == ["mysql-9.7"]
+
+
 def test_every_component_has_a_licence_or_a_reason(store: Store, tmp_path: Path) -> None:
     sbom.write(store, LOCK, tmp_path / "out")
     seen = 0
@@ -466,7 +474,7 @@ def test_full_box_has_all_that_its_images_have(tmp_path: Path) -> None:
     parts = {each["name"]: each for each in reversed(_document(tmp_path, "box-full")["components"])}
     containers = {name for name, each in parts.items() if each["type"] == "container"}
     assert containers == {LOCK.images[name][0].rpartition(":")[0] for name in IMAGES}
-    extras = {name for name in EXTRA_IMAGES if f"image-{name}" in BUILT.names()}
+    extras = sbom.extras_of(BUILT, "box-full")
     versions = {each["version"] for each in _document(tmp_path, "box-full")["components"] if each["type"] == "container"}
     assert {load_extra(name).references[0].rpartition(":")[2] for name in extras} <= versions
     for name in ("mysql", "flannel"):
