@@ -257,6 +257,39 @@ def test_chapters_that_are_asked_for(playbook: Playbook, tmp_path: Path) -> None
     assert "value of storage_tutorial_chapters must be one or more of: all, emptydir, hostpath" in result.stdout
 
 
+def test_chapters_that_are_waited_for(playbook: Playbook, tmp_path: Path) -> None:
+    """A claim has to be bound and a pod ready, each in its own namespace; those that aren't are named, and so are all where nothing answers."""
+    render(playbook, tmp_path, "storage_tutorial")
+    tasks = tmp_path / "roles" / "storage_tutorial" / "tasks"
+    check = yaml.safe_load((tasks / "chapters_ready.yml").read_text())[1]
+    (tasks / "main.yml").write_text(yaml.safe_dump([check]))
+
+    def seen(kind: str, *resources: dict[str, Any]) -> dict[str, Any]:
+        return {"item": kind, "failed": True} | ({"resources": resources} if resources else {})
+
+    def pod(namespace: str, name: str, ready: str) -> dict[str, Any]:
+        conditions = [{"type": "PodScheduled", "status": "True"}, {"type": "Ready", "status": ready}]
+        return {"metadata": {"namespace": namespace, "name": name}, "status": {"phase": "Running", "conditions": conditions}}
+
+    def missing(*kinds: dict[str, Any]) -> list[str]:
+        given = {"storage_tutorial_chapters": ["hostpath", "nfs"], "__storage_tutorial_arrived": {"results": kinds}}
+        result = playbook(tmp_path / "playbook.yml", "-e", json.dumps(given))
+        assert result.returncode != 0, "a wait that failed is a failure"
+        text = " ".join(result.stdout.split())
+        # Ansible shows a message twice.
+        return sorted(set(re.findall(r"((?:Pod|PersistentVolumeClaim) [a-z][^:]*) after storage_tutorial_timeout", text)))
+
+    ready = [pod("hostpath", "hostpath-node1", "True"), pod("hostpath", "hostpath-node2", "True"), pod("default", "mypod1", "True")]
+    claim = {"metadata": {"namespace": "default", "name": "mypvc1"}, "status": {"phase": "Pending"}}
+    assert missing(seen("Pod", ready[0], pod("hostpath", "hostpath-node2", "False"), pod("elsewhere", "mypod1", "True"))) == [
+        "Pod hostpath/hostpath-node2, Pod default/mypod1 not ready"
+    ]
+    assert missing(seen("PersistentVolumeClaim", claim)) == ["PersistentVolumeClaim default/mypvc1 not bound"]
+    assert missing(seen("PersistentVolumeClaim")) == ["PersistentVolumeClaim default/mypvc1 not bound"]
+    bound = claim | {"status": {"phase": "Bound"}}
+    assert missing(seen("Pod", *ready), seen("PersistentVolumeClaim", bound), seen("Deployment")) == []
+
+
 def test_password_is_made_once_and_private(playbook: Playbook, tmp_path: Path) -> None:
     """The password is generated into a file that only its owner reads, and stays what it is."""
     render(playbook, tmp_path, "storage_tutorial")
