@@ -80,7 +80,8 @@ def make_box(store: Store, lock: Lock, name: str, parts: Parts) -> Artefact:
             if full:
                 _install_kubernetes(root, lock, parts.kubernetes, log)
                 _import_images(root, work, parts.layouts, log)
-            _configure(root, name, log)
+            _configure(root, name, lock, log)
+            _date_files(root, lock, log)
             disk = _make_disk(root, work, lock, log)
         finally:
             run(as_root(["rm", "-rf", "--one-file-system", str(root)]), log)
@@ -134,8 +135,8 @@ def _publish(folder: Path, name: str, box: Artefact) -> None:
             old.unlink()
 
 
-def _chroot(root: Path, log: Path, *words: str) -> None:
-    run(as_root(["chroot", str(root), *words]), log, env={"LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"})
+def _chroot(root: Path, log: Path, *words: str, **variables: str) -> None:
+    run(as_root(["chroot", str(root), *words]), log, env={"LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive", **variables})
 
 
 def _install_kubernetes(root: Path, lock: Lock, kubernetes: Artefact, log: Path) -> None:
@@ -163,9 +164,11 @@ def _import_images(root: Path, work: Path, layouts: Sequence[Artefact], log: Pat
     archive.unlink()
 
 
-def _configure(root: Path, name: str, log: Path) -> None:
+def _configure(root: Path, name: str, lock: Lock, log: Path) -> None:
     """Make a system of the root that Vagrant can take over."""
-    _chroot(root, log, "useradd", "--create-home", "--uid", "1000", "--shell", "/bin/bash", "vagrant")
+    account = ("--create-home", "--uid", "1000", "--shell", "/bin/bash", "vagrant")
+    # It writes down on which day the password was set.
+    _chroot(root, log, "useradd", *account, SOURCE_DATE_EPOCH=str(lock.source_date_epoch))
     run(as_root(["cp", "--recursive", "--no-preserve=ownership", f"{FILES / 'box'}/.", str(root)]), log)
     _chroot(root, log, "chown", "-R", "vagrant:vagrant", "/home/vagrant")
     _chroot(root, log, "chmod", "0700", "/home/vagrant/.ssh")
@@ -189,6 +192,12 @@ def _configure(root: Path, name: str, log: Path) -> None:
     _chroot(root, log, "touch", "--reference=/usr", "/etc/.updated", "/var/.updated")
 
 
+def _date_files(root: Path, lock: Lock, log: Path) -> None:
+    """Give all that was made since the packages were unpacked their date, as they have one of their own."""
+    date = f"@{lock.source_date_epoch}"
+    run(as_root(["find", str(root), "-newermt", date, "-exec", "touch", "--no-dereference", f"--date={date}", "{}", "+"]), log)
+
+
 def _make_disk(root: Path, work: Path, lock: Lock, log: Path) -> Path:
     """Make a bootable qcow2 disk of the root: GRUB in the gap before the one partition, ext4 on that."""
     raw = work / "disk.raw"
@@ -204,7 +213,15 @@ def _make_disk(root: Path, work: Path, lock: Lock, log: Path) -> Path:
     # Bookworm's mke2fs turns on features that GRUB doesn't read.
     command += ["-O", "^metadata_csum_seed,^orphan_file", "-E", options, "-d", str(root), str(raw)]
     blocks = f"{(size - offset) // 1024}k"
-    run(as_root([*command, blocks]), log, env={"E2FSPROGS_FAKE_TIME": str(lock.source_date_epoch)})
+    clock = {"E2FSPROGS_FAKE_TIME": str(lock.source_date_epoch)}
+    run(as_root([*command, blocks]), log, env=clock)
+    # mkfs.ext4 copies when a file was last changed and read, which is when it was unpacked here, and no program can set the former.
+    dates = work / "dates"
+    lines = "".join(f'set_inode_field "/%P" {field} @{lock.source_date_epoch}\\n' for field in ("ctime", "atime"))
+    run(as_root(["find", str(root), "-fprintf", str(dates), lines]), log)
+    # Without its echo of every line.
+    quiet = ["sh", "-c", 'exec debugfs -w "$0" > /dev/null']
+    run(as_root([*quiet, f"{raw}?offset={offset}"]), log, env=clock, stdin=dates)
     boot = root / "usr/lib/grub/i386-pc/boot.img"
     core = root / "boot/grub/core.img"
     if core.stat().st_size > offset - _SECTOR:

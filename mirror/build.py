@@ -16,6 +16,7 @@ from mirror.store import Artefact, Store
 TOOLS = (
     "apt-ftparchive",
     "apt-get",
+    "debugfs",
     "docker-registry",
     "dpkg-deb",
     "gcc",

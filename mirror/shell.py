@@ -17,6 +17,7 @@ from mirror.errors import MirrorError
 PACKAGES_OF = {
     "apt-ftparchive": "apt-utils",
     "apt-get": "apt",
+    "debugfs": "e2fsprogs",
     "dpkg-deb": "dpkg-dev",
     "docker-registry": "docker-registry",
     "gcc": "gcc libc6-dev",

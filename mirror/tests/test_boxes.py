@@ -62,6 +62,19 @@ class TestDisk:
         name = subprocess.check_output(["debugfs", "-R", "cat /etc/hostname", f"{raw}?offset={START}"], stderr=subprocess.DEVNULL)
         assert name == b"small\n"
 
+    def test_has_nothing_of_the_day_on_which_it_is_made(self, root: Path, tmp_path: Path) -> None:
+        """The same files, unpacked and read at other times, give the same bytes."""
+        again = tmp_path / "again"
+        shutil.copytree(root, again)
+        for each in (root, again):
+            boxes._date_files(each, LOCK, tmp_path / "log")
+        name = "etc/hostname"
+        # ext4 counts in seconds.
+        while int((again / name).stat().st_ctime) == int((root / name).stat().st_ctime):
+            os.utime(again / name, (1, LOCK.source_date_epoch))
+        one, other = (_disk(each, tmp_path / f"work-{each.name}") for each in (root, again))
+        assert one.read_bytes() == other.read_bytes()
+
     def test_loader_that_does_not_fit_is_refused(self, root: Path, tmp_path: Path) -> None:
         (root / "boot/grub/core.img").write_bytes(bytes(START))
         with pytest.raises(MirrorError, match=f"GRUB has {START} bytes and {START - 512} fit: name fewer modules"):
