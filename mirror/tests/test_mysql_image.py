@@ -221,6 +221,17 @@ def test_wrong_option_of_the_server(server: Server) -> None:
     assert "mysqld refuses its options (mysqld --no-such-option): run 'mysqld --verbose --help' with them to see why" in server.said()
 
 
+def test_account_that_mysql_does_not_take(server: Server) -> None:
+    """The folder counts as empty afterwards: a start with another name begins anew."""
+    if server.series.tag == "5.6":
+        pytest.skip("5.6 writes the accounts as rows and takes any name")
+    assert server.run("mysqld", MYSQL_ROOT_PASSWORD="a", MYSQL_USER="u" * 33, MYSQL_PASSWORD="a") == 1
+    assert "the accounts can't be made: see the server's lines above, set MYSQL_DATABASE, MYSQL_USER" in server.said()
+    server.start("mysqld", MYSQL_ROOT_PASSWORD="a", MYSQL_USER="u", MYSQL_PASSWORD="a")
+    server.wait_until_ready()
+    assert server.query("SELECT 1", "u", "a").stdout.strip() == "1"
+
+
 def test_another_command_is_run_as_it_is(server: Server) -> None:
     assert server.run("mysql", "--version") == 0
     assert server.series.client in server.said()
