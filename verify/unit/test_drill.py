@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,13 @@ class Broken:
 
     def heal(self) -> None:
         """Do nothing."""
+
+
+@dataclass(frozen=True)
+class Drilled:
+    """A drill that was run, as far as the matrix asks."""
+
+    verdict: Verdict
 
 
 def write(value: int, begun: float, ended: float, outcome: Outcome = Outcome.OK) -> Operation:
@@ -172,6 +180,36 @@ def test_an_interruption_while_a_profile_is_applied_is_no_traceback(
     monkeypatch.setattr(program, "applied_profile", lambda: "default")
     monkeypatch.setattr(program, "one", interrupted)
     assert command(["--fault", "power-cut"] if command is program.main else []) == INTERRUPTED
+
+
+def run_matrix(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *options: str) -> tuple[int, list[str]]:
+    """Run the matrix of drills with a stand-in for each drill; return the exit status and the drills, in their order."""
+    ran: list[str] = []
+
+    def one(fault: str, profile: str, *, apply: bool) -> Drilled:
+        assert apply
+        ran.append(f"{profile} {fault}")
+        return Drilled(Verdict.PASS)
+
+    monkeypatch.setenv("OUTLIVE_REPORTS", str(tmp_path))
+    monkeypatch.setattr(program, "end_on_signals", lambda: None)
+    monkeypatch.setattr(program, "applied_profile", lambda: "default")
+    monkeypatch.setattr(program, "apply_profile", lambda _: None)
+    monkeypatch.setattr(program, "one", one)
+    return matrix.main(list(options)), ran
+
+
+def test_drills_are_repeated_in_rounds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    status, ran = run_matrix(monkeypatch, tmp_path, "--faults", "mysqld-kill,power-cut", "--profiles", "tuned", "--times", "2")
+    assert status == 0
+    assert ran == ["tuned mysqld-kill", "tuned power-cut"] * 2
+
+
+@pytest.mark.parametrize("times", ["0", "-1", "often", "1.5", ""])
+def test_no_number_of_times(times: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_matrix(monkeypatch, tmp_path, f"--times={times}") == (1, [])
+    said = f"error: TIMES is {times!r}, and a drill is run a whole number of times, once at least: leave it out for 1, or set it to 3\n"
+    assert capsys.readouterr().err == said
 
 
 def test_a_profile_that_is_being_applied_has_no_name() -> None:
