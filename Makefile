@@ -82,7 +82,7 @@ exercise-reset: ## take an exercise away, with its files: N=3 (all)
 verify: ## check everything, then power off MySQL's node and look for its data
 	@$(IN) pytest verify -m "static or storage or disruptive"
 
-rehearse: setup ## go ways to a cluster that the lab itself doesn't go, on machines of their own: WAY=names, upstream, classroom or metal (all)
+rehearse: setup ## go ways to a cluster that the lab itself doesn't go, on machines of their own: WAY=names, upstream, classroom, metal or upgrade (all)
 	@.venv/bin/python -m host rehearse $(WAY)
 
 mirror-serve: ## serve packages, images and boxes to all labs of a room, until Ctrl-C: ADDRESS=10.0.0.5 (every address of this host)

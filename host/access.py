@@ -120,9 +120,10 @@ def reach(settings: Settings | None = None) -> Lab:
     return lab
 
 
-def build_mirror(box: str = "full") -> float:
-    """Build the mirror and one of its boxes, as far as they aren't built; return the seconds it took."""
-    return logged("mirror", [sys.executable, "-m", "mirror", "build", "--box", box], LOGS / "mirror.log", show=lambda line: line)
+def build_mirror(box: str = "full", *also: str) -> float:
+    """Build the mirror, one of its boxes and the named extras, as far as they aren't built; return the seconds it took."""
+    extras = [word for name in also for word in ("--also", name)]
+    return logged("mirror", [sys.executable, "-m", "mirror", "build", "--box", box, *extras], LOGS / "mirror.log", show=lambda line: line)
 
 
 def mirror_argv(*words: str) -> list[str]:

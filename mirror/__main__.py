@@ -66,7 +66,11 @@ def _parser() -> argparse.ArgumentParser:
     make = commands.add_parser("build", help="make packages, images and boxes; what is there and right is kept")
     make.add_argument("--box", choices=[*boxes.BOXES, "all"], default="full", help="which box to make (default: full)")
     make.add_argument(
-        "--also", choices=sorted(lock.EXTRAS), action="append", default=[], help="an extra image, once made it is kept up to date"
+        "--also",
+        choices=sorted([*lock.EXTRAS, lock.EARLIER]),
+        action="append",
+        default=[],
+        help="an extra image or the earlier Kubernetes, once made it is kept up to date",
     )
     offer = commands.add_parser("serve", help="serve packages and images until it is ended")
     offer.add_argument("--address", required=True, help="IPv4 address to listen on")

@@ -4,11 +4,12 @@ import os
 import shutil
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from mirror import boxes, debian, images, packages, programs, registry
 from mirror.errors import MirrorError
-from mirror.lock import EXTRAS, Lock, load_extra
+from mirror.lock import EARLIER, EXTRAS, Lock, earlier, load_extra
 from mirror.shell import require_tools
 from mirror.signing import Signer
 from mirror.store import Artefact, Store
@@ -54,7 +55,7 @@ def fix_permissions() -> None:
 
 
 def build(store: Store, lock: Lock, box_names: Sequence[str], extras: Collection[str] = ()) -> None:
-    """Make everything that the lock file lists, the named boxes, and the named extra images and those that were made before."""
+    """Make everything that the lock file lists, the named boxes, and the named extras and those that were made before."""
     fix_permissions()
     require_tools(TOOLS)
     if not store.path_of("programs-kubernetes").exists():
@@ -72,7 +73,10 @@ def build(store: Store, lock: Lock, box_names: Sequence[str], extras: Collection
         parts = images.Parts(made, roots, debs)
         layouts = [images.make_image(store, lock, name, lock.images[name], parts) for name in images.IMAGES]
         layouts += [_extra(store, lock, name, signer) for name in EXTRAS if name in extras or store.path_of(f"image-{name}").exists()]
-        registry.make_registry(store, layouts)
+        older: list[Artefact] = []
+        if EARLIER in extras or store.path_of(f"programs-{EARLIER}").exists():
+            older = _earlier(store, earlier(lock), version, signer, parts)
+        registry.make_registry(store, [*layouts, *older])
         for name in box_names:
             boxes.make_box(store, lock, name, boxes.Parts(roots[name], kubernetes, layouts))
     finally:
@@ -88,6 +92,14 @@ def _debian(store: Store, lock: Lock, box_names: Sequence[str], signer: Signer) 
     repository = debian.make_repository(store, lock.debian, debs, signer)
     wanted = ["image-network", "image-mysql", *box_names]
     return debs, {name: debian.make_root(store, lock.debian, lock.source_date_epoch, name, repository, signer) for name in wanted}
+
+
+def _earlier(store: Store, lock: Lock, version: str, signer: Signer, parts: images.Parts) -> list[Artefact]:
+    """Make programs and packages of the earlier Kubernetes, and its images: a lab that is made of it takes both from the mirror, not from the box."""
+    made = {**parts.programs, "kubernetes": programs.build_programs(store, lock, EARLIER, version)}
+    packages.make_packages(store, lock, made, signer, f"{EARLIER}-packages")
+    parts = replace(parts, programs=made)
+    return [images.make_image(store, lock, name, references, parts, "-earlier") for name, references in lock.images.items()]
 
 
 def _extra(store: Store, lock: Lock, name: str, signer: Signer) -> Artefact:

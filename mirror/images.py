@@ -106,10 +106,11 @@ class Parts:
     packages: Artefact
 
 
-def make_image(store: Store, lock: Lock, name: str, references: Sequence[str], parts: Parts) -> Artefact:
-    """Make the OCI layout of the image `name`; its index.json gives all its names, `references`."""
+def make_image(store: Store, lock: Lock, name: str, references: Sequence[str], parts: Parts, suffix: str = "") -> Artefact:
+    """Make the OCI layout of the image `name`; its index.json gives all its names, `references`. The artefact's name ends with `suffix`."""
     image = {**IMAGES, **EXTRA_IMAGES}[name]
-    log = store.log(f"image-{name}")
+    artefact = f"image-{name}{suffix}"
+    log = store.log(artefact)
     mysql = FILES / f"mysql-{image.mysql}" if image.mysql else None
 
     def build(target: Path) -> None:
@@ -161,7 +162,7 @@ def make_image(store: Store, lock: Lock, name: str, references: Sequence[str], p
         list(references),
         lock.source_date_epoch,
     ]
-    return store.make(f"image-{name}", inputs, build)
+    return store.make(artefact, inputs, build)
 
 
 def name_manifest(layout: Path, references: Sequence[str]) -> None:

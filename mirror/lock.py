@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -94,6 +94,11 @@ class Extra:
     debian: Debian
 
 
+KUBERNETES = ("kubeadm", "kubectl", "kubelet", "kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler")
+"""Packages and images that have Kubernetes' own version."""
+EARLIER = "kubernetes-earlier"
+"""Name of the earlier Kubernetes, built only where it's asked for, and of the folder of its Go modules."""
+
 EXTRAS: Mapping[str, Path] = {"mysql-9.7": PACKAGE / "lock-mysql-9.7.yml"}
 """The extra images' lock files."""
 
@@ -104,6 +109,7 @@ class Lock:
 
     source_date_epoch: int
     go: str
+    kubernetes_earlier: str
     programs: Mapping[str, Program]
     packages: Mapping[str, str]
     mysql: Mysql
@@ -112,11 +118,29 @@ class Lock:
     debian: Debian
 
 
+def earlier(lock: Lock) -> Lock:
+    """Give a lock file's programs, packages and images of Kubernetes alone, in the earlier version."""
+    program = lock.programs["kubernetes"]
+    version = program.version.removeprefix("v")
+
+    def old(text: str) -> str:
+        return text.replace(version, lock.kubernetes_earlier)
+
+    flags = {name: old(value) for name, value in program.ldflags.items()}
+    return replace(
+        lock,
+        programs={EARLIER: replace(program, name=EARLIER, version=old(program.version), ldflags=flags)},
+        packages={name: old(value) if name in KUBERNETES else value for name, value in lock.packages.items()},
+        images={name: tuple(map(old, references)) for name, references in lock.images.items() if name in KUBERNETES},
+    )
+
+
 def parse(data: Mapping[str, Any]) -> Lock:
     """Turn the lock file's YAML into a Lock; KeyError or TypeError tell of a broken file."""
     return Lock(
         source_date_epoch=int(data["source_date_epoch"]),
         go=str(data["go"]),
+        kubernetes_earlier=str(data["kubernetes_earlier"]),
         programs={
             name: Program(
                 name=name,

@@ -52,19 +52,21 @@ PACKAGES: Mapping[str, Package] = {
 }
 
 
-def make_packages(store: Store, lock: Lock, programs: Mapping[str, Artefact], signer: Signer) -> Artefact:
-    """Make a signed flat apt repository with the four packages, as pkgs.k8s.io publishes it."""
+def make_packages(
+    store: Store, lock: Lock, programs: Mapping[str, Artefact], signer: Signer, name: str = "kubernetes-packages"
+) -> Artefact:
+    """Make a signed flat apt repository with the four packages, as pkgs.k8s.io publishes it; `name` is the artefact's."""
 
     def build(target: Path) -> None:
         repository = target / lock.packages["repository"]
         pool = repository / "amd64"
         pool.mkdir(parents=True)
-        for name, package in PACKAGES.items():
+        for each, package in PACKAGES.items():
             staging = target / ".staging"
-            _lay_out(staging, name, lock.packages[name], package, programs)
+            _lay_out(staging, each, lock.packages[each], package, programs)
             run(
                 ["dpkg-deb", "--root-owner-group", "-Zzstd", "-z3", "--build", staging, pool],
-                store.log("kubernetes-packages"),
+                store.log(name),
                 env={"SOURCE_DATE_EPOCH": str(lock.source_date_epoch)},
             )
             shutil.rmtree(staging)
@@ -73,14 +75,14 @@ def make_packages(store: Store, lock: Lock, programs: Mapping[str, Artefact], si
         signer.export_armored(repository / "Release.key")
 
     inputs = [
-        {name: artefact.key for name, artefact in programs.items() if name in ("kubernetes", "cni")},
+        {group: artefact.key for group, artefact in programs.items() if group in ("kubernetes", "cni")},
         dict(lock.packages),
         _SOURCE,
         digest_tree(FILES / "kubelet", FILES / "kubeadm"),
         lock.source_date_epoch,
         signer.fingerprint,
     ]
-    return store.make("kubernetes-packages", inputs, build)
+    return store.make(name, inputs, build)
 
 
 def _lay_out(staging: Path, name: str, version: str, package: Package, programs: Mapping[str, Artefact]) -> None:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from mirror import registry
 from mirror.errors import MirrorError
+from mirror.lock import EARLIER
 from mirror.store import Store
 
 if TYPE_CHECKING:
@@ -135,14 +136,17 @@ def catalog_over_http(catalog: str, address: str) -> str:
 
 
 def publish_packages(store: Store) -> Path:
-    """Lay out what the HTTP server offers: /kubernetes, /debian and /boxes."""
+    """Lay out what the HTTP server offers: /kubernetes, /kubernetes-earlier where it was made, /debian and /boxes."""
     offered = store.cache / "http"
     offered.mkdir(parents=True, exist_ok=True)
     for name, source in (
         ("kubernetes", store.path_of("kubernetes-packages") / "kubernetes"),
+        (EARLIER, store.path_of(f"{EARLIER}-packages") / "kubernetes"),
         ("debian", store.path_of("debian-repository")),
         ("boxes", store.cache / "boxes"),
     ):
+        if name == EARLIER and not source.exists():
+            continue
         fresh = offered / f".{name}.new"
         fresh.unlink(missing_ok=True)
         fresh.symlink_to(os.path.relpath(source, offered))

@@ -16,6 +16,7 @@ WAYS = {
     "upstream": "the same to the end: a bare machine becomes a cluster",
     "classroom": "a mirror that another host serves",
     "metal": "machines that exist already",
+    "upgrade": "a lab of an earlier Kubernetes that is brought to this one",
 }
 """The rehearsals, each a module of tests beside this file."""
 

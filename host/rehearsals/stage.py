@@ -143,7 +143,7 @@ def on(lab: Lab, name: str, command: str) -> str:
 
 def ready_nodes(lab: Lab) -> list[str]:
     """Return the names of the nodes that are Ready."""
-    items = json.loads(_kubectl(lab, "get", "nodes", "-o", "json"))["items"]
+    items = json.loads(kubectl(lab, "get", "nodes", "-o", "json"))["items"]
     return sorted(node.name for node in map(objects.node, items) if node.ready == "True")
 
 
@@ -162,18 +162,23 @@ def run_pod(lab: Lab, image: str) -> None:
     file = STATE / "rehearsal-pod.json"
     file.write_text(json.dumps(pod), encoding="utf-8")
     # A namespace's service account comes a moment after the namespace.
-    wait_for("pod rehearsal", "taken by the API server", lambda: _kubectl(lab, "apply", "-f", str(file)), bool, within=120, every=5)
+    wait_for("pod rehearsal", "taken by the API server", lambda: kubectl(lab, "apply", "-f", str(file)), bool, within=120, every=5)
     wait_for(
         "pod rehearsal",
         "Running",
-        lambda: _kubectl(lab, "get", "pod", "rehearsal", "-o", "jsonpath={.status.phase} {.status.containerStatuses}"),
+        lambda: kubectl(lab, "get", "pod", "rehearsal", "-o", "jsonpath={.status.phase} {.status.containerStatuses}"),
         lambda status: status.startswith("Running"),
         within=600,
         every=5,
     )
 
 
-def _kubectl(lab: Lab, *words: str) -> str:
+def kubectl(lab: Lab, *words: str) -> str:
+    """Return what kubectl prints.
+
+    Raises:
+        UnreachableError: it failed, which the API server's answer or its silence may be the reason of.
+    """
     try:
         return lab.output(["kubectl", "--request-timeout=60s", *words])
     except LabError as error:

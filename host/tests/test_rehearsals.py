@@ -91,7 +91,7 @@ def test_way_that_is_not_known() -> None:
     done = subprocess.run([sys.executable, "-m", "host", "rehearse", "downstream"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr == (
-        "error: WAY is 'downstream', which isn't known: leave it out for all, or set it to one of names, upstream, classroom, metal\n"
+        "error: WAY is 'downstream', which isn't known: leave it out for all, or set it to one of names, upstream, classroom, metal, upgrade\n"
     )
 
 

@@ -43,6 +43,7 @@ PACKAGES: Mapping[str, tuple[str, Mapping[str, str], Mapping[str, str]]] = {
 # The Go modules: one program each, which prints the version that the linker wrote into it.
 PROGRAMS: Mapping[str, tuple[str, ...]] = {
     "kubernetes": ("kubeadm", "kubectl", "kubelet", "kube-scheduler", "server"),
+    "kubernetes-earlier": ("kubeadm", "kubectl", "kubelet", "kube-scheduler", "server"),
     "cni": ("bridge", "host-local"),
     "coredns": ("coredns",),
 }
@@ -51,6 +52,7 @@ _GO = 'package main\n\nvar version = "none"\n\nfunc main() { println(version) }\
 _LOCK = """
 source_date_epoch: 1795305600
 go: "1.24"
+kubernetes_earlier: 1.2.2
 programs:
   kubernetes: {{module: mirror.invalid/kubernetes, version: v1.2.3, ldflags: {{main.version: v1.2.3}}, rename: {{server: renamed}}}}
   cni: {{module: mirror.invalid/cni, version: v4.5.6}}
@@ -163,7 +165,7 @@ def _make_npm_package(target: Path) -> None:
 
 
 def _make_module(folder: Path, programs: tuple[str, ...]) -> None:
-    module = f"mirror.invalid/{folder.name}"
+    module = f"mirror.invalid/{folder.name.removesuffix('-earlier')}"
     for program in programs:
         (folder / program).mkdir(parents=True)
         (folder / program / "main.go").write_text(_GO)

@@ -15,13 +15,14 @@ pytestmark = pytest.mark.unit
 
 LOCK = lock.load()
 EXTRAS = {name: lock.load_extra(name) for name in lock.EXTRAS}
+EARLIER = lock.earlier(LOCK)
 REFERENCES = {each for references in (*LOCK.images.values(), *(extra.references for extra in EXTRAS.values())) for each in references}
 INVENTORIES = PACKAGE.parent / "inventories"
 
 
-@pytest.mark.parametrize("name", LOCK.programs)
-def test_go_modules_have_the_locked_version(name: str) -> None:
-    program = LOCK.programs[name]
+@pytest.mark.parametrize("program", [*LOCK.programs.values(), *EARLIER.programs.values()], ids=lambda each: each.name)
+def test_go_modules_have_the_locked_version(program: lock.Program) -> None:
+    name = program.name
     text = (GO / name / "go.mod").read_text()
     assert re.search(rf"^(require |\t){re.escape(program.module)} {re.escape(program.version)}( // indirect)?$", text, re.MULTILINE)
 
@@ -33,6 +34,21 @@ def test_kubernetes_programs_say_their_version() -> None:
     assert f"-X k8s.io/component-base/version.gitVersion={program.version}" in flags
     assert program.ldflags["k8s.io/component-base/version.gitMajor"] == major
     assert program.ldflags["k8s.io/component-base/version.gitMinor"] == minor
+
+
+def test_earlier_kubernetes_differs_in_its_version_alone() -> None:
+    later, version = LOCK.programs["kubernetes"], f"v{LOCK.kubernetes_earlier}"
+    (program,) = EARLIER.programs.values()
+    assert program.version == version != later.version
+    assert f"-X k8s.io/component-base/version.gitVersion={version}" in programs.linker_flags(program)
+    assert programs.linker_flags(program).replace(version, later.version) == programs.linker_flags(later)
+    assert {name: text for name, text in EARLIER.packages.items() if name not in lock.KUBERNETES} == {
+        "repository": LOCK.packages["repository"],
+        "kubernetes-cni": LOCK.packages["kubernetes-cni"],
+    }
+    assert EARLIER.packages["kubelet"].startswith(f"{LOCK.kubernetes_earlier}-")
+    assert set(EARLIER.images) < set(LOCK.images)
+    assert {reference.rpartition(":")[2] for references in EARLIER.images.values() for reference in references} == {version}
 
 
 def test_provisioner_says_its_version() -> None:

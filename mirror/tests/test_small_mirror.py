@@ -319,6 +319,24 @@ def test_extra_image_is_made_where_it_is_asked_for_and_kept_up_to_date(small: Sm
     assert small.build() == ["image-mysql-9.7"]
 
 
+def test_earlier_kubernetes_is_made_where_it_is_asked_for(small: Small) -> None:
+    assert not small.store.path_of(f"programs-{lock.EARLIER}").exists()
+    assert set(small.build(lock.EARLIER)) == {
+        "programs-kubernetes-earlier",
+        "kubernetes-earlier-packages",
+        "image-kube-scheduler-earlier",
+        "registry",
+    }
+    program = small.store.path_of("programs-kubernetes-earlier") / "kubelet"
+    assert subprocess.run([program], capture_output=True, text=True, check=True).stderr == "v1.2.2\n"
+    pool = small.store.path_of("kubernetes-earlier-packages") / small.lock.packages["repository"] / "amd64"
+    assert (pool / "kubelet_1.2.2-1.1_amd64.deb").exists()
+    assert (pool / "kubernetes-cni_4.5.6-1.1_amd64.deb").exists()
+    index = json.loads((small.store.path_of("image-kube-scheduler-earlier") / "index.json").read_text())
+    assert "kube-scheduler:v1.2.2" in json.dumps(index)
+    assert small.build() == []
+
+
 @pytest.mark.parametrize(("box", "failed"), [("bare", "useradd"), ("full", "dpkg")])
 def test_box_that_fails_leaves_nothing_and_everything_else(
     small: Small, cache: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, box: str, failed: str

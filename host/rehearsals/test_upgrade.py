@@ -1,0 +1,138 @@
+"""Another version of Kubernetes: a lab of the earlier one, with MySQL and its row, is brought to the lab's own while MySQL runs.
+
+The box has the later packages. The roles replace them at the first `site.yml`, as on any machine that isn't a node yet, and the images come from the mirror.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from host import access
+from host.access import Lab
+from host.paths import LOGS, STATE
+from host.rehearsals import stage
+from mirror import lock
+from verify.lab import mysql
+from verify.lab.errors import LabError
+from verify.lab.playbook import Played
+from verify.lab.wait import wait_for
+
+pytestmark = pytest.mark.rehearsal
+
+LOCK = lock.load()
+EARLIER, LATER = LOCK.kubernetes_earlier, LOCK.programs["kubernetes"].version.removeprefix("v")
+PROGRAMS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy")
+CLIENT = 'exec mysql --user=root --password="$MYSQL_ROOT_PASSWORD" --skip-column-names'
+
+
+@dataclass(frozen=True)
+class Upgrade:
+    """The lab before and after: its versions, where MySQL ran, and what the playbook said and did."""
+
+    lab: Lab
+    before: dict[str, str]
+    refused: str
+    played: Played
+    after: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def upgrade(empty: None) -> Iterator[Upgrade]:
+    """Make a lab of the earlier version with a row in MySQL, and bring it to the later one."""
+    access.build_mirror("full", lock.EARLIER)
+    lab = access.reach()
+    earlier = Lab(stage.settings(folders=(stage.LAB, stage.OFFLINE, write_earlier(STATE / "earlier"))), lab.holder)
+    stage.make_machines(earlier)
+    stage.play(earlier, "rehearsal cluster", "playbooks/site.yml")
+    stage.play(earlier, "rehearsal tutorial", "playbooks/tutorial.yml")
+    ask(lab, mysql.WRITE_ROW)
+    before = versions(lab)
+    with pytest.raises(LabError) as refusal:
+        stage.play(lab, "rehearsal refusal", "playbooks/site.yml")
+    played = stage.play(lab, "rehearsal upgrade", "playbooks/upgrade.yml")
+    yield Upgrade(lab, before, str(refusal.value), played, versions(lab))
+
+
+def write_earlier(folder: Path) -> Path:
+    """Write the overlay that asks for the earlier version, from the mirror's repository of it."""
+    variables = folder / "group_vars/all"
+    variables.mkdir(parents=True)
+    (folder / "hosts.yml").write_text("all: {}\n", encoding="utf-8")
+    offered = yaml.safe_load((stage.OFFLINE / "group_vars/all/kubernetes_packages.yml").read_text(encoding="utf-8"))
+    offered["kubernetes_packages_repository_url"] = offered["kubernetes_packages_repository_url"].replace(
+        "/kubernetes/", f"/{lock.EARLIER}/"
+    )
+    (variables / "kubernetes_packages.yml").write_text(yaml.safe_dump(offered | {"kubernetes_packages_version": EARLIER}), encoding="utf-8")
+    return folder
+
+
+def versions(lab: Lab) -> dict[str, str]:
+    """Return the version of each node's kubelet, and of each of Kubernetes' programs that runs in a pod, by the pod's name."""
+    nodes = json.loads(stage.kubectl(lab, "get", "nodes", "-o", "json"))["items"]
+    pods = json.loads(stage.kubectl(lab, "get", "pods", "--namespace", "kube-system", "-o", "json"))["items"]
+    found = {node["metadata"]["name"]: node["status"]["nodeInfo"]["kubeletVersion"] for node in nodes}
+    for pod in pods:
+        image, _, version = pod["spec"]["containers"][0]["image"].rpartition(":")
+        if image.rpartition("/")[2] in PROGRAMS:
+            found[pod["metadata"]["name"]] = version
+    return found
+
+
+def ask(lab: Lab, statements: str) -> list[str]:
+    """Return the rows that MySQL answers, as soon as it does."""
+    command = f"{CLIENT} --execute='{' '.join(statements.split())}'"
+    answer = wait_for(
+        "MySQL",
+        "an answer",
+        lambda: stage.kubectl(lab, "exec", "deployment/mysql", "--", "sh", "-c", command),
+        lambda _: True,
+        within=300,
+        every=5,
+    )
+    return answer.split()
+
+
+def test_lab_had_the_earlier_version(upgrade: Upgrade) -> None:
+    assert len(upgrade.before) >= len(PROGRAMS) + 3
+    assert set(upgrade.before.values()) == {f"v{EARLIER}"}
+
+
+def test_site_refuses_to_change_a_running_cluster_s_version(upgrade: Upgrade) -> None:
+    said = (LOGS / "rehearsal-refusal.log").read_text(encoding="utf-8")
+    assert "run playbooks/upgrade.yml" in " ".join(said.split())
+    assert EARLIER in said
+    assert LATER in said
+
+
+def test_everything_has_the_later_version(upgrade: Upgrade) -> None:
+    assert len(upgrade.after) == len(upgrade.before)
+    assert set(upgrade.after.values()) == {f"v{LATER}"}
+
+
+def test_every_node_takes_pods_again(upgrade: Upgrade) -> None:
+    nodes = json.loads(stage.kubectl(upgrade.lab, "get", "nodes", "-o", "json"))["items"]
+    assert [node["metadata"]["name"] for node in nodes if node["spec"].get("unschedulable")] == []
+    assert len(stage.ready_nodes(upgrade.lab)) == len(nodes)
+
+
+def test_row_is_there(upgrade: Upgrade) -> None:
+    assert ask(upgrade.lab, mysql.READ_ROWS) == ["111"]
+
+
+def test_second_run_changes_nothing(upgrade: Upgrade) -> None:
+    again = stage.play(upgrade.lab, "rehearsal upgrade again", "playbooks/upgrade.yml")
+    assert again.recap
+    assert again.changed == ()
+
+
+def test_going_back_is_refused(upgrade: Upgrade) -> None:
+    with pytest.raises(LabError):
+        stage.play(upgrade.lab, "rehearsal going back", "playbooks/upgrade.yml", "-e", f"kubernetes_packages_version={EARLIER}")
+    said = (LOGS / "rehearsal-going-back.log").read_text(encoding="utf-8")
+    assert "goes neither back nor over a minor version" in " ".join(said.split())
