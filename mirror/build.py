@@ -56,6 +56,10 @@ def fix_permissions() -> None:
 
 def build(store: Store, lock: Lock, box_names: Sequence[str], extras: Collection[str] = ()) -> None:
     """Make everything that the lock file lists, the named boxes, and the named extras and those that were made before."""
+
+    def wanted(extra: str, kind: str) -> bool:
+        return extra in extras or store.path_of(f"{kind}-{extra}").exists()
+
     fix_permissions()
     require_tools(TOOLS)
     if not store.path_of("programs-kubernetes").exists():
@@ -72,10 +76,8 @@ def build(store: Store, lock: Lock, box_names: Sequence[str], extras: Collection
         kubernetes = packages.make_packages(store, lock, made, signer)
         parts = images.Parts(made, roots, debs)
         layouts = [images.make_image(store, lock, name, lock.images[name], parts) for name in images.IMAGES]
-        layouts += [_extra(store, lock, name, signer) for name in EXTRAS if name in extras or store.path_of(f"image-{name}").exists()]
-        older: list[Artefact] = []
-        if EARLIER in extras or store.path_of(f"programs-{EARLIER}").exists():
-            older = _earlier(store, earlier(lock), version, signer, parts)
+        layouts += [_extra(store, lock, name, signer) for name in EXTRAS if wanted(name, "image")]
+        older = _earlier(store, earlier(lock), version, signer, parts) if wanted(EARLIER, "programs") else []
         registry.make_registry(store, [*layouts, *older])
         for name in box_names:
             boxes.make_box(store, lock, name, boxes.Parts(roots[name], kubernetes, layouts))

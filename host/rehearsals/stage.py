@@ -17,6 +17,7 @@ from host.paths import KUBECONFIG, LOGS, ROOT, STATE, machine_ids
 from host.settings import Settings, decide
 from verify.lab import objects
 from verify.lab.errors import LabError, UnreachableError
+from verify.lab.objects import Json
 from verify.lab.playbook import PLAIN, Played, parse
 from verify.lab.wait import wait_for
 
@@ -143,8 +144,13 @@ def on(lab: Lab, name: str, command: str) -> str:
 
 def ready_nodes(lab: Lab) -> list[str]:
     """Return the names of the nodes that are Ready."""
-    items = json.loads(kubectl(lab, "get", "nodes", "-o", "json"))["items"]
-    return sorted(node.name for node in map(objects.node, items) if node.ready == "True")
+    return sorted(node.name for node in map(objects.node, listing(lab, "nodes")) if node.ready == "True")
+
+
+def listing(lab: Lab, kind: str, namespace: str = "default") -> list[Json]:
+    """Return all objects of a kind, of one namespace where the kind has namespaces."""
+    items: list[Json] = json.loads(kubectl(lab, "get", kind, "--namespace", namespace, "-o", "json"))["items"]
+    return items
 
 
 def run_pod(lab: Lab, image: str) -> None:
