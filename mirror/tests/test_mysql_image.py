@@ -137,10 +137,16 @@ def series(request: pytest.FixtureRequest) -> Series:
 @pytest.fixture(scope="module")
 def image(series: Series, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give the image's root file system."""
-    bundle = tmp_path_factory.mktemp("mysql") / "bundle"
-    layout = cache_folder() / "store" / series.image
-    subprocess.run(["umoci", "unpack", "--image", f"{layout}:{series.tag}", bundle], check=True, capture_output=True)
-    return bundle / "rootfs"
+    folder = tmp_path_factory.mktemp("mysql")
+    # umoci unpacks no zstd.
+    copy = ["skopeo", "--insecure-policy", "copy", "--dest-compress-format", "gzip"]
+    source = cache_folder() / "store" / series.image
+    for command in (
+        [*copy, f"oci:{source}:{series.tag}", f"oci:{folder / 'layout'}:{series.tag}"],
+        ["umoci", "unpack", "--image", f"{folder / 'layout'}:{series.tag}", str(folder / "bundle")],
+    ):
+        subprocess.run(command, check=True, capture_output=True)
+    return folder / "bundle/rootfs"
 
 
 @pytest.fixture

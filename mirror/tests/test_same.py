@@ -1,9 +1,11 @@
 """The same lock and the same programs give the same packages, repositories and images, whatever the cache folder."""
 
+import json
 import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +18,7 @@ from mirror.packages import PACKAGES
 from mirror.signing import Signer
 from mirror.store import Artefact, Store
 
-TOOLS = ("apt-ftparchive", "dpkg-deb", "gpg", "tar", "umoci")
+TOOLS = ("apt-ftparchive", "dpkg-deb", "gpg", "skopeo", "tar", "umoci")
 MISSING = [tool for tool in TOOLS if shutil.which(tool) is None]
 
 pytestmark = pytest.mark.unit
@@ -95,6 +97,16 @@ def test_only_signatures_and_dates_differ(twice: tuple[Store, Store]) -> None:
     assert one.record(f"image-{IMAGE}").files == two.record(f"image-{IMAGE}").files
     debs = {file for file in one.record("kubernetes-packages").files if file.endswith(".deb")}
     assert len(debs) == len(PACKAGES)
+
+
+def test_layers_are_compressed_by_zstd(twice: tuple[Store, Store]) -> None:
+    layout = twice[0].read(f"image-{IMAGE}").path
+
+    def blob(descriptor: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON
+        return json.loads((layout / "blobs" / descriptor["digest"].replace(":", "/")).read_text())
+
+    (manifest, *_) = json.loads((layout / "index.json").read_text())["manifests"]
+    assert {layer["mediaType"] for layer in blob(manifest)["layers"]} == {"application/vnd.oci.image.layer.v1.tar+zstd"}
 
 
 def test_other_program_is_found(twice: tuple[Store, Store], tmp_path: Path) -> None:
