@@ -49,11 +49,11 @@ def machines(empty: None) -> Iterator[Machines]:
 
 
 def write_metal(booted: Lab, described: Inventory) -> Path:
-    """Write the inventory, and beside it what a user has at home: a key for each machine, and the machines' own keys as known hosts."""
-    folder = STATE / "metal"
-    keys = folder / "keys"
+    """Write the inventory, and elsewhere what a user has at home: a key for each machine, and the machines' own keys as known hosts."""
+    # Not in the inventory's folder, of which Ansible reads every file.
+    keys = STATE / "home"
     keys.mkdir(parents=True, mode=0o700)
-    known = folder / "known_hosts"
+    known = keys / "known_hosts"
     known.write_text(
         booted.output(["ssh-keyscan", "-T", "60", "-t", "ed25519", *(host.address for host in described.hosts.values())]), encoding="utf-8"
     )
@@ -63,7 +63,7 @@ def write_metal(booted: Lab, described: Inventory) -> Path:
         (keys / name).chmod(0o600)
         machines.append({"ansible_host": host.address, "ansible_ssh_private_key_file": str(keys / name)})
     login = {"ansible_user": "vagrant", "ansible_ssh_common_args": f"-o UserKnownHostsFile={known} -o IdentitiesOnly=yes"}
-    return stage.metal(folder, str(described.setting("lab_network")), machines, login)
+    return stage.metal(STATE / "metal", str(described.setting("lab_network")), machines, login)
 
 
 def test_inventory_knows_nothing_of_vagrant(machines: Machines) -> None:
