@@ -27,7 +27,7 @@ test: lint unit ## lint, unit tests, all that `make lab` does, some pages and dr
 test-all: lint unit ## the same with every page and exercise of the tutorial, the lab's life and the roles' scenarios, however long it takes
 	@.venv/bin/python -m host test --all
 
-molecule: setup ## roles on machines that have nothing yet: installed, run again, checked, restarted, checked; ROLE=containerd (all), STEP=converge (test)
+molecule: setup ## each role on machines that have nothing yet: installed, run again, checked, restarted, checked; ROLE=nfs_server,nfs_client (all), STEP=converge (test)
 	@.venv/bin/python -m host molecule --role "$(ROLE)" $(if $(STEP),--step "$(STEP)")
 
 lint: setup ## ruff, mypy, yamllint, ansible-lint

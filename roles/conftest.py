@@ -1,4 +1,4 @@
-"""Fixtures of the roles' scenarios (`make molecule`): the machine under test as root, and what the role was told."""
+"""Fixtures of the roles' scenarios (`make molecule`): the machine under test as root, the cluster, and what the role was told."""
 
 from __future__ import annotations
 
@@ -11,9 +11,17 @@ import pytest
 import testinfra
 import yaml
 
-from verify.lab import inventory
+from verify.lab import inventory, kube, nfs
 from verify.lab.inventory import Host, Inventory
+from verify.lab.kube import Cluster
 from verify.lab.remote import Remote
+
+WRITE = """set -e
+folder=$(mktemp --directory)
+mount -t nfs4 %s "$folder"
+trap 'umount "$folder"; rmdir "$folder"' EXIT
+echo %s > "$folder/written"
+"""
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +36,12 @@ def remote(lab: Inventory) -> Iterator[Remote]:
     link = Remote(lab)
     yield link
     link.close()
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Cluster:
+    """Return the cluster that the scenario's kubeconfig leads to; its API server may still be starting."""
+    return kube.connect()
 
 
 @pytest.fixture(scope="session")
@@ -51,3 +65,15 @@ def told(tested: Host) -> Callable[[str], Any]:
     role = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"]).parents[1]
     defaults = yaml.safe_load((role / "defaults/main.yml").read_text(encoding="utf-8"))
     return lambda name: {**defaults, **tested.variables}[name]
+
+
+@pytest.fixture
+def write_through(lab: Inventory, remote: Remote) -> Callable[[str, str], str]:
+    """Return what writes a text into a file of the export on a machine that mounts it, and gives the text that the server then has there."""
+
+    def write(client: str, text: str) -> str:
+        server, export = nfs.exported(lab)
+        remote.check(client, WRITE, f"{server.address}:{export}", text)
+        return remote.check(server.name, "cat %s && rm %s", f"{export}/written", f"{export}/written").strip()
+
+    return write

@@ -18,7 +18,7 @@ from verify.lab.errors import LabError
 
 pytestmark = pytest.mark.unit
 
-ROLES = sorted(path.parts[-4] for path in (ROOT / "roles").glob("*/molecule/default/molecule.yml"))
+ROLES = sorted(path.parent.name for path in (ROOT / "roles").glob("*/tasks"))
 EMULATED = Settings(provider="libvirt", driver="qemu", sources="mirror", private=True, why="as asked", bare=True)
 
 
@@ -27,12 +27,20 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
+def test_each_role_has_a_scenario() -> None:
+    assert sorted(molecule.roles()) == ROLES
+
+
 def test_what_others_need_comes_first() -> None:
-    assert molecule.roles() == ["inventory_check", "containerd"]
+    order = molecule.roles()
+    assert order[:3] == ["inventory_check", "node_base", "containerd"]
+    assert order.index("nfs_server") < order.index("nfs_client")
+    assert order.index("control_plane") < order.index("pod_network") < order.index("worker")
+    assert order[-1] == "storage_tutorial"
 
 
 def test_roles_are_run_as_they_are_named() -> None:
-    assert molecule.chosen("containerd, inventory_check") == ["containerd", "inventory_check"]
+    assert molecule.chosen("worker, containerd") == ["worker", "containerd"]
     assert molecule.chosen("") == molecule.roles()
 
 
@@ -56,7 +64,7 @@ def test_scenario_is_complete(role: str) -> None:
     assert list(folder.glob("tests/test_*.py"))
 
 
-@pytest.mark.parametrize("role", ["containerd"])
+@pytest.mark.parametrize("role", ["nfs_server", "nfs_client", "containerd", "kubernetes_packages", "control_plane", "worker"])
 def test_what_has_to_outlive_a_restart_is_restarted(role: str) -> None:
     assert "scenario" not in _read(ROOT / "roles" / role / "molecule/default/molecule.yml")
     steps = _read(ROOT / ".config/molecule/config.yml")["scenario"]["test_sequence"]
@@ -66,9 +74,9 @@ def test_what_has_to_outlive_a_restart_is_restarted(role: str) -> None:
 @pytest.mark.parametrize(
     ("role", "step", "sentence"),
     [
-        ("nfs", "test", "ROLE is 'nfs', and no role nfs has a scenario: set it to some of inventory_check, containerd, "),
-        ("containerd,nodes", "test", "ROLE is 'containerd,nodes', and no role nodes has a scenario: set it to some of "),
-        ("containerd", "lint", "STEP is 'lint', which isn't known: set it to one of test, converge, idempotence, verify, side-effect"),
+        ("nfs", "test", "ROLE is 'nfs', and no role nfs has a scenario: set it to some of inventory_check, node_base, "),
+        ("worker,nodes", "test", "ROLE is 'worker,nodes', and no role nodes has a scenario: set it to some of "),
+        ("nfs_server", "lint", "STEP is 'lint', which isn't known: set it to one of test, converge, idempotence, verify, side-effect"),
         ("", "verify", "STEP is 'verify', which is a step of one role's scenario: name that role, such as ROLE=inventory_check"),
     ],
 )
@@ -162,10 +170,10 @@ def test_a_failure_stops_no_other_role(tmp_path: Path, monkeypatch: pytest.Monke
 def test_notes_of_other_scenarios_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(molecule, "SCENARIOS", tmp_path / "scenarios")
     monkeypatch.setattr(molecule, "reach", lambda _settings: Reached(tmp_path, "none"))
-    for name in ("containerd", "nfs_server"):
+    for name in ("worker", "nfs_server"):
         (tmp_path / "scenarios" / name).mkdir(parents=True)
-    molecule.run(EMULATED, "containerd", "verify")
-    assert [path.name for path in (tmp_path / "scenarios").iterdir()] == ["containerd"]
+    molecule.run(EMULATED, "worker", "verify")
+    assert [path.name for path in (tmp_path / "scenarios").iterdir()] == ["worker"]
 
 
 @pytest.mark.parametrize(

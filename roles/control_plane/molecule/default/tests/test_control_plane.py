@@ -1,0 +1,53 @@
+"""A control plane that answers this machine, and does so again after a start."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import testinfra
+
+from verify.lab.inventory import Host
+from verify.lab.kube import Cluster
+from verify.lab.wait import wait_for
+
+PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+WITHIN = 900
+"""Seconds that an emulated control plane has to be there after a start; here it took two minutes."""
+
+
+def test_the_node_is_in_the_cluster(cluster: Cluster, tested: Host, told: Callable[[str], Any]) -> None:
+    nodes = wait_for("the cluster", "an answer with its nodes", cluster.nodes, bool, within=WITHIN, every=5)
+    assert [(node.name, node.addresses) for node in nodes] == [(tested.name, (tested.address,))]
+    assert nodes[0].kubelet == f"v{told('kubernetes_packages_version')}"
+
+
+def test_its_programs_run(cluster: Cluster, tested: Host) -> None:
+    wanted = {f"{program}-{tested.name}" for program in PROGRAMS}
+    wait_for(
+        "pods of the control plane",
+        "ready",
+        lambda: {pod.name for pod in cluster.pods("kube-system") if pod.ready},
+        lambda ready: wanted <= ready,
+        within=WITHIN,
+        every=5,
+    )
+
+
+def test_images_came_from_where_containerd_was_told(host: testinfra.host.Host, told: Callable[[str], Any]) -> None:
+    pulled = host.check_output("ctr --namespace k8s.io images list --quiet").splitlines()
+    assert f"registry.k8s.io/kube-apiserver:v{told('kubernetes_packages_version')}" in pulled
+    assert told("containerd_sandbox_image") in pulled
+
+
+def test_the_kubelet_starts_with_the_machine(host: testinfra.host.Host) -> None:
+    service = host.service("kubelet")
+    assert service.is_enabled
+    assert service.is_running
+
+
+def test_credentials_are_their_owner_s_alone(host: testinfra.host.Host) -> None:
+    assert host.file("/etc/kubernetes/admin.conf").mode == 0o600
+    assert Path(os.environ["KUBECONFIG"]).stat().st_mode & 0o777 == 0o600

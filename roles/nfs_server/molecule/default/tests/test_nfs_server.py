@@ -1,0 +1,49 @@
+"""One folder, on a file system of its own, exported to the machines of the lab and to nobody else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import testinfra
+
+from verify.lab import nfs
+from verify.lab.inventory import Host
+from verify.lab.remote import Remote
+
+
+def test_it_runs_and_starts_with_the_machine(host: testinfra.host.Host) -> None:
+    service = host.service("nfs-server")
+    assert service.is_enabled
+    assert service.is_running
+
+
+def test_the_export_is_for_the_lab_alone(remote: Remote, tested: Host, told: Callable[[str], Any]) -> None:
+    exports = nfs.exports(remote, tested.name)
+    assert [(each.path, each.client) for each in exports] == [(told("nfs_server_export"), tested.variables["lab_network"])]
+    assert set(told("nfs_server_options")) <= set(exports[0].options)
+
+
+def test_the_export_has_a_file_system_of_its_own(host: testinfra.host.Host, told: Callable[[str], Any]) -> None:
+    if not host.file(told("nfs_server_disk")).exists:
+        pytest.skip("the machine has no disk for the export: only libvirt makes it")
+    mounted = host.mount_point(told("nfs_server_export"))
+    assert mounted.exists
+    assert mounted.filesystem == "ext4"
+
+
+def test_each_volume_has_a_folder(host: testinfra.host.Host, told: Callable[[str], Any]) -> None:
+    assert set(told("nfs_server_folders")) <= set(host.file(told("nfs_server_export")).listdir())
+
+
+def test_the_server_has_its_own_settings(host: testinfra.host.Host, told: Callable[[str], Any]) -> None:
+    assert int(host.file("/proc/fs/nfsd/threads").content_string) == told("nfs_server_threads")
+
+
+def test_what_is_written_through_a_mount_is_in_the_folder(tested: Host, write_through: Callable[[str, str], str]) -> None:
+    assert write_through(tested.name, "by the server itself") == "by the server itself"
+
+
+def test_a_node_can_be_turned_away(host: testinfra.host.Host) -> None:
+    assert host.exists("nft")

@@ -1,0 +1,53 @@
+"""Pods that have an address each, on a node that is Ready for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+import testinfra
+
+from verify.lab.inventory import Host
+from verify.lab.kube import Cluster
+from verify.lab.wait import wait_for
+
+WITHIN = 900
+"""Seconds that an emulated control plane and its first pods have to be there after a start."""
+
+
+def test_the_node_is_ready(cluster: Cluster, tested: Host) -> None:
+    before = wait_for("the kubelet's lease", "an answer", lambda: cluster.heartbeat(tested.name), bool, within=WITHIN, every=5)
+    wait_for("the kubelet's lease", "renewed", lambda: cluster.heartbeat(tested.name), lambda now: now != before, within=WITHIN, every=5)
+    wait_for(tested.name, "Ready", lambda: cluster.node(tested.name).state, lambda state: state == "Ready", within=WITHIN, every=5)
+
+
+def test_flannel_runs_on_it(cluster: Cluster, tested: Host) -> None:
+    wait_for(
+        "pods of flannel",
+        f"one on {tested.name}, ready",
+        lambda: [(pod.node, pod.ready) for pod in cluster.pods("kube-flannel")],
+        lambda pods: pods == [(tested.name, True)],
+        within=WITHIN,
+        every=5,
+    )
+
+
+def test_pods_are_reached_by_addresses_of_the_pod_network(
+    cluster: Cluster, tested: Host, host: testinfra.host.Host, told: Callable[[str], Any]
+) -> None:
+    """The cluster's DNS is the first that needs an address: it is asked at each of them, from the node."""
+    wait_for(
+        "pods of CoreDNS",
+        "ready",
+        lambda: [pod.ready for pod in cluster.pods("kube-system", "k8s-app=kube-dns")],
+        lambda ready: bool(ready) and all(ready),
+        within=WITHIN,
+        every=5,
+    )
+    kubectl = "kubectl --kubeconfig /etc/kubernetes/admin.conf --namespace kube-system get pods --selector k8s-app=kube-dns"
+    addresses = host.check_output(f"{kubectl} --output %s", "jsonpath={.items[*].status.podIP}").split()
+    assert addresses
+    for address in addresses:
+        assert ip_address(address) in ip_network(told("control_plane_pod_subnet"))
+        assert host.check_output("curl --silent --show-error --fail http://%s:8080/health", address) == "OK"

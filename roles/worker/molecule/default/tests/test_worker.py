@@ -1,0 +1,40 @@
+"""A node that has joined the cluster, and is back in it after a start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import testinfra
+
+from verify.lab.inventory import Host
+from verify.lab.kube import Cluster
+from verify.lab.wait import wait_for
+
+WITHIN = 900
+"""Seconds that an emulated node has to be Ready after a start: its images may still have to be pulled."""
+
+
+def test_it_is_a_ready_node(cluster: Cluster, tested: Host, told: Callable[[str], Any]) -> None:
+    before = wait_for("the kubelet's lease", "an answer", lambda: cluster.heartbeat(tested.name), bool, within=WITHIN, every=5)
+    wait_for("the kubelet's lease", "renewed", lambda: cluster.heartbeat(tested.name), lambda now: now != before, within=WITHIN, every=5)
+    node = wait_for(tested.name, "Ready", lambda: cluster.node(tested.name), lambda each: each.state == "Ready", within=WITHIN, every=5)
+    assert node.addresses == (tested.address,)
+    assert node.kubelet == f"v{told('kubernetes_packages_version')}"
+
+
+def test_pods_of_every_node_run_on_it(cluster: Cluster, tested: Host) -> None:
+    def ready() -> set[str]:
+        return {pod.name.rpartition("-")[0] for pod in cluster.all_pods() if pod.node == tested.name and pod.ready}
+
+    wait_for("pods on the node", "flannel and kube-proxy ready", ready, {"kube-flannel-ds", "kube-proxy"}.issubset, within=WITHIN, every=5)
+
+
+def test_the_kubelet_starts_with_the_machine(host: testinfra.host.Host) -> None:
+    service = host.service("kubelet")
+    assert service.is_enabled
+    assert service.is_running
+
+
+def test_its_credentials_are_root_s_alone(host: testinfra.host.Host) -> None:
+    assert host.file("/etc/kubernetes/kubelet.conf").mode == 0o600
