@@ -36,17 +36,22 @@ def test_flannel_runs_on_it(cluster: Cluster, tested: Host) -> None:
 def test_pods_are_reached_by_addresses_of_the_pod_network(
     cluster: Cluster, tested: Host, host: testinfra.host.Host, told: Callable[[str], Any]
 ) -> None:
-    """The cluster's DNS is the first that needs an address: it is asked at each of them, from the node."""
+    """The cluster's DNS is the first that needs an address: each pod of it that is ready is asked there, from the node.
+
+    One of its two pods may find no room on a single node (an emulated control plane asks for most of the processors).
+    """
     wait_for(
         "pods of CoreDNS",
-        "ready",
+        "one of them ready",
         lambda: [pod.ready for pod in cluster.pods("kube-system", "k8s-app=kube-dns")],
-        lambda ready: bool(ready) and all(ready),
+        any,
         within=WITHIN,
         every=5,
     )
     kubectl = "kubectl --kubeconfig /etc/kubernetes/admin.conf --namespace kube-system get pods --selector k8s-app=kube-dns"
-    addresses = host.check_output(f"{kubectl} --output %s", "jsonpath={.items[*].status.podIP}").split()
+    addresses = host.check_output(
+        f"{kubectl} --output %s", "jsonpath={.items[?(@.status.containerStatuses[0].ready==true)].status.podIP}"
+    ).split()
     assert addresses
     for address in addresses:
         assert ip_address(address) in ip_network(told("control_plane_pod_subnet"))
