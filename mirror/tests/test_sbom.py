@@ -26,6 +26,7 @@ from mirror.lock import DebianPackage, load_extra
 from mirror.packages import PACKAGES as KUBERNETES
 from mirror.paths import cache_folder
 from mirror.store import Store, digest_file
+from mirror.tests import layers
 
 pytestmark = pytest.mark.unit
 
@@ -503,7 +504,7 @@ def test_layers_have_what_the_document_says(name: str, tmp_path: Path) -> None:
     manifest = json.loads((layout / "blobs/sha256" / index["manifests"][0]["digest"].partition(":")[2]).read_bytes())
     base = 1 if IMAGES[name].base else 0
     for number, layer in enumerate(manifest["layers"]):
-        with tarfile.open(layout / "blobs/sha256" / layer["digest"].partition(":")[2], "r|*") as tar:
+        with layers.opened(layout / "blobs/sha256" / layer["digest"].partition(":")[2]) as tar:
             for entry in tar:
                 file = tar.extractfile(entry) if entry.isreg() else None
                 if file is None:

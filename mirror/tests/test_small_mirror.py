@@ -27,6 +27,7 @@ from mirror.errors import MirrorError
 from mirror.registry import free_port, serving
 from mirror.signing import Signer
 from mirror.store import Artefact, Store
+from mirror.tests import layers
 from mirror.tests.small import World, world
 
 MISSING = [tool for tool in build.TOOLS if shutil.which(tool) is None]
@@ -146,7 +147,7 @@ def _layers(layout: Path) -> list[dict[str, tarfile.TarInfo]]:
     index = json.loads((layout / "index.json").read_text())
     manifest = json.loads(_blob(layout, index["manifests"][0]).read_text())
     for layer in manifest["layers"]:
-        with tarfile.open(_blob(layout, layer)) as archive:
+        with layers.opened(_blob(layout, layer)) as archive:
             found.append({member.name.removeprefix("./"): member for member in archive})
     return found
 
