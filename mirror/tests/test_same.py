@@ -1,11 +1,9 @@
 """The same lock and the same programs give the same packages, repositories and images, whatever the cache folder."""
 
-import json
 import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,6 +15,7 @@ from mirror.errors import MirrorError
 from mirror.packages import PACKAGES
 from mirror.signing import Signer
 from mirror.store import Artefact, Store
+from mirror.tests import layers
 
 TOOLS = ("apt-ftparchive", "dpkg-deb", "gpg", "skopeo", "tar", "umoci")
 MISSING = [tool for tool in TOOLS if shutil.which(tool) is None]
@@ -100,13 +99,8 @@ def test_only_signatures_and_dates_differ(twice: tuple[Store, Store]) -> None:
 
 
 def test_layers_are_compressed_by_zstd(twice: tuple[Store, Store]) -> None:
-    layout = twice[0].read(f"image-{IMAGE}").path
-
-    def blob(descriptor: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON
-        return json.loads((layout / "blobs" / descriptor["digest"].replace(":", "/")).read_text())
-
-    (manifest, *_) = json.loads((layout / "index.json").read_text())["manifests"]
-    assert {layer["mediaType"] for layer in blob(manifest)["layers"]} == {"application/vnd.oci.image.layer.v1.tar+zstd"}
+    found = {layer.media_type for layer in layers.of(twice[0].path_of(f"image-{IMAGE}"))}
+    assert found == {"application/vnd.oci.image.layer.v1.tar+zstd"}
 
 
 def test_other_program_is_found(twice: tuple[Store, Store], tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -144,16 +143,10 @@ def _apt(folder: Path, source: str, *words: str) -> str:
 def _layers(layout: Path) -> list[dict[str, tarfile.TarInfo]]:
     """Give the files of an image's layers, from the lowest to the highest."""
     found = []
-    index = json.loads((layout / "index.json").read_text())
-    manifest = json.loads(_blob(layout, index["manifests"][0]).read_text())
-    for layer in manifest["layers"]:
-        with layers.opened(_blob(layout, layer)) as archive:
+    for layer in layers.of(layout):
+        with layer.opened() as archive:
             found.append({member.name.removeprefix("./"): member for member in archive})
     return found
-
-
-def _blob(layout: Path, descriptor: dict[str, Any]) -> Path:
-    return layout / "blobs" / str(descriptor["digest"]).replace(":", "/")
 
 
 def test_second_build_makes_nothing(small: Small) -> None:
