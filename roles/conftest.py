@@ -14,7 +14,9 @@ import yaml
 from verify.lab import inventory, kube, nfs
 from verify.lab.inventory import Host, Inventory
 from verify.lab.kube import Cluster
+from verify.lab.objects import Node
 from verify.lab.remote import Remote
+from verify.lab.wait import wait_for
 
 WRITE = """set -e
 folder=$(mktemp --directory)
@@ -22,6 +24,9 @@ mount -t nfs4 %s "$folder"
 trap 'umount "$folder"; rmdir "$folder"' EXIT
 echo %s > "$folder/written"
 """
+
+START_SECONDS = 900.0
+"""Seconds that an emulated machine has after a start to be a Ready node with its first pods: their images may still have to be pulled."""
 
 
 @pytest.fixture(scope="session")
@@ -65,6 +70,26 @@ def told(tested: Host) -> Callable[[str], Any]:
     role = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"]).parents[1]
     defaults = yaml.safe_load((role / "defaults/main.yml").read_text(encoding="utf-8"))
     return lambda name: {**defaults, **tested.variables}[name]
+
+
+@pytest.fixture(scope="session")
+def start_seconds() -> float:
+    """Return the seconds that what runs on a machine has after its start."""
+    return START_SECONDS
+
+
+@pytest.fixture
+def ready_node(cluster: Cluster, tested: Host) -> Node:
+    """Return that machine's node, Ready and with a new lease: before its kubelet has renewed it the cluster only believes what it last heard."""
+
+    def heartbeat() -> str:
+        return cluster.heartbeat(tested.name)
+
+    before = wait_for("the kubelet's lease", "an answer", heartbeat, bool, within=START_SECONDS, every=5)
+    wait_for("the kubelet's lease", "renewed", heartbeat, lambda now: now != before, within=START_SECONDS, every=5)
+    return wait_for(
+        tested.name, "Ready", lambda: cluster.node(tested.name), lambda node: node.state == "Ready", within=START_SECONDS, every=5
+    )
 
 
 @pytest.fixture

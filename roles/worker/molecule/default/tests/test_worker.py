@@ -9,25 +9,22 @@ import testinfra
 
 from verify.lab.inventory import Host
 from verify.lab.kube import Cluster
+from verify.lab.objects import Node
 from verify.lab.wait import wait_for
 
-WITHIN = 900
-"""Seconds that an emulated node has to be Ready after a start: its images may still have to be pulled."""
+
+def test_it_is_a_ready_node(ready_node: Node, tested: Host, told: Callable[[str], Any]) -> None:
+    assert ready_node.addresses == (tested.address,)
+    assert ready_node.kubelet == f"v{told('kubernetes_packages_version')}"
 
 
-def test_it_is_a_ready_node(cluster: Cluster, tested: Host, told: Callable[[str], Any]) -> None:
-    before = wait_for("the kubelet's lease", "an answer", lambda: cluster.heartbeat(tested.name), bool, within=WITHIN, every=5)
-    wait_for("the kubelet's lease", "renewed", lambda: cluster.heartbeat(tested.name), lambda now: now != before, within=WITHIN, every=5)
-    node = wait_for(tested.name, "Ready", lambda: cluster.node(tested.name), lambda each: each.state == "Ready", within=WITHIN, every=5)
-    assert node.addresses == (tested.address,)
-    assert node.kubelet == f"v{told('kubernetes_packages_version')}"
-
-
-def test_pods_of_every_node_run_on_it(cluster: Cluster, tested: Host) -> None:
+def test_pods_of_every_node_run_on_it(cluster: Cluster, tested: Host, start_seconds: float) -> None:
     def ready() -> set[str]:
         return {pod.name.rpartition("-")[0] for pod in cluster.all_pods() if pod.node == tested.name and pod.ready}
 
-    wait_for("pods on the node", "flannel and kube-proxy ready", ready, {"kube-flannel-ds", "kube-proxy"}.issubset, within=WITHIN, every=5)
+    wait_for(
+        "pods on the node", "flannel and kube-proxy ready", ready, {"kube-flannel-ds", "kube-proxy"}.issubset, within=start_seconds, every=5
+    )
 
 
 def test_the_kubelet_starts_with_the_machine(host: testinfra.host.Host) -> None:
