@@ -188,3 +188,12 @@ def test_cache_that_is_not_built_is_not_right(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("OUTLIVE_CACHE", str(tmp_path / "none"))
     assert main(["check"]) == 1
     assert "isn't built: run `make mirror`" in capsys.readouterr().err
+
+
+def test_registry_of_another_choice_of_images() -> None:
+    one = {"image-etcd": {}, "registry": {"blobs/a": "a", "blobs/b": "b"}}
+    two = {"image-etcd": {}, "image-mysql-9.7": {}, "registry": {"blobs/a": "a", "blobs/b": "b", "blobs/c": "c"}}
+    assert same.differences(one, two) == []
+    assert same.differences(one, {**one, "registry": two["registry"]}) == ["registry: blobs/c"]
+    two["registry"]["blobs/b"] = "other"
+    assert same.differences(one, two) == ["registry: blobs/b"]
