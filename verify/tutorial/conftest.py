@@ -1,19 +1,22 @@
-"""Fixtures of the tutorial's pages."""
+"""Fixtures of the tutorial's pages and exercises."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache, partial
 
 import pytest
 
 from verify.lab.errors import LabError
+from verify.lab.exercises import EXERCISES, Stage
 from verify.lab.inventory import ROOT, Inventory
 from verify.lab.kube import Cluster
 from verify.lab.registry import mirror_lacks
 from verify.lab.remote import Remote
 from verify.lab.report import Report
 from verify.lab.walk import MANIFESTS, Ground, Shells, Walk
+from verify.tutorial.class_room import AT_ONCE, await_rest, is_of_an_exercise, work_on
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -29,11 +32,35 @@ def lacks(lab: Inventory, remote: Remote) -> Callable[[str], bool]:
 
 
 @pytest.fixture(scope="session")
-def walk(lab: Inventory, cluster: Cluster, remote: Remote) -> Iterator[Walk]:
+def ground(lab: Inventory, cluster: Cluster, remote: Remote) -> Ground:
+    """Return the look at what a page or an exercise could leave behind."""
+    return Ground(lab, cluster, remote)
+
+
+@pytest.fixture(scope="session")
+def outcomes(request: pytest.FixtureRequest, lab: Inventory, cluster: Cluster, remote: Remote) -> Iterator[Mapping[str, Future[None]]]:
+    """Return how each of the chosen exercises went, or will have gone: work on them begins with the first test that asks."""
+    asked = {item.name for item in request.session.items}
+    chosen = [each for each in EXERCISES if f"test_exercise[{each.slug}]" in asked]
+    if chosen:
+        Stage(lab, cluster, remote).reset(chosen)
+        await_rest(cluster)
+    with ThreadPoolExecutor(AT_ONCE) as class_room:
+        try:
+            yield {each.slug: class_room.submit(work_on, each, lab) for each in chosen}
+        finally:
+            class_room.shutdown(cancel_futures=True)
+
+
+@pytest.fixture(scope="session")
+def walk(cluster: Cluster, remote: Remote, ground: Ground) -> Iterator[Walk]:
     """Return the way through the pages; what the last one left is taken away at its end."""
     if not (ROOT / MANIFESTS).is_dir():
         raise LabError(f"The folder {MANIFESTS} isn't there: the pages apply the manifests in it, so run `make tutorial`, which writes it.")
-    ground = Ground(lab, cluster, remote)
-    way = Walk(Shells(cluster, remote).run, ground.look, ground.clear)
+
+    def look() -> frozenset[str]:
+        return frozenset(each for each in ground.look() if not is_of_an_exercise(each))
+
+    way = Walk(Shells(cluster, remote).run, look, ground.clear)
     yield way
     way.end()

@@ -47,10 +47,9 @@ def files(seen: frozenset[str]) -> set[str]:
     return {each for each in seen if each.startswith("/")}
 
 
-def test_all_chapters_come_and_go(lab: Inventory, cluster: Cluster, remote: Remote) -> None:
+def test_all_chapters_come_and_go(lab: Inventory, cluster: Cluster, remote: Remote, ground: Ground) -> None:
     """Applied, all chapters stand; applied again, nothing changes; taken away, no object is left and all data is."""
     server, export = nfs.exported(lab)
-    ground = Ground(lab, cluster, remote)
     kept = f"{export}/retain/kept"
     try:
         play("playbooks/tutorial.yml", "-e", ALL)

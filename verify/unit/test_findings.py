@@ -9,7 +9,7 @@ import pytest
 
 from verify.lab.exercises import EXERCISES
 from verify.lab.findings import File, Seen
-from verify.tutorial.test_exercises import FIRST
+from verify.tutorial.class_room import FIRST
 from verify.unit.stages import Scene, scene
 
 

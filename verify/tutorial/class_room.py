@@ -1,25 +1,21 @@
-"""Each exercise is set, is unsolved, is solved by its solution, and leaves nothing behind.
+"""Works on exercises: each is set, is unsolved, is solved by its solution, and leaves nothing behind.
 
-Some are worked on at a time, as in a class: none disturbs another, and the cluster's waits for one are time for the others.
+Some are worked on at a time, as in a class: none disturbs another or a page, and the cluster's waits for one are time for the others.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 
-import pytest
-
 from verify.lab import kube, pages
-from verify.lab.exercises import EXERCISES, PAGES, Exercise, Stage
+from verify.lab.exercises import PAGES, Exercise, Stage
 from verify.lab.inventory import ROOT, Inventory
 from verify.lab.kube import Cluster
 from verify.lab.pages import Block
 from verify.lab.remote import Remote
 from verify.lab.wait import wait_for
-from verify.lab.walk import Ground, Shells
+from verify.lab.walk import Shells
 
 AT_ONCE = 3
 """How many exercises are worked on at a time; measured on two cores: docs/results.md. Other numbers weren't tried."""
@@ -41,21 +37,9 @@ FIRST = {
 """For each exercise a finding that its stage has at the beginning."""
 
 
-@pytest.fixture(scope="module")
-def outcomes(request: pytest.FixtureRequest, lab: Inventory, cluster: Cluster, remote: Remote) -> Iterator[Mapping[str, Future[None]]]:
-    """Return how each of the chosen exercises went, or will have gone; nothing is left of them all."""
-    asked = {item.name for item in request.session.items}
-    chosen = [each for each in EXERCISES if f"{test_exercise.__name__}[{each.slug}]" in asked]
-    Stage(lab, cluster, remote).reset(chosen)
-    await_rest(cluster)
-    ground = Ground(lab, cluster, remote)
-    before = ground.look()
-    with ThreadPoolExecutor(AT_ONCE) as class_room:
-        try:
-            yield {each.slug: class_room.submit(work_on, each, lab) for each in chosen}
-        finally:
-            class_room.shutdown(cancel_futures=True)
-    assert ground.look() == before
+def is_of_an_exercise(name: str) -> bool:
+    """Say whether an object, as ``kind/name``, or a path of the export is an exercise's."""
+    return re.search(r"/exercise-\d", name) is not None
 
 
 def blocks(path: str, heading: str = "") -> tuple[Block, ...]:
@@ -118,9 +102,3 @@ def work_on(exercise: Exercise, lab: Inventory) -> None:
                 f"{exercise.node_folder} is left on {worker.name}"
             )
     assert not list((ROOT / ".lab/exercises").glob(f"{exercise.slug}*"))
-
-
-@pytest.mark.parametrize("exercise", EXERCISES, ids=lambda each: each.slug)
-def test_exercise(outcomes: Mapping[str, Future[None]], exercise: Exercise) -> None:
-    """An exercise is unsolved at its beginning, its solution solves it, and nothing is left of it."""
-    outcomes[exercise.slug].result()
