@@ -130,6 +130,11 @@ def test_no_network(playbook: Playbook) -> None:
         ("nfs_server", {"nfs_server_disk": "/dev/sdb"}, "nfs_server_disk is '/dev/sdb', and only names in /dev/disk/by-id are allowed"),
         ("nfs_server", {"nfs_server_lease_time": 5}, "nfs_server_lease_time is 5, and the kernel takes 10 to 3600 seconds"),
         (
+            "pod_network",
+            {"pod_network_iptables_resync": 0},
+            "pod_network_iptables_resync is 0, and flannel would look at its rules without a pause: give at least 1 second",
+        ),
+        (
             "storage_tutorial",
             {"storage_tutorial_mysql_startup_seconds": 60},
             "storage_tutorial_mysql_startup_seconds is 60, and MySQL needs at least 180",
