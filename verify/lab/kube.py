@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import os
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -22,12 +24,41 @@ from verify.lab.objects import Claim, Deployment, Json, Node, Pod, SecretKey, Vo
 
 CALL_TIMEOUT = (10.0, 60.0)
 """Seconds to connect and to wait for an answer; an emulated API server is slow, not dead."""
+ENDS_WITHIN = 90.0
+"""Seconds in which a stream that was hung up has ended: an API server that is away is waited for until ``CALL_TIMEOUT`` has passed."""
 LEASES = "kube-node-lease"
 """Namespace of the nodes' leases."""
 MERGE_PATCH = "application/merge-patch+json"
 """Type of a patch that is a dictionary: the client's own choice for one is a type that the API refuses."""
 WATCH_SECONDS = 45
 """Seconds after which the API server ends a watch, which is then taken up where it ended; shorter than an answer may take."""
+
+
+class Line:
+    """The line by which a stream comes from the API server; another thread may hang up, which ends the stream, or the next one at once."""
+
+    def __init__(self) -> None:
+        """Nothing comes by it yet, and nobody has hung up."""
+        self._lock = threading.Lock()
+        self._response: BaseHTTPResponse | None = None
+        self.hung_up = False
+
+    def take(self, response: BaseHTTPResponse) -> None:
+        """Let a stream come by it."""
+        with self._lock:
+            self._response = response
+            self._shut()
+
+    def hang_up(self) -> None:
+        """End what comes by it, and what will: who reads gets ``UnreachableError`` or the stream's end."""
+        with self._lock:
+            self.hung_up = True
+            self._shut()
+
+    def _shut(self) -> None:
+        if self.hung_up and self._response is not None:
+            with suppress(ValueError, RuntimeError, OSError):  # it has ended by itself
+                self._response.shutdown()
 
 
 @dataclass(frozen=True)
@@ -184,13 +215,13 @@ class Cluster:
         except NotFoundError:
             return
 
-    def watch_nodes(self) -> Iterator[Event]:
+    def watch_nodes(self, line: Line) -> Iterator[Event]:
         """List the nodes, then follow their changes until the watch breaks (``UnreachableError``)."""
-        return self._watch(self._core.list_node)
+        return self._watch(line, self._core.list_node)
 
-    def watch_pods(self, namespace: str) -> Iterator[Event]:
+    def watch_pods(self, line: Line, namespace: str) -> Iterator[Event]:
         """List the pods of a namespace, then follow their changes until the watch breaks (``UnreachableError``)."""
-        return self._watch(self._core.list_namespaced_pod, namespace)
+        return self._watch(line, self._core.list_namespaced_pod, namespace)
 
     def log(self, namespace: str, name: str, lines: int, *, previous: bool = False) -> str:
         """Return the last lines of a pod's log, or of that of its container before the present one."""
@@ -201,7 +232,7 @@ class Cluster:
             )
         )
 
-    def follow_log(self, namespace: str, name: str) -> Iterator[str]:
+    def follow_log(self, line: Line, namespace: str, name: str) -> Iterator[str]:
         """Yield the lines that a pod writes from now on, as they come, until the stream ends."""
         response = self._call(
             f"log of pod {namespace}/{name}",
@@ -211,17 +242,19 @@ class Cluster:
             follow=True,
             tail_lines=0,
         )
+        line.take(response)
         yield from _lines(response)
 
-    def _watch(self, list_call: Callable[..., Any], *arguments: str) -> Iterator[Event]:
+    def _watch(self, line: Line, list_call: Callable[..., Any], *arguments: str) -> Iterator[Event]:
         listing = json.loads(self._call("watch", list_call, *arguments).data)
         for item in listing["items"]:
             yield Event("LISTED", item)
         version = listing["metadata"]["resourceVersion"]
-        while True:
+        while not line.hung_up:
             response = self._call("watch", list_call, *arguments, watch=True, resource_version=version, timeout_seconds=WATCH_SECONDS)
-            for line in _lines(response):
-                event = json.loads(line)
+            line.take(response)
+            for told in _lines(response):
+                event = json.loads(told)
                 if event["type"] == "ERROR":  # 410 Gone: the version is too old, list again
                     raise UnreachableError(f"the API server ended a watch ({event['object'].get('message', '')})")
                 version = event["object"]["metadata"]["resourceVersion"]

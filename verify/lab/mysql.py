@@ -16,7 +16,7 @@ from typing import Self
 
 from verify.lab.clock import HOST_CLOCK, Clock, Instant
 from verify.lab.errors import LabError, NotFoundError, RefusedError, UnreachableError
-from verify.lab.kube import Cluster
+from verify.lab.kube import ENDS_WITHIN, Cluster, Line
 from verify.lab.objects import Deployment, Json, SecretKey
 from verify.lab.wait import wait_for
 
@@ -187,6 +187,7 @@ class Witness:
         self._lock = threading.Lock()
         self._answers: list[Answer] = []
         self._failure: LabError | None = None
+        self._line = Line()
         self._thread = threading.Thread(target=self._follow, daemon=True)
 
     def __enter__(self) -> Self:
@@ -232,12 +233,15 @@ class Witness:
 
     def _end(self) -> None:
         self._stop.set()
+        self._line.hang_up()
+        if self._thread.is_alive():
+            self._thread.join(timeout=ENDS_WITHIN)
         self._cluster.delete_pod(NAMESPACE, WITNESS_POD)
 
     def _follow(self) -> None:
         while not self._stop.is_set():
             try:
-                for line in self._cluster.follow_log(NAMESPACE, WITNESS_POD):
+                for line in self._cluster.follow_log(self._line, NAMESPACE, WITNESS_POD):
                     self._take(line)
                     if self._stop.is_set():
                         return

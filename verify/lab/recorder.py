@@ -11,7 +11,7 @@ from typing import Self
 from verify.lab import objects
 from verify.lab.clock import HOST_CLOCK, Clock, Instant
 from verify.lab.errors import LabError, UnreachableError
-from verify.lab.kube import Cluster, Event
+from verify.lab.kube import ENDS_WITHIN, Cluster, Event, Line
 from verify.lab.objects import Node, Pod
 
 RETRY_AFTER = 1.0
@@ -41,25 +41,38 @@ class Recorder:
         """Watches that broke, in words: a sighting right after a break may be late."""
         self.failure: LabError | None = None
         """What ended a watch for good, if anything did."""
+        self._lines = (Line(), Line())
         self._threads = (
-            self._thread(cluster.watch_nodes, objects.node, self._listed[0]),
-            self._thread(lambda: cluster.watch_pods(namespace), objects.pod, self._listed[1]),
+            self._thread(lambda: cluster.watch_nodes(self._lines[0]), objects.node, self._listed[0]),
+            self._thread(lambda: cluster.watch_pods(self._lines[1], namespace), objects.pod, self._listed[1]),
         )
 
     def __enter__(self) -> Self:
         """Start and wait until nodes and pods were listed once, so that nothing later is missed."""
         for thread in self._threads:
             thread.start()
-        for listed in self._listed:
-            listed.wait(timeout=120)
-        self.check()
-        if not all(listed.is_set() for listed in self._listed):
-            raise UnreachableError("the API server listed no nodes and pods within 120 s")
+        try:
+            for listed in self._listed:
+                listed.wait(timeout=120)
+            self.check()
+            if not all(listed.is_set() for listed in self._listed):
+                raise UnreachableError("the API server listed no nodes and pods within 120 s")
+        except BaseException:
+            self._end()
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        """Stop; a thread that waits for the API server ends by itself when the server ends its watch."""
+        """Stop, and end the watches."""
+        self._end()
+
+    def _end(self) -> None:
+        # A thread that still reads while Python ends makes it abort.
         self._stop.set()
+        for line in self._lines:
+            line.hang_up()
+        for thread in self._threads:
+            thread.join(timeout=ENDS_WITHIN)
 
     def check(self) -> None:
         """Raise what ended a watch for good."""
@@ -88,6 +101,8 @@ class Recorder:
                             self._sightings.append(Sighting(self._clock.now(), event.kind, read(event.data)))
                         listed.set()
                 except UnreachableError as error:
+                    if self._stop.is_set():
+                        return
                     self.breaks.append(str(error))
                     self._stop.wait(RETRY_AFTER)
                 except LabError as error:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,6 +20,8 @@ from verify.lab.kube import Cluster
 from verify.unit import samples
 
 NAMESPACE = "/api/v1/namespaces/default"
+HELD = "(held)"
+"""A line that is never sent: the stream stays open until its client hangs up."""
 LEASE = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/n1"
 
 
@@ -122,12 +125,28 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         for line in lines:
+            if line == HELD:
+                self.connection.recv(1)
+                return
             data = line.encode() + b"\n"
             self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
         self.wfile.write(b"0\r\n\r\n")
 
 
 class _Server(ThreadingHTTPServer):
+    daemon_threads = False
+
+    def server_activate(self) -> None:
+        """Begin without connections."""
+        self.links: list[socket.socket] = []
+        super().server_activate()
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Take a connection, and keep it to be hung up."""
+        link, address = super().get_request()
+        self.links.append(link)
+        return link, address
+
     def handle_error(self, *_: object) -> None:
         """Take no notice of a client that hangs up."""
 
@@ -141,6 +160,9 @@ def serve(api: FakeApi, folder: Path) -> Iterator[Cluster]:
         yield Cluster(kubeconfig(folder, f"http://127.0.0.1:{server.server_port}"))
     finally:
         server.shutdown()
+        for link in server.links:
+            with suppress(OSError):  # closed already
+                link.shutdown(socket.SHUT_RDWR)
         server.server_close()
 
 

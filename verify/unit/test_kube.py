@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from itertools import islice
 from pathlib import Path
 
@@ -9,10 +10,10 @@ import pytest
 
 from verify.lab import kube
 from verify.lab.errors import LabError, NotFoundError, UnreachableError
-from verify.lab.kube import Cluster
+from verify.lab.kube import Cluster, Line
 from verify.lab.objects import SecretKey
 from verify.unit import samples
-from verify.unit.fake_api import NAMESPACE, FakeApi, kubeconfig, listing
+from verify.unit.fake_api import HELD, NAMESPACE, FakeApi, kubeconfig, listing
 
 
 def test_reads(fake_cluster: Cluster) -> None:
@@ -114,7 +115,7 @@ def test_watch_goes_on_where_it_ended(fake_cluster: Cluster, api: FakeApi) -> No
     changed = samples.node("n1", ready="False")
     changed["metadata"]["resourceVersion"] = "42"
     api.watches["/api/v1/nodes"] = [[{"type": "MODIFIED", "object": changed}], [{"type": "DELETED", "object": changed}]]
-    events = list(islice(fake_cluster.watch_nodes(), 5))
+    events = list(islice(fake_cluster.watch_nodes(Line()), 5))
     assert [event.kind for event in events] == ["LISTED", "LISTED", "LISTED", "MODIFIED", "DELETED"]
     assert "resourceVersion=42" in api.requests[-1]
 
@@ -122,10 +123,41 @@ def test_watch_goes_on_where_it_ended(fake_cluster: Cluster, api: FakeApi) -> No
 def test_watch_that_the_server_ends(fake_cluster: Cluster, api: FakeApi) -> None:
     api.watches[f"{NAMESPACE}/pods"] = [[{"type": "ERROR", "object": {"code": 410, "message": "too old"}}]]
     with pytest.raises(UnreachableError, match="too old"):
-        list(fake_cluster.watch_pods("default"))
+        list(fake_cluster.watch_pods(Line(), "default"))
 
 
 def test_log_is_followed_line_by_line(fake_cluster: Cluster, api: FakeApi) -> None:
     api.logs = [["OK 111", "FAIL ERROR 2003", "", "ÜK"]]
-    assert list(fake_cluster.follow_log("default", "p")) == ["OK 111", "FAIL ERROR 2003", "ÜK"]
+    assert list(fake_cluster.follow_log(Line(), "default", "p")) == ["OK 111", "FAIL ERROR 2003", "ÜK"]
     assert "follow=true" in api.requests[0]
+
+
+def test_line_that_is_hung_up_while_a_stream_comes(fake_cluster: Cluster, api: FakeApi) -> None:
+    """The server keeps the stream open: only the other thread ends the wait for its next line."""
+    api.logs = [["OK 111", HELD]]
+    line, seen = Line(), threading.Event()
+    ended: list[str] = []
+
+    def follow() -> None:
+        try:
+            for text in fake_cluster.follow_log(line, "default", "p"):
+                ended.append(text)
+                seen.set()
+        except UnreachableError as error:
+            ended.append(str(error))
+
+    thread = threading.Thread(target=follow)
+    thread.start()
+    assert seen.wait(30)
+    line.hang_up()
+    thread.join(timeout=30)
+    assert not thread.is_alive()
+    assert ended[0] == "OK 111"
+    assert len(ended) == 1 or "a stream from the API server broke" in ended[1]
+
+
+def test_line_that_was_hung_up_before(fake_cluster: Cluster, api: FakeApi) -> None:
+    line = Line()
+    line.hang_up()
+    assert [event.kind for event in fake_cluster.watch_nodes(line)] == ["LISTED"] * 3
+    assert not [request for request in api.requests if "watch" in request]
