@@ -9,7 +9,7 @@ from functools import cache, partial
 import pytest
 
 from verify.lab.errors import LabError
-from verify.lab.exercises import EXERCISES, Stage
+from verify.lab.exercises import EXERCISES, Exercise, Stage
 from verify.lab.inventory import ROOT, Inventory
 from verify.lab.kube import Cluster
 from verify.lab.registry import mirror_lacks
@@ -38,13 +38,24 @@ def ground(lab: Inventory, cluster: Cluster, remote: Remote) -> Ground:
 
 
 @pytest.fixture(scope="session")
-def outcomes(request: pytest.FixtureRequest, lab: Inventory, cluster: Cluster, remote: Remote) -> Iterator[Mapping[str, Future[None]]]:
-    """Return how each of the chosen exercises went, or will have gone: work on them begins with the first test that asks."""
+def chosen(request: pytest.FixtureRequest) -> list[Exercise]:
+    """Return the exercises that are among the run's tests."""
     asked = {item.name for item in request.session.items}
-    chosen = [each for each in EXERCISES if f"test_exercise[{each.slug}]" in asked]
+    return [each for each in EXERCISES if f"test_exercise[{each.slug}]" in asked]
+
+
+@pytest.fixture(scope="session")
+def before(chosen: list[Exercise], lab: Inventory, cluster: Cluster, remote: Remote, ground: Ground) -> frozenset[str]:
+    """Return what there is before anything is worked on: nothing of the chosen exercises."""
     if chosen:
         Stage(lab, cluster, remote).reset(chosen)
         await_rest(cluster)
+    return ground.look()
+
+
+@pytest.fixture(scope="session")
+def outcomes(chosen: list[Exercise], before: frozenset[str], lab: Inventory) -> Iterator[Mapping[str, Future[None]]]:
+    """Return how each of the chosen exercises went, or will have gone: work on them begins with the first test that asks."""
     with ThreadPoolExecutor(AT_ONCE) as class_room:
         try:
             yield {each.slug: class_room.submit(work_on, each, lab) for each in chosen}
