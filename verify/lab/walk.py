@@ -163,6 +163,8 @@ class Walk:
     clock: Clock = HOST_CLOCK
     _page: Page | None = None
     _before: frozenset[str] = frozenset()
+    _clean: frozenset[str] | None = None
+    """What there was when the last page was left in order: the next one begins with that, as a look at everything takes seconds."""
     _done: int = 0
     _broken: dict[str, int] = field(default_factory=dict)
     """The line at which each page failed."""
@@ -176,7 +178,8 @@ class Walk:
         """
         if self._page is None or self._page.path != page.path:
             self.end()
-            self._page, self._before, self._done = page, self.look(), 0
+            self._before = self.look() if self._clean is None else self._clean
+            self._page, self._clean, self._done = page, None, 0
         if page.path in self._broken:
             raise LabError(
                 f"{page.path}:{block.line}: not run, as the page failed at line {self._broken[page.path]}: correct that first, then run the page again."
@@ -217,18 +220,20 @@ class Walk:
             )
         before = self._before
         try:
-            wait_for(
+            self._clean = wait_for(
                 f"the lab after {page.path}",
                 "nothing that wasn't there before",
-                lambda: self.look() - before,
-                lambda left: not left,
+                self.look,
+                lambda seen: seen <= before,
                 within=QUIET_SECONDS,
                 every=2.0,
-                describe=lambda left: ", ".join(sorted(left)),
+                describe=lambda seen: ", ".join(sorted(seen - before)),
                 clock=self.clock,
             )
-        finally:
+        except BaseException:
             self.end()
+            raise
+        self._page = None
 
     def end(self) -> None:
         """Take away what the present page left, as after a failure or an interruption."""

@@ -44,6 +44,7 @@ class FakeLab:
     things: set[str] = field(default_factory=lambda: {"pod/other"})
     ran: list[str] = field(default_factory=list)
     cleared: list[frozenset[str]] = field(default_factory=list)
+    looks: int = 0
     wear: Callable[[], None] = lambda: None
 
     def run(self, place: str, text: str) -> Ran:
@@ -60,6 +61,7 @@ class FakeLab:
 
     def look(self) -> frozenset[str]:
         """Say what there is."""
+        self.looks += 1
         self.wear()
         return frozenset(self.things)
 
@@ -98,6 +100,25 @@ def test_true_page(walk: Walk, fake: FakeLab) -> None:
     follow(walk, page("docs/b.md"))
     assert fake.ran == ["$ make", "$ fail", "n1$ look"] * 2
     assert fake.cleared == []
+    # One look at the beginning, and one where each page ends.
+    assert fake.looks == 3
+    walk.end()
+    assert fake.looks == 3
+
+
+def test_page_begins_with_what_the_page_before_it_took_away(walk: Walk, fake: FakeLab) -> None:
+    taker = page()
+    for block in taker.blocks:
+        walk.take(taker, block)
+    fake.things.discard("pod/other")
+    walk.leave(taker)
+    untidy = page("docs/b.md")
+    fake.answers["look"] = Ran(0, ())
+    for block in untidy.blocks:
+        walk.take(untidy, block)
+    fake.things = {"pod/other"}
+    with pytest.raises(AssertionError, match=r"the lab after docs/b\.md: wanted nothing that wasn't there before, last seen pod/other"):
+        walk.leave(untidy)
 
 
 def test_page_that_lies_isn_t_run_on(walk: Walk, fake: FakeLab) -> None:
@@ -130,12 +151,9 @@ def test_page_that_leaves_something(walk: Walk, fake: FakeLab) -> None:
 def test_what_goes_a_little_later_is_no_fault(walk: Walk, fake: FakeLab, clock: ManualClock) -> None:
     fake.things.add("pv/slow")
     slow = page()
-    looks = 0
 
     def wear() -> None:
-        nonlocal looks
-        looks += 1
-        if looks == 2:
+        if fake.looks == 2:
             fake.things.add("pod/recycler")
         if clock.seconds > 10:
             fake.things.discard("pod/recycler")
