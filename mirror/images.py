@@ -131,7 +131,7 @@ def make_image(store: Store, lock: Lock, name: str, references: Sequence[str], p
         if mysql:
             shutil.copytree(FILES / "mysql", top)
             shutil.copytree(mysql, top, dirs_exist_ok=True)
-            _add_mysql_user(top, layers[0])
+            add_mysql_user(top, layers[0])
         if name == "mysql":
             _fill_mysql(top, store, lock)
         for file, capability in image.capabilities.items():
@@ -292,17 +292,28 @@ def _fill_mysql(top: Path, store: Store, lock: Lock) -> None:
     (top / "usr/bin/mysql").symlink_to("mariadb")
 
 
-def _add_mysql_user(top: Path, base: Path) -> None:
-    """Give the image the user and group mysql, by the numbers of the official image."""
+def add_mysql_user(top: Path, base: Path) -> None:
+    """Give the image the user and group mysql, by the numbers of the official image.
+
+    Args:
+        top: The folder of the image's upper layer, in which passwd and group come to lie.
+        base: The archive of its root file system.
+
+    Raises:
+        MirrorError: the archive has no such files.
+    """
     (top / "etc").mkdir(parents=True, exist_ok=True)
     with tarfile.open(base) as root:
         for file, line in (
             ("passwd", f"mysql:x:{_MYSQL_ID}:{_MYSQL_ID}::/var/lib/mysql:/usr/sbin/nologin\n"),
             ("group", f"mysql:x:{_MYSQL_ID}:\n"),
         ):
-            member = root.extractfile(f"./etc/{file}")
+            try:
+                member = root.extractfile(f"./etc/{file}")
+            except KeyError:
+                member = None
             if member is None:
-                raise MirrorError(f"{base} has no /etc/{file}: remove it and run the command again")
+                raise MirrorError(f"{base} has no file /etc/{file}: remove it and run the command again")
             (top / "etc" / file).write_text(member.read().decode() + line)
 
 

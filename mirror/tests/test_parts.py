@@ -1,6 +1,8 @@
 """The small pieces: apt's output, names of images, versions of boxes, requirements on the host."""
 
+import io
 import json
+import tarfile
 import threading
 from pathlib import Path
 
@@ -54,6 +56,30 @@ def test_manifest_gets_every_name(tmp_path: Path) -> None:
     ]
     assert [each["annotations"]["org.opencontainers.image.ref.name"] for each in manifests] == ["1.37.0", "latest"]
     assert {each["digest"] for each in manifests} == {"sha256:busybox"}
+
+
+def _root(folder: Path, *files: str) -> Path:
+    archive = folder / "root.tar"
+    with tarfile.open(archive, "w") as root:
+        for file in files:
+            content = f"the base's {file}\n".encode()
+            member = tarfile.TarInfo(f"./etc/{file}")
+            member.size = len(content)
+            root.addfile(member, io.BytesIO(content))
+    return archive
+
+
+def test_user_of_mysql_comes_after_those_of_the_base(tmp_path: Path) -> None:
+    images.add_mysql_user(tmp_path / "top", _root(tmp_path, "passwd", "group"))
+    assert (tmp_path / "top/etc/passwd").read_text().splitlines()[0] == "the base's passwd"
+    assert (tmp_path / "top/etc/passwd").read_text().splitlines()[1].startswith("mysql:x:999:999:")
+    assert (tmp_path / "top/etc/group").read_text() == "the base's group\nmysql:x:999:\n"
+
+
+def test_base_without_users(tmp_path: Path) -> None:
+    base = _root(tmp_path, "passwd")
+    with pytest.raises(MirrorError, match=f"{base} has no file /etc/group: remove it and run the command again"):
+        images.add_mysql_user(tmp_path / "top", base)
 
 
 def test_merged_layouts_share_blobs(tmp_path: Path) -> None:
