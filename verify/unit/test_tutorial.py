@@ -15,6 +15,8 @@ FOLDER = ROOT / "docs/tutorial"
 NAMES = sorted(path.name for path in (FOLDER / "en").glob("*.md"))
 BOTH = [(language, name) for language in ("en", "zh") for name in NAMES]
 TEMPLATES = ROOT / "roles/storage_tutorial/templates"
+CHINESE = sorted((ROOT / "docs").glob("*/zh/*.md"))
+"""The tutorial's pages in Chinese, and those of the exercises."""
 LONGEST = 150
 MOST_GAPS = 0.25
 """Share of the lines shown that may be gaps and nothing else."""
@@ -64,6 +66,14 @@ def test_lines_are_short(language: str, name: str) -> None:
         for number in range(command.line + 1 + command.text.count("\n"), command.line + 1 + command.text.count("\n") + len(command.shown))
     }
     assert set(long) <= printed
+
+
+@pytest.mark.parametrize("page", CHINESE, ids=lambda page: f"{page.parent.parent.name}/{page.stem}")
+def test_chinese_has_chinese_punctuation(page: Path) -> None:
+    written = page.read_text(encoding="utf-8")
+    without_blocks = re.sub(r"^(```.*?^```|    [^\n]*)$", "", written, flags=re.MULTILINE | re.DOTALL)
+    prose = re.sub(r"`[^`]*`", "`", re.sub(r"\]\([^)]*\)", "]", without_blocks))
+    assert re.findall(r".*(?:[一-龥`*][,:;(!?]|[,:;)!?][一-龥]|[,:;]$).*", prose, flags=re.MULTILINE) == []
 
 
 @pytest.mark.parametrize(("language", "name"), BOTH)
