@@ -270,9 +270,12 @@ class Cluster:
         return answer
 
     def _call(self, subject: str, call: Callable[..., Any], *arguments: object, **options: object) -> BaseHTTPResponse:
-        """Send a request and return its raw response; errors become sentences."""
+        """Send a request and return its raw response, read to its end where it isn't a stream; errors become sentences."""
+        stream = "watch" in options or "follow" in options
         try:
             response: BaseHTTPResponse = call(*arguments, **options, _preload_content=False, _request_timeout=CALL_TIMEOUT)
+            if not stream or response.status >= HTTPStatus.BAD_REQUEST:
+                response.read(cache_content=True)  # an API server that ends may end in the midst of an answer
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise UnreachableError(f"the API server {self.server} gave no answer ({_first_line(error)})") from error
         except client.ApiException as error:

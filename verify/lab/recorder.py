@@ -105,8 +105,9 @@ class Recorder:
                         return
                     self.breaks.append(str(error))
                     self._stop.wait(RETRY_AFTER)
-                except LabError as error:
-                    self.failure = error
+                except Exception as error:  # ended without a word, it would look like a cluster in which nothing happens
+                    told = LabError(f"The record of the cluster's changes ended ({error!r}): it is incomplete, so run the check again.")
+                    self.failure = error if isinstance(error, LabError) else told
                     listed.set()
                     return
 

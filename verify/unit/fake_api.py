@@ -20,6 +20,8 @@ from verify.lab.kube import Cluster
 from verify.unit import samples
 
 NAMESPACE = "/api/v1/namespaces/default"
+TORN = "(torn)"
+"""An answer of which half is sent, then the connection ends."""
 HELD = "(held)"
 """A line that is never sent: the stream stays open until its client hangs up."""
 LEASE = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/n1"
@@ -113,12 +115,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, answer: Any) -> None:  # noqa: ANN401  the API's JSON
         status = answer if isinstance(answer, int) else 200
+        torn = answer == TORN
         body = json.dumps({"message": f"status {status}"} if isinstance(answer, int) else answer).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        self.wfile.write(body[: len(body) // 2] if torn else body)
+        self.close_connection = self.close_connection or torn
 
     def _stream(self, lines: list[str]) -> None:
         self.send_response(200)

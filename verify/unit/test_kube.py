@@ -13,7 +13,7 @@ from verify.lab.errors import LabError, NotFoundError, UnreachableError
 from verify.lab.kube import Cluster, Line
 from verify.lab.objects import SecretKey
 from verify.unit import samples
-from verify.unit.fake_api import HELD, NAMESPACE, FakeApi, kubeconfig, listing
+from verify.unit.fake_api import HELD, NAMESPACE, TORN, FakeApi, kubeconfig, listing
 
 
 def test_reads(fake_cluster: Cluster) -> None:
@@ -101,6 +101,13 @@ def test_damaged_kubeconfig(tmp_path: Path) -> None:
     (tmp_path / "kubeconfig").write_text("clusters: [")
     with pytest.raises(LabError, match=r"can't be read \(.*\): remove it and run `make provision`"):
         Cluster(tmp_path / "kubeconfig")
+
+
+def test_answer_that_breaks_in_its_midst_is_none(fake_cluster: Cluster, api: FakeApi) -> None:
+    api.answers["/api/v1/nodes"] = [TORN, listing(samples.node("n1"))]
+    with pytest.raises(UnreachableError, match="gave no answer"):
+        fake_cluster.nodes()
+    assert [node.name for node in fake_cluster.nodes()] == ["n1"]
 
 
 def test_pods_are_made_and_deleted(fake_cluster: Cluster, api: FakeApi) -> None:

@@ -34,6 +34,14 @@ def test_sightings_are_stamped_in_their_order(fake_cluster: Cluster, api: FakeAp
     assert "too old" in recorder.breaks[0]
 
 
+def test_a_record_that_cannot_go_on_is_no_quiet_cluster(fake_cluster: Cluster, api: FakeApi) -> None:
+    api.watches["/api/v1/nodes"] = [[{"type": "MODIFIED", "object": {"metadata": {"resourceVersion": "2"}}}]]
+    with Recorder(fake_cluster, "default") as recorder:
+        wait_for("recorder", "ended", lambda: recorder.failure, lambda failure: failure is not None, within=30, every=0.01)
+        with pytest.raises(LabError, match=r"The record of the cluster's changes ended \(KeyError\('name'\)\): it is incomplete"):
+            recorder.sightings()
+
+
 def test_a_refused_watch_ends_the_recording(fake_cluster: Cluster, api: FakeApi) -> None:
     api.answers["/api/v1/nodes"] = [403]
     with pytest.raises(LabError, match="refuses the credentials"), Recorder(fake_cluster, "default"):
