@@ -18,13 +18,15 @@ from verify.lab.inventory import ROOT, Inventory
 from verify.lab.kube import Cluster
 from verify.lab.pages import Block, Command, Page, Ran, objection
 from verify.lab.remote import Remote
-from verify.lab.wait import wait_for
+from verify.lab.wait import persist, wait_for
 
 NAMESPACE = "default"
 COMMAND_SECONDS = 1200
 """Seconds that a command may take. Those that wait say themselves how long: this only ends what hangs."""
 QUIET_SECONDS = 180
 """Seconds in which the cluster has to take away what a page deleted last."""
+LOOK_SECONDS = 60
+"""Seconds for a whole list of what there is, where folders come and go."""
 MANIFESTS = Path(".lab/tutorial")
 """Where the role storage_tutorial writes the manifests, in the checkout."""
 KINDS = (
@@ -52,6 +54,8 @@ LOOK_AT_NODES = (
 )
 KEPT_FOLDER = "mysql-pv"
 """The folder of the export whose files are MySQL's own business."""
+FIND = "find %s -mindepth 1 -print -path %s -prune -o -path %s -prune"
+"""Lists an export, and of two of its folders the names alone."""
 
 
 class PageLieError(AssertionError):
@@ -128,13 +132,22 @@ class Ground:
         self._server = server.name
 
     def look(self) -> frozenset[str]:
-        """Return the names of all objects, as ``kind/name``, the cordoned nodes, and the paths of all folders and files of the export."""
+        """Return the names of all objects, as ``kind/name``, the cordoned nodes, and the paths of all folders and files of the export.
+
+        Raises:
+            WaitTimeoutError: the cluster or the NFS server gave no whole list for a minute.
+        """
+        return persist("all objects and files", self._look, wanted="a whole list", within=LOOK_SECONDS)
+
+    def _look(self) -> frozenset[str]:
         listing = on_host(f"kubectl get --namespace {NAMESPACE} --output name {','.join(KINDS)} && {LOOK_AT_NODES}", self._variables)
         if listing.status != 0:
             raise UnreachableError(f"the cluster gave no list of its objects ({' '.join(listing.lines[-1:])})")
-        found = "find %s -mindepth 1 -not -path %s -not -path %s"
-        files = self._remote.check(self._server, found, self._export, f"{self._export}/{KEPT_FOLDER}/*", f"{self._export}/lost+found/*")
-        return frozenset(line for line in (*listing.lines, *files.splitlines()) if "/" in line)
+        files = self._remote.run(self._server, FIND, self._export, f"{self._export}/{KEPT_FOLDER}", f"{self._export}/lost+found")
+        if files.status != 0:
+            # A folder that goes while find is in it, an exercise's say: what it printed isn't all.
+            raise UnreachableError(f"the NFS server gave no list of its files ({' '.join(files.stderr.splitlines()[-1:])})")
+        return frozenset(line for line in (*listing.lines, *files.stdout.splitlines()) if "/" in line)
 
     def clear(self, left: frozenset[str]) -> None:
         """Take away objects and files that a page left, and let nodes take pods again."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -13,10 +15,10 @@ from verify.lab.inventory import ROOT
 from verify.lab.kube import Cluster
 from verify.lab.pages import Page, Ran, parse
 from verify.lab.remote import Output
-from verify.lab.walk import PageLieError, Shells, Walk, on_host
+from verify.lab.walk import FIND, KEPT_FOLDER, Ground, PageLieError, Shells, Walk, on_host
 from verify.unit.fake_api import NAMESPACE, FakeApi
 from verify.unit.samples import ManualClock
-from verify.unit.stages import FakeRemote
+from verify.unit.stages import FakeRemote, lab
 
 TEXT = """\
 # Chapter
@@ -200,6 +202,35 @@ def test_command_that_hangs_is_ended() -> None:
     with pytest.raises(UnreachableError, match=r"`sleep 600 \| cat` didn't end within 0 s"):
         on_host("sleep 600 | cat", {}, seconds=0.2)
     assert time.monotonic() - began < 60
+
+
+class Server(FakeRemote):
+    """An NFS server whose folders come and go: the first list is none."""
+
+    def run(self, name: str, command: str, *arguments: str) -> Output:
+        """Give a list that isn't whole, then one that is."""
+        super().run(name, command, *arguments)
+        return Output(1, "/nfsdata/kept\n", "find: gone") if len(self.told) == 1 else Output(0, "/nfsdata/kept\n/nfsdata/other\n", "")
+
+
+def test_a_list_that_is_not_whole_is_asked_for_again(fake_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("verify.lab.walk.on_host", lambda *_: Ran(0, ("pod/mysql",)))
+    server = Server()
+    assert Ground(lab(), fake_cluster, server).look() == {"pod/mysql", "/nfsdata/kept", "/nfsdata/other"}
+    assert len(server.told) == 2
+
+
+def test_folders_that_are_others_business_are_named_and_not_walked(tmp_path: Path) -> None:
+    for file in ("mysql-pv/ibdata1", "lost+found/x", "kept/a", "other"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).touch()
+    found = subprocess.run(
+        ["sh", "-c", FIND.replace("%s", "'%s'") % (tmp_path, tmp_path / KEPT_FOLDER, tmp_path / "lost+found")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert {str(Path(line).relative_to(tmp_path)) for line in found.stdout.split()} == {"mysql-pv", "lost+found", "kept", "kept/a", "other"}
 
 
 def test_places(fake_cluster: Cluster, api: FakeApi) -> None:
