@@ -13,12 +13,14 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 
 from verify.lab.clock import HOST_CLOCK, Clock
-from verify.lab.errors import LabError
+from verify.lab.errors import LabError, UnreachableError
 from verify.lab.inventory import ROOT
 from verify.lab.wait import wait_for
 
 OFF_WITHIN = 300.0
 """Seconds that a guest may take to shut down; a software-emulated one under load needs tens of seconds."""
+TOOL_SECONDS = 120.0
+"""Seconds that a hypervisor's tool may take: VirtualBox starts a VM in tens of them on a busy host."""
 
 
 class Machine(ABC):
@@ -183,9 +185,11 @@ def find_process(listing: str, option: str, identity: str) -> int | None:
 
 
 def _tool(command: list[str]) -> str:
-    """Run one of the host's tools and return its output."""
+    """Run one of the host's tools and return its output; one that hangs must hang nothing else."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TOOL_SECONDS, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise UnreachableError(f"`{' '.join(command)}` didn't end within {TOOL_SECONDS:.0f} s") from error
     except FileNotFoundError as error:
         raise LabError(f"The program {command[0]} is missing: it has to be on PATH; `make doctor` says how to get it.") from error
     if done.returncode != 0:

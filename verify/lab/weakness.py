@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 
 from verify.lab import drill, mysql, nfs
 from verify.lab.drill import Stage
 from verify.lab.errors import LabError
 from verify.lab.mysql import NAMESPACE
-from verify.lab.wait import wait_for
+from verify.lab.wait import WaitTimeoutError, wait_for
 from verify.lab.workload import Workload
 
 KEPT = "/var/lib/outlive-kept"
 """Folder on the NFS server for MySQL's data as it was; outside of the export."""
+
+GIVEN_BACK_WITHIN = 60.0
+"""Seconds for mysqld to take its durability back."""
 
 Weakened = Callable[[Workload], AbstractContextManager[object]]
 
 
 @contextmanager
 def commit(workload: Workload) -> Iterator[None]:
-    """COMMIT is acknowledged before its log is written, which InnoDB does once a second. The next start of mysqld forgets the setting."""
-    workload.command("SET GLOBAL innodb_flush_log_at_trx_commit = 0")
-    yield
+    """COMMIT is acknowledged before its log is written, which InnoDB does once a second.
+
+    The next start of mysqld forgets the setting; one that was never killed is told.
+    """
+    try:
+        workload.command("SET GLOBAL innodb_flush_log_at_trx_commit = 0")
+        yield
+    finally:
+        with suppress(LabError, WaitTimeoutError):  # where no mysqld answers, none has the setting
+            workload.command("SET GLOBAL innodb_flush_log_at_trx_commit = 1", within=GIVEN_BACK_WITHIN)
 
 
 def export(stage: Stage) -> Weakened:

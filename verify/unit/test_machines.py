@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from verify.lab import machines
-from verify.lab.errors import LabError
+from verify.lab.errors import LabError, UnreachableError
 from verify.lab.machines import LibvirtMachine, VirtualBoxMachine, find_process
 from verify.lab.wait import WaitTimeoutError
 from verify.unit.samples import ManualClock
@@ -75,6 +75,13 @@ def test_a_tool_that_fails(tools: Path) -> None:
     (tools.parent / "virsh").write_text("#!/bin/sh\necho 'error: Domain not found' >&2\nexit 1\n")
     with pytest.raises(LabError, match=r"start 11aa` failed \(error: Domain not found\): see whether"):
         LibvirtMachine("n1", "11aa").start()
+
+
+def test_a_tool_that_hangs_hangs_nothing_else(tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tools.parent / "virsh").write_text("#!/bin/sh\nexec sleep 600\n")
+    monkeypatch.setattr(machines, "TOOL_SECONDS", 0.2)
+    with pytest.raises(UnreachableError, match=r"destroy 11aa` didn't end within 0 s"):
+        LibvirtMachine("n1", "11aa").cut()
 
 
 def test_a_tool_that_is_missing(tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:

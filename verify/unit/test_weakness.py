@@ -9,6 +9,7 @@ from verify.lab.drill import Stage
 from verify.lab.errors import LabError
 from verify.lab.inventory import Inventory
 from verify.lab.kube import Cluster
+from verify.lab.wait import WaitTimeoutError
 from verify.unit import samples
 from verify.unit.fake_api import NAMESPACE, FakeApi, listing
 from verify.unit.samples import ManualClock
@@ -30,15 +31,19 @@ def test_the_export_is_what_it_was(small_inventory: Inventory, fake_cluster: Clu
     assert shell.commands[-1].endswith("exportfs -ra")
 
 
-def test_an_unflushed_commit_is_asked_for() -> None:
+def test_an_unflushed_commit_is_asked_for_and_taken_back() -> None:
     told: list[str] = []
 
     class Told:
-        def command(self, statement: str) -> None:
+        def command(self, statement: str, within: float = 600) -> None:
             told.append(statement)
+            if len(told) == 2:
+                raise WaitTimeoutError(f"no mysqld for {within:.0f} s")
 
-    with weakness.commit(Told()):  # type: ignore[arg-type]
+    with pytest.raises(KeyboardInterrupt), weakness.commit(Told()):  # type: ignore[arg-type]
         assert told == ["SET GLOBAL innodb_flush_log_at_trx_commit = 0"]
+        raise KeyboardInterrupt
+    assert told[1:] == ["SET GLOBAL innodb_flush_log_at_trx_commit = 1"]
 
 
 def test_the_data_folder_is_put_back(small_inventory: Inventory, fake_cluster: Cluster, api: FakeApi, clock: ManualClock) -> None:

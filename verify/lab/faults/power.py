@@ -9,7 +9,7 @@ from verify.lab.clock import Instant
 from verify.lab.errors import LabError, UnreachableError
 from verify.lab.faults.base import READY_WITHIN, Target, Timed, await_ready
 from verify.lab.machines import OFF_WITHIN, Machine
-from verify.lab.wait import WaitTimeoutError, wait_for
+from verify.lab.wait import WaitTimeoutError, persist, wait_for
 
 
 class _Power(Timed):
@@ -200,4 +200,7 @@ class Freeze(Timed):
         if self.target.machine.process() is not None and self.target.machine.paused():
             self.target.machine.resume()
         await_ready(self.target, self.target.machine)
+        persist(f"clock of {self.target.node}", self._set_clock, wanted="set", within=READY_WITHIN, clock=self.target.clock)
+
+    def _set_clock(self) -> None:
         self.target.remote.check(self.target.node, "date --set=@%s", f"{self.target.clock.now().wall.timestamp():.3f}")
