@@ -130,13 +130,20 @@ def _drill(report: Report, stage: Stage, kind: Kind, profile: str, node: str | N
         for check in statements(seen):
             report.run.record(check)
         report.run.ledger = in_words(seen)
-    except KeyboardInterrupt:
-        report.run.interrupted = True
-        raise SystemExit(
-            f"interrupted: the fault is healed, and the lab has the recovery profile {profile}; what was seen lies in {report.folder}"
-        ) from None
-    except (LabError, AssertionError) as error:
-        report.run.record(Check("drill", "The drill came to its end", of_error(error), 0.0, str(error)))
+        if watcher:
+            watcher.check()
+    except (KeyboardInterrupt, LabError, AssertionError) as error:
+        interruption = _interruption(error)
+        if interruption is None:
+            report.run.record(Check("drill", "The drill came to its end", of_error(error), 0.0, str(error)))
+        else:
+            report.run.interrupted = True
+            whole = error is interruption
+            healed = "the fault is healed" if whole else f"not all was made whole again ({error}), the next drill says what is still wrong"
+            print(
+                f"interrupted: {healed}; the lab has the recovery profile {profile}; what was seen lies in {report.folder}", file=sys.stderr
+            )
+            raise interruption from None
     finally:
         for each in begun:
             if not report.run.ledger:  # it didn't come to its end: what was acknowledged is known, what is there isn't
@@ -147,6 +154,14 @@ def _drill(report: Report, stage: Stage, kind: Kind, profile: str, node: str | N
     for check in report.run.checks:
         print(f"  {check.verdict:8}{check.title}{f': {check.message}' if check.message else ''}")
     print(f"{report.run.verdict}: {report.folder / 'report.html'}", flush=True)
+
+
+def _interruption(error: BaseException) -> KeyboardInterrupt | None:
+    """Return the interruption that an error is, or that was on its way through the healing when it came; None where there was none."""
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, KeyboardInterrupt):
+        found = found.__context__
+    return found
 
 
 def in_words(seen: Drill) -> dict[str, object]:
@@ -179,7 +194,7 @@ def statements(seen: Drill) -> list[Check]:
     if ledger is None:
         raise LabError("The drill has no ledger.")
     # Where evidence is missing, nothing that wasn't found is a pass.
-    clean = Verdict.UNKNOWN if ledger.verdict is Verdict.UNKNOWN else Verdict.PASS
+    clean = Verdict.UNKNOWN if ledger.missing else Verdict.PASS
     reasons = " ".join(ledger.reasons)
     timeline = seen.timeline()
     recovery = timeline.seconds("first_write")
@@ -209,13 +224,15 @@ def statements(seen: Drill) -> list[Check]:
     ]
     samples = seen.locks()
     double = locks.doubles(samples)
+    watched = seen.steady is not None and locks.watched(samples, timeline.origin, seen.steady)
     checks.append(
         Check(
             "split-brain",
             "At no time did two clients of the NFS server hold InnoDB's lock",
-            Verdict.FAIL if double else Verdict.PASS if locks.handed_over(samples) else Verdict.UNKNOWN,
+            Verdict.FAIL if double else Verdict.PASS if watched else Verdict.UNKNOWN,
             0.0,
-            f"{len(samples)} samples"
+            f"{len(samples)} samples, at most {locks.longest_gap(samples):.0f} s apart"
+            + ("" if watched else ", and nobody seen to hold it both before the fault and after the healing")
             + (f", with two holders first at {double[0].at.wall:%H:%M:%S} UTC: {', '.join(double[0].holders)}" if double else ""),
         )
     )

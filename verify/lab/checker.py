@@ -59,6 +59,8 @@ class Ledger:
     verdict: Verdict
     reasons: tuple[str, ...]
     """Why the verdict is this one, in sentences."""
+    missing: tuple[str, ...] = ()
+    """Evidence that isn't there, in sentences: with any, what wasn't found is no pass, whatever the verdict."""
 
 
 def check(operations: Iterable[Operation], final: Final | None, expected_total: int, fault: Instant) -> Ledger:
@@ -115,6 +117,7 @@ def check(operations: Iterable[Operation], final: Final | None, expected_total: 
         wrong_totals=wrong,
         verdict=Verdict.FAIL if broken else Verdict.UNKNOWN if missing else Verdict.PASS,
         reasons=tuple(broken + missing or kept),
+        missing=tuple(missing),
     )
 
 

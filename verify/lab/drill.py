@@ -6,13 +6,13 @@ Each of the three knows nothing of the others; this module puts them together an
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from verify.lab import checker, locks, machines, mysql, steady
-from verify.lab.checker import Ledger
+from verify.lab.checker import Final, Ledger
 from verify.lab.clock import HOST_CLOCK, Clock, Instant
 from verify.lab.errors import LabError, UnreachableError
 from verify.lab.exclusive import exclusive
@@ -40,6 +40,8 @@ WARM_UP = 5
 RECOVERED_WITHIN = 1500.0
 """Seconds to the first committed write: Kubernetes' defaults take about 350, an emulated host adds its own."""
 STEADY_WITHIN = 900.0
+LOOK_WITHIN = 120.0
+"""Seconds for a look at the lock's holder, taken every two where the NFS server answers."""
 ANSWER_WITHIN = 300.0
 """Seconds for an API server that is busy, or starts again, to answer."""
 
@@ -109,8 +111,12 @@ class Drill:
 
 
 def last_before_gap(operations: Sequence[Operation], issued: Instant) -> Operation | None:
-    """Return the last write that was acknowledged before the first failure after the fault; None where none failed."""
-    writes = sorted((each for each in operations if each.kind != "total" and each.ended >= issued), key=lambda each: each.ended)
+    """Return the last write that was acknowledged before the first failure after the fault; None where none failed.
+
+    A write that is under way, which ends where it begins so far, is no failure.
+    """
+    over = [each for each in operations if each.outcome is not Outcome.UNKNOWN or each.ended > each.begun]
+    writes = sorted((each for each in over if each.kind != "total" and each.ended >= issued), key=lambda each: each.ended)
     broken = next((each for each in writes if each.outcome is not Outcome.OK), None)
     if broken is None:
         return None
@@ -122,6 +128,8 @@ def write_spans(operations: Sequence[Operation], origin: Instant) -> tuple[Span,
     spans: list[Span] = []
     at = 0.0
     for window in checker.windows(operations, origin):
+        if window.end <= 0:
+            continue  # over before the fault
         if window.start > at:
             spans.append(Span(at, window.start, answered=True))
         spans.append(Span(max(at, window.start), window.end, answered=False))
@@ -261,21 +269,32 @@ def run(
         seen.append(drill)
         with workload:
             _await_writes(history, None, stage.clock)
+            _await_look(sampler, None, stage.clock)
             _break_and_heal(drill, stage.clock, on_change)
             _await_recovery(drill, stage.clock, on_change)
             drill.after = await_steady(stage)
             drill.steady = stage.clock.now()
             persist("pods that ended", lambda: _tidy(stage, records), within=ANSWER_WITHIN, clock=stage.clock)
             _await_writes(history, drill.steady, stage.clock)
+            _await_look(sampler, drill.steady, stage.clock)
         assert drill.fault.issued is not None
-        try:
-            final = workload.final_read()
-            drill.damaged = workload.check_tables()
-        except WaitTimeoutError:
-            final = None  # what can't be read is unknown, not lost
+        final, drill.damaged = last_evidence(workload)
         drill.ledger = checker.check(history.operations(), final, EXPECTED_TOTAL, drill.fault.issued)
         on_change(drill)
     return drill
+
+
+def last_evidence(workload: Workload) -> tuple[Final | None, tuple[str, ...] | None]:
+    """Return what the tables hold, and what ``CHECK TABLE`` says of them; None for what got no answer in time, which is unknown, not lost.
+
+    Each by itself: where mysqld ends each time it meets a broken page, what was read before proves the loss.
+    """
+    final, damaged = None, None
+    with suppress(WaitTimeoutError):
+        final = workload.final_read()
+    with suppress(WaitTimeoutError):
+        damaged = workload.check_tables()
+    return final, damaged
 
 
 def _break_and_heal(drill: Drill, clock: Clock, on_change: Callable[[Drill], object]) -> None:
@@ -331,6 +350,19 @@ def _await_writes(history: History, since: Instant | None, clock: Clock) -> None
         describe=lambda writes: f"{len(writes)} of them",
         clock=clock,
     )
+
+
+def _await_look(sampler: Sampler, since: Instant | None, clock: Clock) -> None:
+    """Wait until somebody was seen to hold the lock since a moment; where nobody was in time, the statement about it stays unknown."""
+    with suppress(WaitTimeoutError):
+        wait_for(
+            "InnoDB's lock",
+            "a holder",
+            lambda: [each for each in sampler.samples() if each.holders and (since is None or each.at >= since)],
+            bool,
+            within=LOOK_WITHIN,
+            clock=clock,
+        )
 
 
 def _await_recovery(drill: Drill, clock: Clock, on_change: Callable[[Drill], object]) -> None:

@@ -46,6 +46,7 @@ class Watcher:
         self._workers = set(workers)
         self._clock = clock
         self._process: subprocess.Popen[str] | None = None
+        self._words = ""
 
     def __enter__(self) -> Self:
         """Start it and wait until it watches each node: one that it never heard, it may take for one that boots.
@@ -53,26 +54,18 @@ class Watcher:
         Raises:
             LabError: it ended; the sentence is its own.
         """
-        process = subprocess.Popen(
+        self._process = subprocess.Popen(
             [sys.executable, "-m", "fence", "--log", str(self._log)],
             cwd=ROOT,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,  # a Ctrl-C is the drill's: the watcher is needed until the node is back
         )
-        self._process = process
-
-        def ended() -> str:
-            if process.poll() is None:
-                return ""
-            words = process.stderr.read() if process.stderr else ""
-            raise LabError(words.strip().removeprefix("error: ") or "The fencing watcher ended without a word.")
-
         try:
             wait_for(
                 "fencing watcher",
                 f"watching {', '.join(sorted(self._workers))}",
-                lambda: ended() or self._heard(),
+                self._heard,
                 lambda heard: self._workers <= set(heard),
                 within=WATCHES_WITHIN,
                 describe=lambda heard: f"heard {', '.join(sorted(heard)) or 'none'}",
@@ -86,8 +79,8 @@ class Watcher:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         """End it when it has given back what it fenced, or couldn't in time: then that stays fenced."""
         try:
-            wait_for("fencing watcher", "nothing fenced", self.fenced, lambda nodes: not nodes, within=GIVEN_BACK_WITHIN, clock=self._clock)
-        except WaitTimeoutError:
+            wait_for("fencing watcher", "nothing fenced", self._given_back, bool, within=GIVEN_BACK_WITHIN, clock=self._clock)
+        except (LabError, WaitTimeoutError):
             pass  # steady.check refuses a lab with such a node, and names the cure
         finally:
             self._end()
@@ -102,6 +95,18 @@ class Watcher:
                 first[step] = Moment(f"fence_{step}", TITLES[step], at, str(line["text"]))
         return list(first.values())
 
+    def check(self) -> None:
+        """Hold that it runs: what is seen without it is another profile's.
+
+        Raises:
+            LabError: it ended; the sentence is its own.
+        """
+        if self._process is None or self._process.poll() is None:
+            return
+        if self._process.stderr and not self._words:
+            self._words = self._process.stderr.read().strip().removeprefix("error: ")
+        raise LabError(self._words or "The fencing watcher ended without a word.")
+
     def fenced(self) -> set[str]:
         """Return the nodes that it has tainted and not untainted so far."""
         nodes: set[str] = set()
@@ -112,7 +117,14 @@ class Watcher:
                 nodes.discard(str(line["node"]))
         return nodes
 
+    def _given_back(self) -> bool:
+        if not self.fenced():
+            return True
+        self.check()
+        return False
+
     def _heard(self) -> set[str]:
+        self.check()
         return {str(line["node"]) for line in self._lines() if line["step"] == "heard"}
 
     def _lines(self) -> list[dict[str, object]]:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from types import TracebackType
 from typing import Self
 
@@ -106,9 +107,15 @@ def doubles(samples: Sequence[Sample]) -> tuple[Sample, ...]:
     return tuple(sample for sample in samples if len(sample.holders) > 1)
 
 
-def handed_over(samples: Sequence[Sample]) -> bool:
-    """Say whether anybody was ever seen to hold the lock: without, that nobody shared it proves nothing."""
-    return any(sample.holders for sample in samples)
+def watched(samples: Sequence[Sample], fault: Instant, steady: Instant) -> bool:
+    """Say whether somebody was seen to hold the lock before the fault, and again in a steady lab: else that nobody shared it proves nothing."""
+    held = [sample.at for sample in samples if sample.holders]
+    return any(at < fault for at in held) and any(at >= steady for at in held)
+
+
+def longest_gap(samples: Sequence[Sample]) -> float:
+    """Return the longest time between two samples, in seconds; 0 where there aren't two."""
+    return max((after.at.since(before.at) for before, after in pairwise(samples)), default=0.0)
 
 
 def _locks(held: nfs.Held, file: str) -> bool:

@@ -53,6 +53,11 @@ NOT_NOW = (pymysql.err.OperationalError, pymysql.err.InterfaceError, pymysql.err
 PATIENT_SECONDS = 60.0
 """How long the statements before and after the drill may take; the clients' are measured, these aren't."""
 
+INNODB_TABLES = """
+    SELECT table_schema, table_name FROM information_schema.tables
+    WHERE engine = 'InnoDB' OR (engine IS NULL AND table_type = 'BASE TABLE')
+"""
+"""All tables of InnoDB. One that can't be opened has no engine; to check it says why."""
 FRESH_TABLES = (
     f"DROP DATABASE IF EXISTS {DATABASE}",
     f"CREATE DATABASE {DATABASE}",
@@ -166,7 +171,7 @@ class Workload:
 
     def _check_tables(self) -> tuple[str, ...]:
         with self._patiently() as cursor:
-            cursor.execute("SELECT table_schema, table_name FROM information_schema.tables WHERE engine = 'InnoDB'")
+            cursor.execute(INNODB_TABLES)
             damaged = []
             for schema, table in cursor.fetchall():
                 cursor.execute(f"CHECK TABLE `{schema}`.`{table}`")

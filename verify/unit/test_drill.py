@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import pytest
 import yaml
@@ -15,12 +16,15 @@ from verify import drills as matrix
 from verify.lab import drill, inventory, objects
 from verify.lab.checker import Final, check
 from verify.lab.clock import Instant
-from verify.lab.drill import Drill
-from verify.lab.errors import INTERRUPTED, LabError
+from verify.lab.drill import Drill, Stage
+from verify.lab.errors import INTERRUPTED, LabError, UnreachableError
 from verify.lab.faults import KINDS, Target, heal, named
 from verify.lab.history import Operation, Outcome
 from verify.lab.locks import Sample
+from verify.lab.report import Report, Run
 from verify.lab.verdict import Verdict
+from verify.lab.wait import WaitTimeoutError
+from verify.lab.workload import Workload
 from verify.unit import samples
 from verify.unit.samples import instant
 
@@ -62,7 +66,7 @@ HISTORY = (
 
 def seen(operations: tuple[Operation, ...] = HISTORY) -> Drill:
     pod = objects.pod(samples.pod())
-    held = (Sample(instant(9), ("192.0.2.11",)), Sample(instant(45), ("192.0.2.12",)))
+    held = (Sample(instant(9), ("192.0.2.11",)), Sample(instant(65), ("192.0.2.12",)))
     return Drill(
         KINDS["power-cut"], "default", pod, Broken(), lambda: operations, lambda: (), lambda: held, instant(50), instant(60), pod, ()
     )
@@ -88,6 +92,17 @@ def test_parts_add_up_to_the_whole() -> None:
 def test_stretches_with_and_without_writes() -> None:
     spans = [(round(span.start, 1), round(span.end, 1), span.answered) for span in drill.write_spans(HISTORY, instant(10))]
     assert spans == [(0.0, 0.4, True), (0.4, 31.0, False), (31.0, 31.5, True)]
+
+
+def test_silence_that_is_over_before_the_fault_is_no_stretch_of_the_timeline() -> None:
+    slow = (write(8, 1, 4), *HISTORY)
+    assert drill.write_spans(slow, instant(10))[0].start == 0.0
+
+
+def test_a_write_under_way_is_no_failure() -> None:
+    assert drill.last_before_gap((*HISTORY[:3], write(4, 10.5, 10.5, Outcome.UNKNOWN)), instant(10)) is None
+    last = drill.last_before_gap(HISTORY, instant(10))
+    assert last is not None and last.value == 3
 
 
 def test_a_write_under_way_at_the_fault_is_not_the_recovery() -> None:
@@ -118,13 +133,45 @@ def test_without_a_write_before_the_fault_nothing_passes() -> None:
     assert {each.verdict for each in program.statements(found) if each.name not in ("split-brain", "whole")} == {Verdict.UNKNOWN}
 
 
+def test_without_a_final_read_nothing_that_was_not_found_passes() -> None:
+    """A total that was wrong on the way makes the ledger fail; it says nothing of the writes."""
+    wrong = (*HISTORY, Operation(0, "total", 0, instant(42), instant(43), Outcome.OK, result=9990))
+    found = seen(wrong)
+    found.ledger = check(wrong, None, 10000, instant(10))
+    verdicts = {each.name: each.verdict.value for each in program.statements(found)}
+    assert verdicts["total"] == "fail"
+    assert {verdicts[name] for name in ("lost", "unexpected", "duplicated", "recovered")} == {"unknown"}
+
+
+@pytest.mark.parametrize("silent", ["final_read", "check_tables"])
+def test_an_answer_that_does_not_come_takes_no_other_away(silent: str) -> None:
+    class Asked:
+        def final_read(self) -> Final:
+            self.answer("final_read")
+            return Final({1: 1}, {}, 10000)
+
+        def check_tables(self) -> tuple[str, ...]:
+            self.answer("check_tables")
+            return ("drill.numbers: error: Corrupt",)
+
+        def answer(self, name: str) -> None:
+            if name == silent:
+                raise WaitTimeoutError(f"{name}: no answer")
+
+    final, damaged = drill.last_evidence(cast(Workload, Asked()))
+    assert (final is None) is (silent == "final_read")
+    assert (damaged is None) is (silent == "check_tables")
+
+
 def test_two_holders_of_the_lock_fail_and_no_sample_is_unknown() -> None:
     found = seen()
     found.ledger = check(HISTORY, Final({1: 1, 2: 1, 3: 1, 6: 1, 7: 1}, {}, 10000), 10000, instant(10))
     found.locks = lambda: (Sample(instant(9), ("192.0.2.11", "192.0.2.12")),)
     assert program.statements(found)[5].verdict is Verdict.FAIL
-    found.locks = lambda: (Sample(instant(9), ()),)
-    assert program.statements(found)[5].verdict is Verdict.UNKNOWN
+    found.locks = lambda: (Sample(instant(9), ("192.0.2.11",)), Sample(instant(59), ("192.0.2.12",)))
+    unseen = program.statements(found)[5]
+    assert unseen.verdict is Verdict.UNKNOWN
+    assert unseen.message == "2 samples, at most 50 s apart, and nobody seen to hold it both before the fault and after the healing"
 
 
 @pytest.mark.parametrize(("damaged", "verdict"), [((), "pass"), (("drill.numbers: error: Corrupt",), "fail"), (None, "unknown")])
@@ -180,6 +227,47 @@ def test_an_interruption_while_a_profile_is_applied_is_no_traceback(
     monkeypatch.setattr(program, "applied_profile", lambda: "default")
     monkeypatch.setattr(program, "one", interrupted)
     assert command(["--fault", "power-cut"] if command is program.main else []) == INTERRUPTED
+
+
+def interrupted_drill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[..., Drill]) -> Report:
+    """Run a drill whose course is a stand-in that is interrupted; return its report."""
+    report = Report(Run("drill", instant(0)), tmp_path)
+    monkeypatch.setattr(drill, "run", run)
+    monkeypatch.setattr("verify.lab.logs.collect", lambda *_: None)
+    with pytest.raises(KeyboardInterrupt):
+        program._drill(report, cast(Stage, None), KINDS["freeze"], "default", None, None)
+    return report
+
+
+def test_an_interrupted_drill_says_that_it_is_healed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(*_: object, **__: object) -> Drill:
+        raise KeyboardInterrupt
+
+    report = interrupted_drill(tmp_path, monkeypatch, run)
+    assert report.run.interrupted
+    assert capsys.readouterr().err.startswith("interrupted: the fault is healed; the lab has the recovery profile default; what was seen")
+
+
+def test_an_interruption_is_not_lost_where_the_healing_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else the matrix would go on with its next drill, and heed no signal any more."""
+
+    def run(*_: object, **__: object) -> Drill:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            try:
+                raise UnreachableError("ssh to n1 failed")
+            except UnreachableError as error:
+                raise LabError("n1 has no clock") from error
+
+    report = interrupted_drill(tmp_path, monkeypatch, run)
+    assert report.run.interrupted
+    assert not report.run.checks
+    assert "interrupted: not all was made whole again (n1 has no clock), the next drill says" in capsys.readouterr().err
 
 
 def run_matrix(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *options: str) -> tuple[int, list[str]]:

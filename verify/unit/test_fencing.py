@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from verify.lab.clock import Instant
 from verify.lab.errors import LabError
 from verify.lab.fencing import Watcher
-from verify.lab.wait import WaitTimeoutError
+from verify.lab.wait import WaitTimeoutError, wait_for
 from verify.unit.samples import BEGAN
 
 
@@ -53,6 +54,22 @@ def stand_in(folder: Path, monkeypatch: pytest.MonkeyPatch, *steps: tuple[str, s
     program.write_text(f"#!/bin/sh\nprintf %s '{''.join(lines[:-1])}' >>$4\nsleep 0.3\nprintf %s '{lines[-1]}' >>$4\nexec sleep 60\n")
     program.chmod(0o755)
     monkeypatch.setattr("verify.lab.fencing.sys.executable", str(program))
+
+
+def test_a_watcher_that_ends_meanwhile_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is measured without it is another profile's; nor does anybody give back what it fenced."""
+    stand_in(tmp_path, monkeypatch, ("tainted", "n1"), ("heard", "n1"))
+    program = tmp_path / "watcher"
+    program.write_text(program.read_text().replace("exec sleep 60", "read -r word <end; echo error: out of memory >&2; exit 1"))
+    os.mkfifo(tmp_path / "end")
+    monkeypatch.setattr("verify.lab.fencing.ROOT", tmp_path)
+    with Watcher(tmp_path / "log", ["n1"]) as watcher:
+        watcher.check()
+        (tmp_path / "end").write_text("now\n")
+        with pytest.raises(LabError, match=r"^out of memory$"):
+            wait_for("watcher", "ended", watcher.check, lambda _: False, within=30, every=0.01)
+        with pytest.raises(LabError, match=r"^out of memory$"):
+            watcher.check()
 
 
 def test_nothing_is_broken_before_the_watcher_has_heard_each_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from verify.lab import locks
 from verify.lab.locks import Sampler, doubles
 from verify.lab.wait import wait_for
+from verify.unit.samples import instant
 from verify.unit.test_nfs import CLIENTS
 
 FILE = "/nfsdata/mysql-pv/ibdata1"
@@ -36,6 +39,20 @@ def test_a_lock_that_is_handed_over_between_two_clients_has_one_holder() -> None
 def test_two_holders_in_two_looks_are_two() -> None:
     both = CLIENTS + "\n" + CLIENTS.replace("192.0.2.12", "192.0.2.99")
     assert doubles(samples(told(f"{both}\n{locks.TWICE}\n{both}"), 1))
+
+
+@pytest.mark.parametrize(
+    ("held", "watched"),
+    [((9, 61), True), ((9,), False), ((61,), False), ((9, 59), False), ((10, 60), False), ((9, 60), True), ((), False)],
+)
+def test_a_lock_is_watched_before_the_fault_and_after_the_healing(held: tuple[float, ...], watched: bool) -> None:
+    found = [locks.Sample(instant(at), ("192.0.2.11",) if at in held else ()) for at in sorted({5, 30, 65, *held})]
+    assert locks.watched(found, instant(10), instant(60)) is watched
+
+
+def test_longest_time_without_a_look() -> None:
+    assert locks.longest_gap([locks.Sample(instant(at), ()) for at in (1, 3, 33, 35)]) == 30
+    assert locks.longest_gap([locks.Sample(instant(1), ())]) == 0
 
 
 def test_a_server_that_goes_away_is_asked_anew() -> None:

@@ -390,6 +390,13 @@ def test_what_mysqld_finds_of_its_tables(tmp_path: Path, said: str, damaged: tup
     assert Drill(server, tmp_path).workload.check_tables() == damaged
 
 
+def test_tables_that_cannot_be_opened_are_asked_after_too(tmp_path: Path) -> None:
+    """MySQL 5.6 names no engine of such a table."""
+    server = Server()
+    Drill(server, tmp_path).workload.check_tables()
+    assert any("engine IS NULL AND table_type = 'BASE TABLE'" in statement for statement in server.statements)
+
+
 def test_a_statement_of_the_drill(tmp_path: Path) -> None:
     server = Server()
     Drill(server, tmp_path).workload.command("SET GLOBAL x = 0")
