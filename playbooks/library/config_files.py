@@ -23,6 +23,7 @@ description:
   - Writes only what differs, atomically, and validates a file's new content before it takes the old one's place.
   - Folders come first, since a validation may look for them; then no file at all is written where one of the validations fails.
   - Folders above an entry are made.
+  - With O(pending), what a handler makes of the changes isn't lost where the run ends before it.
 author: The outlive developers
 options:
   entries:
@@ -59,6 +60,11 @@ options:
       validate:
         description: Command that must end with 0 for the new content; C(%s) stands for a temporary file that holds it.
         type: str
+  pending:
+    description:
+      - Absolute path of a file on the node that names what was changed, from before the change until the handler that applies it removes the file.
+      - As long as it is there, what it names counts as changed in every run.
+    type: path
 """
 
 EXAMPLES = r"""
@@ -68,11 +74,20 @@ EXAMPLES = r"""
       - path: /etc/containerd/config.toml
         content: "{{ lookup('ansible.builtin.template', 'config.toml.j2') }}"
         validate: containerd --config %s config dump
+    pending: /var/lib/outlive/containerd.pending
+  notify: Restart containerd
+
+# The last of the handlers.
+- name: Note that the changes are applied
+  ansible.builtin.file:
+    path: /var/lib/outlive/containerd.pending
+    state: absent
+  listen: Restart containerd
 """
 
 RETURN = r"""
 changed_paths:
-  description: Paths that differed.
+  description: Paths that differed, and those that C(pending) names.
   type: list
   elements: str
   returned: always
@@ -197,9 +212,12 @@ def main() -> None:
                 "options": ENTRY_OPTIONS,
                 "mutually_exclusive": [("content", "link", "comment_out")],
             },
+            "pending": {"type": "path"},
         },
         supports_check_mode=True,
     )
+    pending = Path(module.params["pending"]) if module.params["pending"] else None
+    waiting = ((content_of(pending) if pending else None) or "").splitlines()
     wanted = [entry for entry in map(with_comments, module.params["entries"]) if differs(entry)]
     folders = [entry for entry in wanted if is_folder(entry)]
     files = [entry for entry in wanted if not is_folder(entry)]
@@ -217,10 +235,21 @@ def main() -> None:
         if mode_of(entry) & 0o077:
             path = entry["path"]
             diff.append({"before_header": path, "after_header": path, "before": content_of(Path(path)) or "", "after": entry["content"]})
+    changed = [*waiting, *(entry["path"] for entry in wanted if entry["path"] not in waiting)]
     if not module.check_mode:
+        if pending and wanted:
+            put(
+                {
+                    "path": str(pending),
+                    "content": "".join(f"{path}\n" for path in changed),
+                    "link": None,
+                    "mode": "0600",
+                    "state": "present",
+                }
+            )
         for entry in files:
             put(entry)
-    module.exit_json(changed=bool(wanted), changed_paths=[entry["path"] for entry in wanted], diff=diff)
+    module.exit_json(changed=bool(changed), changed_paths=changed, diff=diff)
 
 
 if __name__ == "__main__":

@@ -17,10 +17,11 @@ pytestmark = pytest.mark.unit
 MODULE = ROOT / "playbooks" / "library" / "config_files.py"
 
 
-def run(tmp_path: Path, *entries: dict[str, Any], check: bool = False) -> dict[str, Any]:
+def run(tmp_path: Path, *entries: dict[str, Any], check: bool = False, pending: Path | None = None) -> dict[str, Any]:
     """Run the module for `entries` and return its result."""
     arguments = tmp_path / "arguments.json"
-    arguments.write_text(json.dumps({"ANSIBLE_MODULE_ARGS": {"entries": entries, "_ansible_check_mode": check}}))
+    given = {"entries": entries, "_ansible_check_mode": check} | ({"pending": str(pending)} if pending else {})
+    arguments.write_text(json.dumps({"ANSIBLE_MODULE_ARGS": given}))
     finished = subprocess.run([sys.executable, str(MODULE), str(arguments)], capture_output=True, text=True, check=False)
     result: dict[str, Any] = json.loads(finished.stdout)
     return result
@@ -136,3 +137,26 @@ def test_commented_out(tmp_path: Path) -> None:
     assert run(tmp_path, entry)["changed"] is False
     missing = {"path": str(tmp_path / "missing"), "comment_out": "x"}
     assert run(tmp_path, missing)["changed"] is False
+
+
+def test_what_waits_for_its_handler_counts_as_changed(tmp_path: Path) -> None:
+    """Until the handler removes the note of it, in every run; check mode neither makes nor removes one."""
+    pending = tmp_path / "state" / "role.pending"
+    entries = [{"path": str(tmp_path / name), "content": name} for name in ("one", "two")]
+    run(tmp_path, *entries, check=True, pending=pending)
+    assert not pending.exists()
+    run(tmp_path, entries[0], pending=pending)
+    again = run(tmp_path, *entries, pending=pending)
+    assert again["changed"] is True
+    assert again["changed_paths"] == [entries[0]["path"], entries[1]["path"]]
+    assert run(tmp_path, *entries, pending=pending)["changed_paths"] == again["changed_paths"]
+    pending.unlink()
+    assert run(tmp_path, *entries, pending=pending)["changed"] is False
+    assert not pending.exists()
+
+
+def test_nothing_waits_where_a_file_is_refused(tmp_path: Path) -> None:
+    """What wasn't written needs no handler."""
+    pending = tmp_path / "role.pending"
+    run(tmp_path, {"path": str(tmp_path / "bad"), "content": "wrong", "validate": "grep right %s"}, pending=pending)
+    assert not pending.exists()
