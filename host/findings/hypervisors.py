@@ -60,7 +60,8 @@ def architecture(machine: str, *, emulated: bool, vagrant: str | None) -> Findin
             f"this host's processor is {machine}, and Vagrant {vagrant} would take the amd64 box, since it knows no box architectures before {BOX_ARCHITECTURES}: install a newer Vagrant"
         )
     return note(
-        f"this host's processor is {machine}, for which there is a box, but nobody has run the lab on one so far: tell the project what you see"
+        f"this host's processor is {machine}, for which there is a box, but Docker Hub's mysql:5.6 is made for amd64 only, and nobody has run the lab "
+        "on one so far: set storage_tutorial_mysql_image to 'mysql:9.7', and tell the project what you see"
     )
 
 

@@ -414,7 +414,8 @@ def test_architecture() -> None:
     for vagrant in ("2.4.1", None):
         is_note(
             hypervisors.architecture("arm64", emulated=False, vagrant=vagrant),
-            "this host's processor is arm64, for which there is a box, but nobody has run the lab on one so far: tell the project what you see",
+            "this host's processor is arm64, for which there is a box, but Docker Hub's mysql:5.6 is made for amd64 only, and nobody has run the lab "
+            "on one so far: set storage_tutorial_mysql_image to 'mysql:9.7', and tell the project what you see",
         )
 
 
