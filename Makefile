@@ -35,13 +35,13 @@ lint: setup ## ruff, mypy, yamllint, ansible-lint
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/yamllint --strict .
-	PATH=$(CURDIR)/.venv/bin:$$PATH .venv/bin/ansible-lint --offline
+	PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/ansible-lint --offline
 
 unit: setup ## tests without VMs
-	PATH=$(CURDIR)/.venv/bin:$$PATH .venv/bin/pytest $(UNIT) -m unit
+	PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/pytest $(UNIT) -m unit
 
 coverage: setup ## how much of verify/lab and mirror the unit tests reach: 90 % of each, or it fails
-	PATH=$(CURDIR)/.venv/bin:$$PATH .venv/bin/pytest verify/unit mirror/tests -m unit --cov --cov-report=
+	PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/pytest verify/unit mirror/tests -m unit --cov --cov-report=
 	.venv/bin/coverage report --include='verify/lab/*'
 	.venv/bin/coverage report --include='mirror/*'
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import subprocess
 import sys
 
 from host import rehearsals
@@ -51,9 +52,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _call(options: argparse.Namespace) -> int:
-    from host import lab
+    from host import lab, private
     from host.access import reach
 
+    if private.inside():
+        # A second libvirt would be started on the first one's folder: its processes have other numbers in here.
+        if options.command == "run":
+            return subprocess.run(_argv(options), check=False).returncode
+        if options.command not in ("setup", "doctor", "status"):
+            raise LabError(f"this is the shell of a running lab, in which `{options.command}` can't be run: type `exit` first")
     match options.command:
         case "setup":
             lab.setup()
@@ -82,9 +89,7 @@ def _call(options: argparse.Namespace) -> int:
         case "rehearse":
             return rehearsals.run(options.way)
         case "run":
-            argv = options.argv[1:] if options.argv[:1] == ["--"] else options.argv
-            if not argv:
-                raise LabError("no command was given: write it behind `run --`, for example `python3 -m host run -- kubectl get nodes`")
+            argv = _argv(options)
             there = reach()
             if argv[:2] == ["vagrant", "up"]:
                 there.require_box()
@@ -97,6 +102,14 @@ def _call(options: argparse.Namespace) -> int:
             print("vagrant, virsh, ansible-playbook, kubectl and pytest work on the lab in here; `exit` leaves.")
             return there.run([os.environ.get("SHELL", "/bin/bash")])
     return 0
+
+
+def _argv(options: argparse.Namespace) -> list[str]:
+    """Return the command line that stands behind `run --`."""
+    argv: list[str] = options.argv[1:] if options.argv[:1] == ["--"] else options.argv
+    if not argv:
+        raise LabError("no command was given: write it behind `run --`, for example `python3 -m host run -- kubectl get nodes`")
+    return argv
 
 
 if __name__ == "__main__":

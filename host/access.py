@@ -63,15 +63,20 @@ class Lab:
         Raises:
             LabError: it fails or takes longer than `timeout` seconds.
         """
-        done = subprocess.run(
-            self.argv(command),
-            env=self.environment(),
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                self.argv(command),
+                env=self.environment(),
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+                stdin=subprocess.DEVNULL,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise LabError(
+                f"`{' '.join(command)}` gave no answer within {timeout:.0f} s: run the command again when the host is less busy"
+            ) from error
         if done.returncode != 0:
             words = (done.stderr or done.stdout).strip().splitlines()
             raise LabError(f"`{' '.join(command)}` ended with status {done.returncode}: {words[-1] if words else 'no output'}")

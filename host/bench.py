@@ -16,8 +16,9 @@ from pathlib import Path
 from host import lab, private
 from host.access import build_mirror
 from host.command import logged
-from host.paths import LOGS, REPORTS
+from host.paths import LOGS, REPORTS, machine_ids
 from host.settings import decide
+from verify.lab.errors import LabError
 from verify.lab.wait import wait_for
 
 IDLE_CORES = 1.4
@@ -27,7 +28,7 @@ LOOK = 10.0
 
 
 def run(*, cold: bool) -> Path:
-    """Remove this checkout's lab, make it anew and measure; the lab is left running.
+    """Make a lab in a checkout that has none, and measure; the lab is left running.
 
     Args:
         cold: Build mirror and boxes in an empty cache too, Go's caches included.
@@ -36,8 +37,12 @@ def run(*, cold: bool) -> Path:
         The JSON file.
 
     Raises:
-        LabError: a step failed.
+        LabError: the checkout has a lab, or a step failed.
     """
+    if machine_ids():
+        raise LabError(
+            "this checkout has a lab, and what is measured is how a new one is made: run `make destroy`, or measure in another clone"
+        )
     figures: dict[str, float] = {}
     settings = decide()
     lab.destroy()

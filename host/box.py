@@ -10,8 +10,9 @@ import json
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
-from host.command import logged
+from host.command import as_root, logged, remove
 from host.paths import LOGS
 from verify.lab.errors import LabError
 
@@ -41,7 +42,7 @@ def read_catalog(catalog: Path) -> Box:
         raise LabError(
             f"lab_box_catalog names {catalog}, which is no catalogue with a libvirt box: run `make mirror`, which rebuilds it"
         ) from error
-    file = Path(url.removeprefix("file://"))
+    file = Path(unquote(url.removeprefix("file://")))
     if not file.exists():
         raise LabError(f"the box {data['name']} {newest['version']} isn't there ({file}): run `make mirror`, which builds it")
     return Box(data["name"], newest["version"], file)
@@ -53,12 +54,15 @@ def stage(box: Box, pool: Path) -> None:
     if volume.exists():
         return
     scratch = pool / "unpack"
-    scratch.mkdir(exist_ok=True)
+    # By root, whose the pool is.
+    subprocess.run(as_root(["mkdir", "-p", str(scratch)]), check=True)
     try:
-        subprocess.run(["tar", "--extract", "--file", str(box.file), "--directory", str(scratch), "--wildcards", "*box.img"], check=True)
+        subprocess.run(
+            as_root(["tar", "--extract", "--file", str(box.file), "--directory", str(scratch), "--wildcards", "*box.img"]), check=True
+        )
         image = next(scratch.rglob("box.img"))
         converted = volume.with_suffix(".part")
-        logged("box image", ["qemu-img", "convert", "-O", "qcow2", str(image), str(converted)], LOGS / "box.log")
-        converted.replace(volume)
+        logged("box image", as_root(["qemu-img", "convert", "-O", "qcow2", str(image), str(converted)]), LOGS / "box.log")
+        subprocess.run(as_root(["mv", str(converted), str(volume)]), check=True)
     finally:
-        subprocess.run(["rm", "-rf", str(scratch)], check=False)
+        remove(scratch)

@@ -24,6 +24,18 @@ def as_root(argv: Sequence[str]) -> list[str]:
     return list(argv) if os.geteuid() == 0 else ["sudo", "--preserve-env", *argv]
 
 
+def remove(folder: Path) -> None:
+    """Remove a folder with all in it, but no other file system's; what root made there, by root.
+
+    Raises:
+        LabError: it can't be removed.
+    """
+    argv = ["rm", "-rf", "--one-file-system", str(folder)]
+    subprocess.run(argv, capture_output=True, check=False)
+    if folder.exists():
+        output(as_root(argv), timeout=600)
+
+
 def output(argv: Sequence[str], timeout: float = 60, env: Mapping[str, str] | None = None) -> str:
     """Return what `argv` prints on standard output, stripped.
 

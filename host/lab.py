@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -15,7 +14,8 @@ from pathlib import Path
 
 from host import checks, molecule, packages, private
 from host.access import Lab, build_mirror, reach
-from host.paths import LOGS, REPORTS, ROOT, STATE, machine_ids
+from host.command import remove
+from host.paths import LOGS, REPORTS, STATE, machine_ids
 from host.settings import decide
 from verify.lab import objects
 from verify.lab.errors import LabError, UnreachableError
@@ -215,6 +215,9 @@ def _snapshot(lab: Lab) -> float:
     have = lab.output(["vagrant", "snapshot", "list", "--machine-readable"]).count(SNAPSHOT)
     if have >= len(names):
         return 0.0
+    if have and (STATE / "tutorial").exists():
+        print("snapshot: not taken, as a machine came later and the others aren't fresh any more: `make reset` needs a new lab")
+        return 0.0
     seconds = lab.step("snapshot: suspend", ["vagrant", "suspend"], vagrant_line)
     try:
         seconds += lab.step("snapshot", ["vagrant", "snapshot", "save", "--force", SNAPSHOT], vagrant_line)
@@ -230,8 +233,14 @@ def reset() -> None:
         LabError: there is no snapshot, or the cluster doesn't come back.
     """
     lab = reach()
-    if SNAPSHOT not in lab.output(["vagrant", "snapshot", "list", "--machine-readable"]):
+    have, machines = lab.output(["vagrant", "snapshot", "list", "--machine-readable"]).count(SNAPSHOT), len(machine_ids())
+    if not have:
         raise LabError("there is no snapshot of a fresh cluster to go back to: run `make lab`, which takes one after playbooks/site.yml")
+    if have < machines:
+        raise LabError(
+            f"{machines - have} of {machines} machines came after the snapshot of the fresh cluster, which can't go back without them: "
+            "remove them (docs/lifecycle.md), or run `make destroy` and `make lab`"
+        )
     lab.step("restore", ["vagrant", "snapshot", "restore", "--no-provision", "--no-start", SNAPSHOT], vagrant_line)
     VERIFIED.unlink(missing_ok=True)
     lab.step("resume", ["vagrant", "resume", "--no-provision"], vagrant_line)
@@ -271,15 +280,23 @@ def _stale_nodes(lab: Lab, since: datetime) -> list[str]:
 
 
 def destroy() -> None:
-    """Remove the VMs, the private libvirt and this checkout's state; reports stay."""
-    settings = decide()
-    if settings.private:
+    """Remove the VMs, the private libvirt and this checkout's state; reports stay.
+
+    Raises:
+        LabError: Vagrant couldn't remove a machine; nothing else was removed.
+    """
+    # What is there decides, not what this host's settings would be today.
+    if private.FOLDER.exists():
         # Ending the holder ends the VMs; their disks lie in its folder.
         private.stop()
-    elif (ROOT / ".vagrant").exists():
-        Lab(settings, None).run(["vagrant", "destroy", "--force"])
+    elif machine_ids():
+        status = Lab(decide(), None).run(["vagrant", "destroy", "--force"])
+        if status != 0:
+            raise LabError(
+                f"`vagrant destroy` ended with status {status}, so the lab's state stays: see its words above, then run `make destroy` again"
+            )
     private.forget_vms()
-    subprocess.run(["rm", "-rf", "--one-file-system", str(STATE)], check=True)
+    remove(STATE)
 
 
 def setup() -> None:

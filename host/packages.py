@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from host import OLDEST_PYTHON
@@ -120,6 +123,28 @@ def make_environment() -> Path:
     digest = hashlib.sha256(lock.read_bytes()).hexdigest()[:12]
     folder = cache() / "venv" / f"{digest}-py{major}.{minor}"
     complete = folder / ".complete"
+    with _alone(folder.parent):
+        _fill(folder, complete, python, lock)
+    link = ROOT / ".venv"
+    if not link.is_symlink() or link.readlink() != folder:
+        if link.is_dir() and not link.is_symlink():
+            raise LabError(f"{link} is a folder that the lab did not make: move it away, the lab links its own environment there")
+        link.unlink(missing_ok=True)
+        link.symlink_to(folder)
+    return folder
+
+
+@contextmanager
+def _alone(environments: Path) -> Iterator[None]:
+    """Hold the cache's environments: another checkout that makes the same one is waited for."""
+    environments.mkdir(parents=True, exist_ok=True)
+    with (environments / "lock").open("w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _fill(folder: Path, complete: Path, python: str, lock: Path) -> None:
+    """Make the environment in a folder, where it isn't there in full."""
     if not complete.exists():
         # Built in place (an environment can't be moved); the marker says that it came to its end.
         logged("virtual environment", [python, "-m", "venv", "--clear", str(folder)], LOGS / "venv.log")
@@ -128,10 +153,3 @@ def make_environment() -> Path:
         pip = [str(folder / "bin/pip"), "install", "--disable-pip-version-check", "--no-deps", "--require-hashes", "-r", str(lock)]
         logged("python packages", pip, LOGS / "pip.log", show=lambda line: line if line.startswith(("Collecting", "Installing")) else None)
         complete.touch()
-    link = ROOT / ".venv"
-    if not link.is_symlink() or link.readlink() != folder:
-        if link.is_dir() and not link.is_symlink():
-            raise LabError(f"{link} is a folder that the lab did not make: move it away, the lab links its own environment there")
-        link.unlink(missing_ok=True)
-        link.symlink_to(folder)
-    return folder

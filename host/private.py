@@ -8,15 +8,16 @@ lab ends with it. Every start is noted in `/run/outlive/`, so that a lab whose c
 from __future__ import annotations
 
 import json
-import shutil
+import os
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from host.command import as_root
+from host.command import as_root, remove
 from host.paths import ROOT, STATE
 from verify.lab.errors import LabError
 
@@ -35,6 +36,11 @@ class Holder:
     """The process's start time in clock ticks since boot: a pid alone may have been given anew."""
     root: str
     """The checkout that it belongs to."""
+
+
+def inside(folder: Path = FOLDER) -> bool:
+    """Say whether this process runs within the checkout's private libvirt, as in `make shell`: there the usual commands work as they are."""
+    return bool(os.environ.get("OUTLIVE_SHELL")) and (folder / "ready").exists()
 
 
 def current(folder: Path = FOLDER) -> Holder | None:
@@ -72,20 +78,37 @@ def ensure(*, hide_kvm: bool, mirror: list[str], folder: Path = FOLDER) -> Holde
     with log.open("wb") as file:
         # A session of its own: a Ctrl-C in the terminal is not meant for the lab's VMs.
         outer = subprocess.Popen(as_root(argv), stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True, cwd="/")
-    deadline = time.monotonic() + 90
-    while not (folder / "ready").exists():
+    try:
+        _await_ready(outer, folder / "ready", log)
+        holder = _found(outer.pid)
+    except BaseException:
+        # It isn't noted yet: nobody else could end it.
+        _abandon(outer)
+        raise
+    (folder / "holder.json").write_text(json.dumps(asdict(holder)), encoding="utf-8")
+    _register(holder)
+    return holder
+
+
+def _await_ready(outer: subprocess.Popen[bytes], ready: Path, log: Path, seconds: float = 90) -> None:
+    deadline = time.monotonic() + seconds
+    while not ready.exists():
         if outer.poll() is not None or time.monotonic() > deadline:
             words = log.read_text(errors="replace").strip().splitlines()
-            if outer.poll() is None:
-                outer.terminate()
             raise LabError(
                 f"the private libvirt did not start: {words[-1] if words else 'no word from it'} (log: {log}); it needs root, unshare(1) and libvirtd"
             )
         time.sleep(0.1)
-    holder = _found(outer.pid)
-    (folder / "holder.json").write_text(json.dumps(asdict(holder)), encoding="utf-8")
-    _register(holder)
-    return holder
+
+
+def _abandon(outer: subprocess.Popen[bytes]) -> None:
+    """End a holder that is being started, with all that runs in its namespaces."""
+    with suppress(LabError, OSError):
+        _end(_found(outer.pid))
+    if outer.poll() is None:
+        # unshare takes its child with it (--kill-child); it heeds no other signal.
+        subprocess.run(as_root(["kill", "-KILL", str(outer.pid)]), check=False, capture_output=True)
+    outer.wait(timeout=60)
 
 
 def enter(holder: Holder, argv: list[str], variables: dict[str, str]) -> list[str]:
@@ -137,7 +160,7 @@ def stop(folder: Path = FOLDER) -> None:
 def orphans() -> list[Holder]:
     """Return the holders on this machine whose checkout is gone."""
     found = [_alive(_read(path)) for path in sorted(REGISTRY.glob("*.json"))]
-    return [holder for holder in found if holder is not None and not Path(holder.root, "host/holder.py").exists()]
+    return [holder for holder in found if holder is not None and not _is_there(Path(holder.root, "host/holder.py"))]
 
 
 def clear_orphans(say: Callable[[str], None] = print) -> None:
@@ -202,6 +225,14 @@ def _alive(holder: Holder | None) -> Holder | None:
     return holder if holder is not None and _born(holder.pid) == holder.born else None
 
 
+def _is_there(path: Path) -> bool:
+    """Say whether there is a file; one in a folder that this user may not look into, another user's home say, counts as there."""
+    try:
+        return path.exists()
+    except PermissionError:
+        return True
+
+
 def _name(root: str) -> str:
     return root.strip("/").replace("/", "-") or "root"
 
@@ -219,4 +250,4 @@ def pool() -> Path:
 
 def forget_vms() -> None:
     """Remove what vagrant knows of VMs that are no more."""
-    shutil.rmtree(ROOT / ".vagrant", ignore_errors=True)
+    remove(ROOT / ".vagrant")

@@ -146,6 +146,17 @@ def test_box_that_is_not_there(tmp_path: Path) -> None:
         box.read_catalog(catalog)
 
 
+def test_box_below_a_folder_of_an_unusual_name(tmp_path: Path) -> None:
+    """The mirror writes addresses of files, in which such letters are escaped."""
+    file = tmp_path / "josé's boxes+1" / "full.box"
+    file.parent.mkdir()
+    file.touch()
+    provider = {"name": "libvirt", "url": file.as_uri()}
+    catalog = tmp_path / "full.json"
+    catalog.write_text(json.dumps({"name": "outlive/full", "versions": [{"version": "1.0", "providers": [provider]}]}), encoding="utf-8")
+    assert box.read_catalog(catalog).file == file
+
+
 def test_no_machine_is_made_without_the_box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OUTLIVE_CACHE", str(tmp_path))
     monkeypatch.setattr(access, "machine_ids", dict)

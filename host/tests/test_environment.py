@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -32,6 +33,28 @@ def test_pip_looks_at_nothing_that_the_lock_does_not_name(tmp_path: Path, monkey
     made = packages.make_environment()
     assert (tmp_path / ".venv").readlink() == made
     assert {"--no-deps", "--require-hashes"} <= set(called[-1])
+
+
+def test_environment_that_another_checkout_makes_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Path] = []
+
+    def call(_what: str, argv: list[str], _log: Path, **_: object) -> None:
+        if "venv" in argv:
+            made.append(Path(argv[-1]))
+            made[-1].mkdir(parents=True, exist_ok=True)
+            # The other one begins now: it must find what this one makes, not empty it.
+            others.append(Thread(target=packages.make_environment))
+            others[-1].start()
+
+    others: list[Thread] = []
+    monkeypatch.setattr(packages, "ROOT", tmp_path)
+    monkeypatch.setattr(packages, "logged", call)
+    monkeypatch.setenv("OUTLIVE_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "requirements.lock").write_text("pytest==9.2.0\n", encoding="utf-8")
+    packages.make_environment()
+    for other in others:
+        other.join(timeout=60)
+    assert len(made) == 1
 
 
 def test_the_lock_lacks_nothing() -> None:

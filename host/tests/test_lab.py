@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from host import lab
+from host import bench, lab, private
+from host.access import Lab
+from host.settings import decide
 from verify.lab.errors import LabError
 
 pytestmark = pytest.mark.unit
@@ -119,3 +121,92 @@ def test_failure_removes_the_lab_and_shows_the_newest_log(
         lab.test()
     assert run.done[-1] == "destroy"
     assert "why it failed" in capsys.readouterr().out
+
+
+@pytest.fixture
+def checkout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Return a checkout's state, with machines that Vagrant made in the system's libvirt."""
+    (tmp_path / ".lab").mkdir()
+    (tmp_path / ".vagrant").mkdir()
+    monkeypatch.setattr(lab, "STATE", tmp_path / ".lab")
+    monkeypatch.setattr(private, "ROOT", tmp_path)
+    monkeypatch.setattr(private, "FOLDER", tmp_path / ".lab/private")
+    monkeypatch.setattr(lab, "machine_ids", lambda: {"k8s-master": "1"})
+    return tmp_path
+
+
+def test_private_lab_is_removed_whatever_the_settings_would_be_today(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OUTLIVE_DRIVER was 'qemu' when it was made, or the user is in the group libvirt since."""
+    monkeypatch.setenv("OUTLIVE_LIBVIRT", "system")
+    stopped: list[str] = []
+    monkeypatch.setattr(private, "stop", lambda: stopped.append("holder"))
+    monkeypatch.setattr(Lab, "run", lambda _self, command: pytest.fail(f"{command} has nothing to do here"))
+    (checkout / ".lab/private").mkdir()
+    lab.destroy()
+    assert stopped == ["holder"]
+    assert list(checkout.iterdir()) == []
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_what_vagrant_could_not_remove_is_not_forgotten(checkout: Path, monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+    monkeypatch.setattr(Lab, "run", lambda _self, _command: status)
+    if status == 0:
+        lab.destroy()
+        assert list(checkout.iterdir()) == []
+    else:
+        with pytest.raises(LabError, match="`vagrant destroy` ended with status 1, so the lab's state stays"):
+            lab.destroy()
+        assert {each.name for each in checkout.iterdir()} == {".lab", ".vagrant"}
+
+
+class Snapshots(Lab):
+    """A lab that says which machines have the snapshot, and notes the steps."""
+
+    def __init__(self, have: int) -> None:
+        self.listing = "snapshot,fresh\n" * have
+        self.steps: list[str] = []
+
+    def output(self, command: list[str], timeout: float = 120) -> str:
+        """List the snapshots."""
+        return self.listing
+
+    def step(self, what: str, *_: object, **__: object) -> float:
+        """Note a step."""
+        self.steps.append(what)
+        return 1.0
+
+
+def machines(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    monkeypatch.setattr(lab, "machine_ids", lambda: {f"k8s-{each}": str(each) for each in range(number)})
+
+
+def test_lab_with_a_machine_that_came_later_is_not_half_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = Snapshots(have=3)
+    machines(monkeypatch, 4)
+    monkeypatch.setattr(lab, "reach", lambda: fake)
+    with pytest.raises(LabError, match="1 of 4 machines came after the snapshot of the fresh cluster, which can't go back without them"):
+        lab.reset()
+    assert fake.steps == []
+
+
+def test_snapshot_of_the_fresh_cluster_is_never_one_of_a_used_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    machines(monkeypatch, 4)
+    monkeypatch.setattr(lab, "STATE", tmp_path)
+    cut_short = Snapshots(have=1)
+    lab._snapshot(cut_short)
+    assert "snapshot" in cut_short.steps
+    (tmp_path / "tutorial").mkdir()
+    used = Snapshots(have=3)
+    assert lab._snapshot(used) == 0.0
+    assert used.steps == []
+
+
+def test_bench_does_not_remove_a_lab(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "machine_ids", lambda: {"k8s-master": "1"})
+    with pytest.raises(LabError, match="this checkout has a lab, and what is measured is how a new one is made: run `make destroy`"):
+        bench.run(cold=False)
+
+
+def test_command_that_gives_no_answer() -> None:
+    with pytest.raises(LabError, match=r"`sleep 600` gave no answer within 0 s"):
+        Lab(decide(), None).output(["sleep", "600"], timeout=0.2)
