@@ -22,7 +22,7 @@ class Download:
     """A file to fetch: where from (in order of preference), where to, and its checksum.
 
     `digest` is in hex, of the hashlib algorithm `algorithm`. `cure` is the end of the sentence told
-    when none of the addresses has the file any more.
+    when none of the addresses has the file any more, or another one under its name.
     """
 
     urls: tuple[str, ...]
@@ -49,23 +49,25 @@ def fetch(download: Download) -> None:
         return
     download.target.parent.mkdir(parents=True, exist_ok=True)
     partial = download.target.with_name(f"{download.target.name}.partial")
-    problem = "no address is given"
+    problem, cure = "no address is given", download.cure
     for url in download.urls:
         for _ in range(_TRIES):
             try:
                 _transfer(url, partial)
             except _GoneError as error:
-                problem = str(error)
+                problem, cure = str(error), download.cure
                 break
             except (OSError, http.client.HTTPException) as error:
                 problem = f"{url}: {getattr(error, 'reason', None) or error}"
+                cure = "run the command again, it goes on where it was cut"
                 continue
+            cure = download.cure
             if _digest(partial, download.algorithm) == download.digest:
                 partial.replace(download.target)
                 return
             problem = f"{url} has another {download.algorithm} than the lock file's {download.digest}"
             partial.unlink()
-    raise MirrorError(f"{download.target.name} can't be downloaded ({problem}): {download.cure}")
+    raise MirrorError(f"{download.target.name} can't be downloaded ({problem}): {cure}")
 
 
 def _transfer(url: str, partial: Path) -> None:
@@ -77,6 +79,9 @@ def _transfer(url: str, partial: Path) -> None:
             goes_on = response.status == http.HTTPStatus.PARTIAL_CONTENT
             with partial.open("ab" if goes_on else "wb") as file:
                 shutil.copyfileobj(response, file, _CHUNK)
+        # To read in pieces raises nothing where the server closes too early.
+        if response.length:
+            raise OSError(f"the connection ended {response.length} bytes before the file's end")
     except urllib.error.HTTPError as error:
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             return

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,6 +51,9 @@ def require_tools(names: Sequence[str]) -> None:
         )
 
 
+# For commands that are told to end.
+_PATIENCE_SECONDS = 20.0
+
 _running: set[subprocess.Popen[bytes]] = set()
 _ending = threading.Event()
 
@@ -57,8 +61,15 @@ _ending = threading.Event()
 def end_all() -> None:
     """End every command that `run` is running in any thread, and every later one as soon as it runs."""
     _ending.set()
-    for process in list(_running):
+    ending = list(_running)
+    for process in ending:
         process.terminate()
+    until = time.monotonic() + _PATIENCE_SECONDS
+    for process in ending:
+        try:
+            process.wait(max(0.0, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()  # unshare(1) heeds nothing else, and takes its child with it
 
 
 @contextmanager
@@ -107,19 +118,30 @@ def run(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     stdin: Path = Path(os.devnull),
+    cleans_up: bool = False,
 ) -> None:
     """Run a command, its output appended to `log`; raise MirrorError if it fails.
 
-    `env` is added to this process's environment; `stdin` is the file that the command reads.
+    `env` is added to this process's environment; `stdin` is the file that the command reads. One that cleans up
+    after another is short, and isn't ended by a signal: what it removes would stay.
     """
     words = [str(word) for word in command]
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output, stdin.open("rb") as source:
         output.write(f"+ {' '.join(words)}\n".encode())
         output.flush()
-        process = subprocess.Popen(words, cwd=cwd, env={**os.environ, **(env or {})}, stdin=source, stdout=output, stderr=output)
-        _running.add(process)
-        if _ending.is_set():  # it may have been too late for `end_all` to see this one
+        process = subprocess.Popen(
+            words,
+            cwd=cwd,
+            env={**os.environ, **(env or {})},
+            stdin=source,
+            stdout=output,
+            stderr=output,
+            start_new_session=cleans_up,  # a Ctrl-C in the terminal isn't its either
+        )
+        if not cleans_up:
+            _running.add(process)
+        if _ending.is_set() and not cleans_up:  # it may have been too late for `end_all` to see this one
             process.terminate()
         try:
             status = process.wait()

@@ -3,7 +3,9 @@
 import hashlib
 import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -48,6 +50,39 @@ def test_cut_download_goes_on(site: str, tmp_path: Path) -> None:
     assert not partial.exists()
 
 
+class Flaky(BaseHTTPRequestHandler):
+    """A server whose connections end after a third of the file."""
+
+    asked: ClassVar[list[int]] = []
+
+    def do_GET(self) -> None:
+        """Promise all that is asked for, and send a part of it."""
+        start = int((self.headers["Range"] or "bytes=0-").removeprefix("bytes=").removesuffix("-"))
+        self.asked.append(start)
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(CONTENT) - start))
+        self.end_headers()
+        self.wfile.write(CONTENT[start : start + len(CONTENT) // 3 + 1])
+
+    def log_message(self, *_: object) -> None:
+        """Stay silent."""
+
+
+def test_connection_that_ends_too_early_is_gone_on_with(tmp_path: Path) -> None:
+    server = HTTPServer(("127.0.0.1", 0), Flaky)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        fetch(Download((f"http://127.0.0.1:{server.server_port}/file",), tmp_path / "file", DIGEST, cure="lock anew"))
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    assert (tmp_path / "file").read_bytes() == CONTENT
+    part = len(CONTENT) // 3 + 1
+    assert Flaky.asked == [0, part, 2 * part]
+
+
 def test_damaged_partial_file_is_thrown_away(site: str, tmp_path: Path) -> None:
     (tmp_path / "file.partial").write_bytes(b"x" * 100)
     fetch(Download((f"{site}/file",), tmp_path / "file", DIGEST))
@@ -90,5 +125,5 @@ def test_wrong_checksum_is_never_taken(site: str, tmp_path: Path) -> None:
 
 
 def test_no_network(tmp_path: Path) -> None:
-    with pytest.raises(MirrorError, match=r"can't be downloaded \(http://127.0.0.1:9/file: .*refused\): try again later"):
+    with pytest.raises(MirrorError, match=r"can't be downloaded \(http://127.0.0.1:9/file: .*refused\): run the command again, it goes on"):
         fetch(Download(("http://127.0.0.1:9/file",), tmp_path / "file", DIGEST))

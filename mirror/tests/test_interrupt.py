@@ -30,8 +30,11 @@ PROGRAM = textwrap.dedent(
 
     def endless(*arguments):
         threading.Thread(target=pass_on, daemon=True).start()
-        with ThreadPoolExecutor(1) as pool:
-            pool.submit(shell.run, ["sh", "-c", "echo $$ > pid; exec tail -f /dev/null"], Path("log")).result()
+        try:
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(shell.run, ["sh", "-c", "echo $$ > pid; exec tail -f /dev/null"], Path("log")).result()
+        finally:
+            shell.run(["sh", "-c", "sleep 0.3; touch cleaned"], Path("log"), cleans_up=True)
 
     build.build = endless
     sys.exit(__main__.main(["build"]))
@@ -63,6 +66,7 @@ def test_interrupted_build(tmp_path: Path, number: signal.Signals, asleep: bool)
         process.send_signal(number)
         said = process.communicate(timeout=60)[1]
     assert process.returncode == 130
+    assert (tmp_path / "cleaned").exists()
     assert said == "mirror: interrupted: run the command again, it goes on from the last finished step\n"
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)

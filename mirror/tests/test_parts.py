@@ -2,8 +2,10 @@
 
 import io
 import json
+import os
 import tarfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -149,6 +151,21 @@ def test_commands_that_need_root_are_run_by_sudo(monkeypatch: pytest.MonkeyPatch
     assert {"SOURCE_DATE_EPOCH", "E2FSPROGS_FAKE_TIME"} <= set(command[1].removeprefix("--preserve-env=").split(","))
     monkeypatch.setattr("os.geteuid", lambda: 0)
     assert shell.as_root(["mkfs.ext4", "disk"]) == ["mkfs.ext4", "disk"]
+
+
+def test_command_that_heeds_no_signal_is_killed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As unshare(1) does, which blocks SIGTERM while it waits for its child."""
+    monkeypatch.setattr(shell, "_ending", threading.Event())
+    monkeypatch.setattr(shell, "_PATIENCE_SECONDS", 0.2)
+    for pipe in ("deaf", "never"):
+        os.mkfifo(tmp_path / pipe)
+    deaf = ["sh", "-c", f"trap '' TERM; exec 3<>{tmp_path}/never; echo >{tmp_path}/deaf; read -r _ <&3"]
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(shell.run, deaf, tmp_path / "log")
+        (tmp_path / "deaf").read_text()
+        shell.end_all()
+        with pytest.raises(MirrorError, match="sh failed with status -9"):
+            running.result(timeout=60)
 
 
 def test_command_that_is_begun_after_the_end_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
