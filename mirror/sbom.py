@@ -86,12 +86,27 @@ def artefacts(store: Store) -> list[str]:
 
 
 def extras_of(store: Store, box: str) -> list[str]:
-    """Give the extra images that the artefact `box` was made of: one that was made later isn't in it."""
+    """Give the extra images that the artefact `box` was made of: one that was first made later isn't in it.
+
+    Raises MirrorError if one is in it that was made anew since: what the box has of it is gone.
+    """
     there = set(store.names())
     made = store.record(box)
-    return [
+    found = [
         name for name in images.EXTRA_IMAGES if f"image-{name}" in there and _made_of(made, store.record(f"image-{name}").key, unsaid=False)
     ]
+    if len(_images_in(made)) > len(images.IMAGES) + len(found):
+        names = ", ".join(images.EXTRA_IMAGES)
+        raise MirrorError(f"{box} in {store.cache} was made of another extra image ({names}) than is there now: run `make mirror`")
+    return found
+
+
+def _images_in(box: Record) -> Sequence[object]:
+    """Give the keys of the images that a full box was made of, as `boxes.make_box` names them; none where its record doesn't say."""
+    match box.inputs:
+        case [_, [_, [*keys]], *_]:
+            return keys
+    return []
 
 
 def _made_of(whole: Record, key: str, *, unsaid: bool) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mirror import boxes, build, images, shell
+from mirror import __main__, boxes, build, images, shell
 from mirror.debian import parse_uri_line
 from mirror.errors import MirrorError
 from mirror.lock import DebianPackage
@@ -189,3 +189,11 @@ def test_cache_folder(monkeypatch: pytest.MonkeyPatch, environment: dict[str, st
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert cache_folder() == Path(expected)
+
+
+def test_cache_folder_with_a_space(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("OUTLIVE_CACHE", "/big disk/cache")
+    assert __main__.main(["check"]) == 1
+    assert capsys.readouterr().err == (
+        "mirror: the mirror's cache would be '/big disk/cache', and its path may have no spaces: set OUTLIVE_CACHE to another folder\n"
+    )

@@ -292,6 +292,21 @@ def test_box_has_the_extra_images_that_it_was_made_of(store: Store) -> None:
     assert sbom.extras_of(store, "box-with") == ["mysql-9.7"]
 
 
+def test_box_whose_extra_image_was_made_anew_since(store: Store) -> None:
+    layouts = [f"key of {name}" for name in images.IMAGES]
+    image = store.make("image-mysql-9.7", 1, _root)
+    store.make("box-without", ["root", ["packages", layouts]], _root)
+    store.make("box-with", ["root", ["packages", [*layouts, image.key]]], _root)
+    assert sbom.extras_of(store, "box-without") == []
+    assert sbom.extras_of(store, "box-with") == ["mysql-9.7"]
+    store.make("image-mysql-9.7", 2, _root)
+    assert sbom.extras_of(store, "box-without") == []
+    with pytest.raises(
+        MirrorError, match=r"box-with in .* was made of another extra image \(mysql-9.7\) than is there now: run `make mirror`"
+    ):
+        sbom.extras_of(store, "box-with")
+
+
 def test_every_component_has_a_licence_or_a_reason(store: Store, tmp_path: Path) -> None:
     sbom.write(store, LOCK, tmp_path / "out")
     seen = 0
