@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -50,12 +51,19 @@ class Lab:
 
     def run(self, command: list[str]) -> int:
         """Run `command` with this terminal; return its exit status. Interrupted, it has time to heal what it broke."""
-        process = subprocess.Popen(self.argv(command), env=self.environment(), text=True)
+        # All that is started holds one end: nsenter(1) dies of a Ctrl-C at once, and what it has started goes on healing.
+        over, held = os.pipe()
         try:
-            return process.wait()
-        except KeyboardInterrupt as interrupt:
-            end(process, leads=False, told=interrupt.args == (signal.SIGINT,), patience=HEALING)
-            raise
+            process = subprocess.Popen(self.argv(command), env=self.environment(), text=True, pass_fds=(held,))
+            os.close(held)
+            try:
+                return process.wait()
+            except KeyboardInterrupt as interrupt:
+                end(process, leads=False, told=interrupt.args == (signal.SIGINT,), patience=HEALING)
+                select.select([over], [], [], HEALING)
+                raise
+        finally:
+            os.close(over)
 
     def output(self, command: list[str], timeout: float = 120) -> str:
         """Return what `command` prints.

@@ -33,6 +33,23 @@ PROGRAM = textwrap.dedent(
 )
 
 
+# As nsenter(1), through which a drill runs: its child goes on where it dies.
+HEALING = textwrap.dedent(
+    """
+    import sys
+    from pathlib import Path
+    from host import __main__, access, private
+
+    heals = "trap 'sleep 1; touch healed; exit' INT; echo $$ > pids; while :; do read -r _ < never; done"
+    access.Lab.argv = lambda _, command: [sys.executable, "-c", "import os; os.fork() and os.wait() or os.execvp('sh', ['sh', '-c', " + repr(heals) + "])"]
+    access.Lab.environment = lambda _: None
+    private.inside = lambda: False
+    access.reach = lambda: access.Lab(None, None)
+    sys.exit(__main__.main(["run", "drill"]))
+    """
+)
+
+
 def gone(pid: int) -> bool:
     """Say whether a process has ended; one that nobody waited for yet (a zombie) has."""
     try:
@@ -65,3 +82,22 @@ def test_interrupted_lab(tmp_path: Path, way: str) -> None:
     assert process.returncode == 130
     assert said == "interrupted: nothing is lost; run the command again, it goes on from the last finished step\n"
     assert [pid for pid in children if not gone(pid)] == []
+
+
+def test_command_ends_no_sooner_than_what_heals(tmp_path: Path) -> None:
+    """Else the next command, `make destroy` say, meets a lab that is being healed."""
+    for pipe in ("pids", "never"):
+        os.mkfifo(tmp_path / pipe)
+    process = subprocess.Popen(
+        [sys.executable, "-c", HEALING],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    (tmp_path / "pids").read_text(encoding="ascii")
+    os.killpg(process.pid, signal.SIGINT)
+    process.wait(timeout=120)
+    assert (tmp_path / "healed").exists()
+    assert process.returncode == 130
