@@ -84,7 +84,7 @@ def make_box(store: Store, lock: Lock, name: str, parts: Parts) -> Artefact:
             _date_files(root, lock, log)
             disk = _make_disk(root, work, lock, log)
         finally:
-            run(as_root(["rm", "-rf", "--one-file-system", str(root)]), log, cleans_up=True)
+            run(as_root(["rm", "-rf", "--one-file-system", str(root)]), log, cleanup=True)
         _pack_box(target / f"{name}.box", disk, work, lock, log)
         shutil.rmtree(work)
 

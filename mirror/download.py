@@ -15,6 +15,7 @@ from mirror.errors import MirrorError
 _TRIES = 4
 _TIMEOUT_SECONDS = 60.0
 _CHUNK = 1 << 20
+_LATER = "try again later"
 
 
 @dataclass(frozen=True)
@@ -22,14 +23,14 @@ class Download:
     """A file to fetch: where from (in order of preference), where to, and its checksum.
 
     `digest` is in hex, of the hashlib algorithm `algorithm`. `cure` is the end of the sentence told
-    when none of the addresses has the file any more, or another one under its name.
+    when none of the addresses has the file any more; an address that can't be reached is one to try again later.
     """
 
     urls: tuple[str, ...]
     target: Path
     digest: str
     algorithm: str = "sha256"
-    cure: str = "try again later"
+    cure: str = _LATER
 
 
 class _GoneError(Exception):
@@ -58,30 +59,31 @@ def fetch(download: Download) -> None:
                 problem, cure = str(error), download.cure
                 break
             except (OSError, http.client.HTTPException) as error:
-                problem = f"{url}: {getattr(error, 'reason', None) or error}"
-                cure = "run the command again, it goes on where it was cut"
+                problem, cure = f"{url}: {getattr(error, 'reason', None) or error}", _LATER
                 continue
-            cure = download.cure
             if _digest(partial, download.algorithm) == download.digest:
                 partial.replace(download.target)
                 return
-            problem = f"{url} has another {download.algorithm} than the lock file's {download.digest}"
+            problem, cure = f"{url} has another {download.algorithm} than the lock file's {download.digest}", download.cure
             partial.unlink()
     raise MirrorError(f"{download.target.name} can't be downloaded ({problem}): {cure}")
 
 
 def _transfer(url: str, partial: Path) -> None:
-    """Fetch what `partial` lacks."""
+    """Fetch what `partial` lacks; raise OSError or HTTPException if it doesn't come whole, and keep what came."""
     have = partial.stat().st_size if partial.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:
             goes_on = response.status == http.HTTPStatus.PARTIAL_CONTENT
             with partial.open("ab" if goes_on else "wb") as file:
+                begin = file.tell()
                 shutil.copyfileobj(response, file, _CHUNK)
-        # To read in pieces raises nothing where the server closes too early.
-        if response.length:
-            raise OSError(f"the connection ended {response.length} bytes before the file's end")
+                came = file.tell() - begin
+            # A read of so many bytes doesn't raise where the other side hangs up early: it's as if the file ended there.
+            told = response.headers["Content-Length"]
+            if told is not None and came < int(told):
+                raise ConnectionError(f"the connection ended after {came} of {told} bytes")
     except urllib.error.HTTPError as error:
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             return

@@ -1,7 +1,6 @@
 """Where the mirror keeps what it makes and where its own files lie."""
 
 import os
-import re
 from pathlib import Path
 
 from mirror.errors import MirrorError
@@ -16,11 +15,18 @@ REPORTS = PACKAGE.parent / "reports" / "sbom"
 def cache_folder() -> Path:
     """Give the cache folder: $OUTLIVE_CACHE, else $XDG_CACHE_HOME/outlive, else ~/.cache/outlive.
 
-    Raises MirrorError if there is a space in its path, at which apt's lists of sources would be split.
+    Raises MirrorError if its path has white space, at which apt would cut it in two, minutes after a build began.
     """
-    chosen = os.environ.get("OUTLIVE_CACHE")
-    base = os.environ.get("XDG_CACHE_HOME")
-    folder = Path(chosen).expanduser().resolve() if chosen else (Path(base) if base else Path.home() / ".cache") / "outlive"
-    if re.search(r"\s", str(folder)):
-        raise MirrorError(f"the mirror's cache would be '{folder}', and its path may have no spaces: set OUTLIVE_CACHE to another folder")
+    chosen, base = os.environ.get("OUTLIVE_CACHE"), os.environ.get("XDG_CACHE_HOME")
+    if chosen:
+        setting, value, folder = "OUTLIVE_CACHE", chosen, Path(chosen).expanduser().resolve()
+    elif base:
+        setting, value, folder = "XDG_CACHE_HOME", base, Path(base) / "outlive"
+    else:
+        setting, value, folder = "the home folder", str(Path.home()), Path.home() / ".cache" / "outlive"
+    if any(character.isspace() for character in str(folder)):
+        raise MirrorError(
+            f"{setting} is {value!r}, which makes {str(folder)!r} the cache folder, and apt takes no path with white space: "
+            "set OUTLIVE_CACHE to a folder without"
+        )
     return folder

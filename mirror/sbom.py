@@ -86,27 +86,20 @@ def artefacts(store: Store) -> list[str]:
 
 
 def extras_of(store: Store, box: str) -> list[str]:
-    """Give the extra images that the artefact `box` was made of: one that was first made later isn't in it.
-
-    Raises MirrorError if one is in it that was made anew since: what the box has of it is gone.
-    """
+    """Give the extra images that the artefact `box` was made of: one that was made later isn't in it."""
     there = set(store.names())
     made = store.record(box)
-    found = [
+    return [
         name for name in images.EXTRA_IMAGES if f"image-{name}" in there and _made_of(made, store.record(f"image-{name}").key, unsaid=False)
     ]
-    if len(_images_in(made)) > len(images.IMAGES) + len(found):
-        names = ", ".join(images.EXTRA_IMAGES)
-        raise MirrorError(f"{box} in {store.cache} was made of another extra image ({names}) than is there now: run `make mirror`")
-    return found
 
 
-def _images_in(box: Record) -> Sequence[object]:
-    """Give the keys of the images that a full box was made of, as `boxes.make_box` names them; none where its record doesn't say."""
-    match box.inputs:
-        case [_, [_, [*keys]], *_]:
-            return keys
-    return []
+def _layouts_in(record: Record) -> int:
+    """Give how many images the full box with that record was made of, or 0 where the record is too old to say so."""
+    match record.inputs:
+        case [_, [_, [*layouts]], *_]:  # as `boxes.make_box` names them
+            return len(layouts)
+    return 0
 
 
 def _made_of(whole: Record, key: str, *, unsaid: bool) -> bool:
@@ -194,9 +187,7 @@ class _Reader:
         parts = list(self._debs(box, whole, self._lock.debian, ref))
         if box == "full":
             parts += [self._kubernetes(name, whole, ref) for name in PACKAGES]
-            for image in (*images.IMAGES, *extras_of(self._store, whole)):
-                self._part(f"image-{image}", whole)
-                parts.append(self._image(image, f"{ref}/{image}"))
+            parts += [self._image(image, f"{ref}/{image}") for image in self._images_in(whole)]
         return Component(
             type=ComponentType.OPERATING_SYSTEM,
             bom_ref=ref,
@@ -205,6 +196,19 @@ class _Reader:
             hashes=[_sha256(digest_file(artefact.path / f"{box}.box"))],
             components=parts,
         )
+
+    def _images_in(self, box: str) -> list[str]:
+        """Give the images that the full box was made of; raise MirrorError if one of them is another one by now."""
+        for image in images.IMAGES:
+            self._part(f"image-{image}", box)
+        extras = extras_of(self._store, box)
+        # An extra with another key was made later, or made anew: then the box has one more image than are known by their keys.
+        if _layouts_in(self._store.record(box)) > len(images.IMAGES) + len(extras):
+            unknown = ", ".join(name for name in images.EXTRA_IMAGES if name not in extras)
+            raise MirrorError(
+                f"{box} in {self._store.cache} was made of another extra image ({unknown}) than is there now: run `make mirror`"
+            )
+        return [*images.IMAGES, *extras]
 
     def _debs(self, root: str, whole: str, archive: Debian, ref: str) -> Iterator[Component]:
         artefact = self._part(f"root-{root}", whole)

@@ -6,8 +6,8 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -51,25 +51,51 @@ def require_tools(names: Sequence[str]) -> None:
         )
 
 
-# For commands that are told to end.
-_PATIENCE_SECONDS = 20.0
-
 _running: set[subprocess.Popen[bytes]] = set()
 _ending = threading.Event()
+# mmdebstrap takes its tree of files away before it ends.
+_GRACE_SECONDS = 20.0
 
 
 def end_all() -> None:
-    """End every command that `run` is running in any thread, and every later one as soon as it runs."""
+    """End every command that `run` is running in any thread, and every later one as soon as it runs, but for those that clean up."""
     _ending.set()
-    ending = list(_running)
-    for process in ending:
-        process.terminate()
-    until = time.monotonic() + _PATIENCE_SECONDS
-    for process in ending:
+    _end(list(_running))
+
+
+def _end(processes: Iterable[subprocess.Popen[bytes]]) -> None:
+    """End commands by SIGTERM; kill those that outlive it, as util-linux' `unshare --fork` does, which blocks it."""
+    for process in processes:
+        if process.poll() is None:
+            _signal(process.pid, signal.SIGTERM)
+    last = time.monotonic() + _GRACE_SECONDS
+    for process in processes:
         try:
-            process.wait(max(0.0, until - time.monotonic()))
+            process.wait(max(0.0, last - time.monotonic()))
         except subprocess.TimeoutExpired:
-            process.kill()  # unshare(1) heeds nothing else, and takes its child with it
+            # All that is below it too: sudo can't pass a SIGKILL on.
+            for pid in _tree(process.pid):
+                _signal(pid, signal.SIGKILL)
+
+
+def _tree(pid: int) -> list[int]:
+    """Give a process and its descendants."""
+    tree = [pid]
+    for each in tree:
+        for children in Path(f"/proc/{each}/task").glob("*/children"):
+            with suppress(OSError):
+                tree += map(int, children.read_text().split())
+    return tree
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    """Send a signal to a process, as root where it's root's."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+    except PermissionError:
+        subprocess.run(as_root(["kill", f"-{number:d}", str(pid)]), capture_output=True, check=False)
 
 
 @contextmanager
@@ -118,33 +144,29 @@ def run(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     stdin: Path = Path(os.devnull),
-    cleans_up: bool = False,
+    cleanup: bool = False,
 ) -> None:
     """Run a command, its output appended to `log`; raise MirrorError if it fails.
 
-    `env` is added to this process's environment; `stdin` is the file that the command reads. One that cleans up
-    after another is short, and isn't ended by a signal: what it removes would stay.
+    `env` is added to this process's environment; `stdin` is the file that the command reads. A `cleanup` takes away what
+    others left, after an interrupt too: `end_all` doesn't end it.
     """
     words = [str(word) for word in command]
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output, stdin.open("rb") as source:
         output.write(f"+ {' '.join(words)}\n".encode())
         output.flush()
-        process = subprocess.Popen(
-            words,
-            cwd=cwd,
-            env={**os.environ, **(env or {})},
-            stdin=source,
-            stdout=output,
-            stderr=output,
-            start_new_session=cleans_up,  # a Ctrl-C in the terminal isn't its either
-        )
-        if not cleans_up:
-            _running.add(process)
-        if _ending.is_set() and not cleans_up:  # it may have been too late for `end_all` to see this one
-            process.terminate()
+        process = subprocess.Popen(words, cwd=cwd, env={**os.environ, **(env or {})}, stdin=source, stdout=output, stderr=output)
         try:
+            if not cleanup:
+                _running.add(process)
+                if _ending.is_set():  # it may have been too late for `end_all` to see this one
+                    _end([process])
             status = process.wait()
+        except KeyboardInterrupt:
+            # The caller goes on to clean up: the command, which `end_all` ends, has to be gone by then.
+            process.wait()
+            raise
         finally:
             _running.discard(process)
     if status != 0:

@@ -36,7 +36,7 @@ class Signer:
 
     def close(self) -> None:
         """End the agent that gpg started."""
-        run(["gpgconf", "--homedir", self._home, "--kill", "gpg-agent"], self._log, cleans_up=True)
+        run(["gpgconf", "--homedir", self._home, "--kill", "gpg-agent"], self._log, cleanup=True)
 
     def _gpg(self, *words: str | Path) -> None:
         run(["gpg", "--batch", "--yes", "--pinentry-mode", "loopback", "--homedir", self._home, *words], self._log)

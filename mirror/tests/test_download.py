@@ -1,17 +1,21 @@
 """Downloads are resumed, verified, and taken from the next address where one has them no more."""
 
+import functools
 import hashlib
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from contextlib import contextmanager
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING
 
 import pytest
 
 from mirror.download import Download, fetch, fetch_all
 from mirror.errors import MirrorError
-from mirror.serve import http_server
+from mirror.serve import FileHandler, Server, http_server
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsRead, SupportsWrite
 
 pytestmark = pytest.mark.unit
 
@@ -19,18 +23,51 @@ CONTENT = bytes(range(256)) * 4096
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 
+@contextmanager
+def _serving(server: Server) -> Iterator[str]:
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[str]:
+def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "site"
     folder.mkdir()
     (folder / "file").write_bytes(CONTENT)
-    server = http_server("127.0.0.1", 0, folder)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    return folder
+
+
+@pytest.fixture
+def site(folder: Path) -> Iterator[str]:
+    with _serving(http_server("127.0.0.1", 0, folder)) as address:
+        yield address
+
+
+class _HangingUp(FileHandler):
+    """Promises all that is asked for, sends `part` bytes of it at most, and hangs up."""
+
+    part = 0
+    asked: list[str | None]
+
+    def copyfile(self, source: "SupportsRead[bytes]", outputfile: "SupportsWrite[bytes]") -> None:  # type: ignore[override]
+        self.asked.append(self.headers.get("Range"))
+        outputfile.write(source.read(self.part))
+        self.close_connection = True
+
+
+@contextmanager
+def _hanging_up(folder: Path, part: int) -> Iterator[tuple[str, list[str | None]]]:
+    """Give the address of a server that hangs up early, and the ranges that it's asked for."""
+    asked: list[str | None] = []
+    handler = type("Handler", (_HangingUp,), {"part": part, "asked": asked})
+    with _serving(Server(("127.0.0.1", 0), functools.partial(handler, directory=str(folder)))) as address:
+        yield address, asked
 
 
 def test_file_arrives(site: str, tmp_path: Path) -> None:
@@ -50,37 +87,21 @@ def test_cut_download_goes_on(site: str, tmp_path: Path) -> None:
     assert not partial.exists()
 
 
-class Flaky(BaseHTTPRequestHandler):
-    """A server whose connections end after a third of the file."""
-
-    asked: ClassVar[list[int]] = []
-
-    def do_GET(self) -> None:
-        """Promise all that is asked for, and send a part of it."""
-        start = int((self.headers["Range"] or "bytes=0-").removeprefix("bytes=").removesuffix("-"))
-        self.asked.append(start)
-        self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(CONTENT) - start))
-        self.end_headers()
-        self.wfile.write(CONTENT[start : start + len(CONTENT) // 3 + 1])
-
-    def log_message(self, *_: object) -> None:
-        """Stay silent."""
-
-
-def test_connection_that_ends_too_early_is_gone_on_with(tmp_path: Path) -> None:
-    server = HTTPServer(("127.0.0.1", 0), Flaky)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        fetch(Download((f"http://127.0.0.1:{server.server_port}/file",), tmp_path / "file", DIGEST, cure="lock anew"))
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+def test_download_goes_on_where_the_server_hung_up(folder: Path, tmp_path: Path) -> None:
+    with _hanging_up(folder, 400_000) as (address, asked):
+        fetch(Download((f"{address}/file",), tmp_path / "file", DIGEST))
     assert (tmp_path / "file").read_bytes() == CONTENT
-    part = len(CONTENT) // 3 + 1
-    assert Flaky.asked == [0, part, 2 * part]
+    assert asked == [None, "bytes=400000-", "bytes=800000-"]
+
+
+def test_server_that_hangs_up_each_time_is_one_to_try_again(folder: Path, tmp_path: Path) -> None:
+    with (
+        _hanging_up(folder, 1000) as (address, _),
+        pytest.raises(MirrorError, match=r"file: the connection ended after 1000 of 1045576 bytes\): try again later$"),
+    ):
+        fetch(Download((f"{address}/file",), tmp_path / "file", DIGEST, cure="lock anew"))
+    # The next run goes on from here.
+    assert (tmp_path / "file.partial").read_bytes() == CONTENT[:4000]
 
 
 def test_damaged_partial_file_is_thrown_away(site: str, tmp_path: Path) -> None:
@@ -125,5 +146,5 @@ def test_wrong_checksum_is_never_taken(site: str, tmp_path: Path) -> None:
 
 
 def test_no_network(tmp_path: Path) -> None:
-    with pytest.raises(MirrorError, match=r"can't be downloaded \(http://127.0.0.1:9/file: .*refused\): run the command again, it goes on"):
+    with pytest.raises(MirrorError, match=r"can't be downloaded \(http://127.0.0.1:9/file: .*refused\): try again later"):
         fetch(Download(("http://127.0.0.1:9/file",), tmp_path / "file", DIGEST))

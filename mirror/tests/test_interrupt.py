@@ -6,15 +6,21 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from mirror import shell
+from mirror.errors import MirrorError
 from mirror.paths import PACKAGE
 
 pytestmark = pytest.mark.unit
 
-# The build itself is replaced by one command that would run for ever, in a thread as the real ones.
+# The build itself is replaced by one command that would run for ever, in a thread or not, as the real ones. It takes a while to
+# end, and what is cleaned up after it has to find it gone.
 PROGRAM = textwrap.dedent(
     """
     import os
@@ -28,13 +34,18 @@ PROGRAM = textwrap.dedent(
     def pass_on():
         signal.raise_signal(int(os.read(0, 20) or 0))
 
+    ENDLESS = "trap 'sleep 1; touch gone; exit 1' TERM; echo $$ > pid; while :; do sleep 0.1; done"
+
     def endless(*arguments):
         threading.Thread(target=pass_on, daemon=True).start()
         try:
-            with ThreadPoolExecutor(1) as pool:
-                pool.submit(shell.run, ["sh", "-c", "echo $$ > pid; exec tail -f /dev/null"], Path("log")).result()
+            if sys.argv[1] == "thread":
+                with ThreadPoolExecutor(1) as pool:
+                    pool.submit(shell.run, ["sh", "-c", ENDLESS], Path("log")).result()
+            else:
+                shell.run(["sh", "-c", ENDLESS], Path("log"))
         finally:
-            shell.run(["sh", "-c", "sleep 0.3; touch cleaned"], Path("log"), cleans_up=True)
+            shell.run(["sh", "-c", "test -e gone && sleep 0.5 && mv gone cleaned"], Path("log"), cleanup=True)
 
     build.build = endless
     sys.exit(__main__.main(["build"]))
@@ -42,12 +53,13 @@ PROGRAM = textwrap.dedent(
 )
 
 
+@pytest.mark.parametrize("where", ["main", "thread"])
 @pytest.mark.parametrize("asleep", [False, True], ids=["awake", "asleep"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_build(tmp_path: Path, number: signal.Signals, asleep: bool) -> None:
+def test_interrupted_build(tmp_path: Path, number: signal.Signals, asleep: bool, where: str) -> None:
     os.mkfifo(tmp_path / "pid")
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM],
+        [sys.executable, "-c", PROGRAM, where],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(PACKAGE.parent), "OUTLIVE_CACHE": str(tmp_path / "cache")},
         stdin=subprocess.PIPE,
@@ -66,7 +78,58 @@ def test_interrupted_build(tmp_path: Path, number: signal.Signals, asleep: bool)
         process.send_signal(number)
         said = process.communicate(timeout=60)[1]
     assert process.returncode == 130
-    assert (tmp_path / "cleaned").exists()
     assert said == "mirror: interrupted: run the command again, it goes on from the last finished step\n"
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)
+    assert (tmp_path / "cleaned").exists()
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="root alone makes a namespace")
+IGNORE = ["sh", "-c", "trap '' TERM; echo $$ > pid; while :; do sleep 0.1; done"]
+BLOCK = ["unshare", "--pid", "--fork", "--kill-child", "sh", "-c", "echo > pid; exec tail -f /dev/null"]
+
+
+@pytest.mark.parametrize("command", [IGNORE, pytest.param(BLOCK, marks=needs_root)], ids=["ignored", "blocked"])
+def test_command_that_outlives_its_end_is_killed(command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shell, "_ending", threading.Event())
+    monkeypatch.setattr(shell, "_GRACE_SECONDS", 0.5)
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(shell.run, command, tmp_path / "log", cwd=tmp_path)
+        while not (tmp_path / "pid").exists():
+            time.sleep(0.05)
+        (process,) = shell._running
+        tree = shell._tree(process.pid)
+        shell.end_all()
+        with pytest.raises(MirrorError, match="failed with status -9"):
+            future.result()
+    # Those below it are dead, and init's to bury.
+    last = time.monotonic() + 10
+    while any(_lives(pid) for pid in tree):
+        assert time.monotonic() < last
+        time.sleep(0.05)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_command_of_root_is_ended_by_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(pid: int, number: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(shell, "_ending", threading.Event())
+    monkeypatch.setattr(shell, "as_root", list)
+    monkeypatch.setattr(os, "kill", refuse)
+    shell.end_all()
+    with pytest.raises(MirrorError, match="tail failed with status -15"):
+        shell.run(["tail", "-f", "/dev/null"], tmp_path / "log")
+
+
+def test_command_that_cleans_up_is_begun_after_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shell, "_ending", threading.Event())
+    shell.end_all()
+    shell.run(["sh", "-c", "sleep 0.2; touch done"], tmp_path / "log", cwd=tmp_path, cleanup=True)
+    assert (tmp_path / "done").exists()

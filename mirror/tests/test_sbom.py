@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from mirror.images import IMAGES
 from mirror.lock import DebianPackage, load_extra
 from mirror.packages import PACKAGES as KUBERNETES
 from mirror.paths import cache_folder
-from mirror.store import Store, digest_file
+from mirror.store import Artefact, Store, digest_file
 from mirror.tests import layers
 
 pytestmark = pytest.mark.unit
@@ -292,19 +292,69 @@ def test_box_has_the_extra_images_that_it_was_made_of(store: Store) -> None:
     assert sbom.extras_of(store, "box-with") == ["mysql-9.7"]
 
 
-def test_box_whose_extra_image_was_made_anew_since(store: Store) -> None:
-    layouts = [f"key of {name}" for name in images.IMAGES]
-    image = store.make("image-mysql-9.7", 1, _root)
-    store.make("box-without", ["root", ["packages", layouts]], _root)
-    store.make("box-with", ["root", ["packages", [*layouts, image.key]]], _root)
-    assert sbom.extras_of(store, "box-without") == []
-    assert sbom.extras_of(store, "box-with") == ["mysql-9.7"]
-    store.make("image-mysql-9.7", 2, _root)
-    assert sbom.extras_of(store, "box-without") == []
+@pytest.fixture
+def full(store: Store, monkeypatch: pytest.MonkeyPatch) -> Callable[[Artefact | None], None]:
+    """Makes a full box of the two images that the store has and of an extra one."""
+    monkeypatch.setattr(images, "IMAGES", {name: IMAGES[name] for name in ("kube-proxy", "mysql")})
+    monkeypatch.setattr(sbom, "PACKAGES", {})
+    monkeypatch.setattr(sbom, "load_extra", lambda name: dataclasses.replace(load_extra(name), debian=LOCK.debian))
+    root = store.make("root-full", 1, _root)
+
+    def pack(target: Path) -> None:
+        (target / "full.box").write_text("a disk")
+
+    def make(extra: Artefact | None) -> None:
+        layouts = [store.read(f"image-{name}").key for name in images.IMAGES] + ([extra.key] if extra else [])
+        store.make("box-full", [root.key, ["kubernetes", layouts], {}, 20, "source"], pack)
+
+    return make
+
+
+def _extra_image(store: Store, version: int) -> Artefact:
+    root = store.make("root-image-mysql-9.7", ["extra", version], _root)
+
+    def layout(target: Path) -> None:
+        (target / "index.json").write_text(json.dumps({"manifests": [{"digest": f"sha256:{'b' * 64}", "size": 1}]}))
+        images.name_manifest(target, load_extra("mysql-9.7").references)
+
+    return store.make("image-mysql-9.7", [root.key], layout)
+
+
+_MYSQL, _EXTRA_MYSQL = ([names[0].rpartition(":")[2]] for names in (LOCK.images["mysql"], load_extra("mysql-9.7").references))
+
+
+def _versions_of_mysql(store: Store, folder: Path) -> list[str]:
+    sbom.write(store, LOCK, folder, ["box-full"])
+    return [each["version"] for each in _document(folder, "box-full")["components"] if each["name"].endswith("/mysql")]
+
+
+def test_full_box_names_its_extra_image(full: Callable[[Artefact | None], None], store: Store, tmp_path: Path) -> None:
+    full(_extra_image(store, 1))
+    assert _versions_of_mysql(store, tmp_path / "out") == [*_MYSQL, *_EXTRA_MYSQL]
+
+
+def test_extra_image_that_was_made_after_the_full_box_is_not_in_it(
+    full: Callable[[Artefact | None], None], store: Store, tmp_path: Path
+) -> None:
+    full(None)
+    _extra_image(store, 1)
+    assert _versions_of_mysql(store, tmp_path / "out") == _MYSQL
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["anew", "gone"])
+def test_full_box_whose_extra_image_is_another_one_by_now(
+    full: Callable[[Artefact | None], None], store: Store, tmp_path: Path, gone: bool
+) -> None:
+    full(_extra_image(store, 1))
+    if gone:
+        (store.cache / "store/image-mysql-9.7.json").unlink()
+    else:
+        _extra_image(store, 2)
     with pytest.raises(
-        MirrorError, match=r"box-with in .* was made of another extra image \(mysql-9.7\) than is there now: run `make mirror`"
+        MirrorError, match=r"box-full in .* was made of another extra image \(mysql-9\.7\) than is there now: run `make mirror`$"
     ):
-        sbom.extras_of(store, "box-with")
+        sbom.write(store, LOCK, tmp_path / "out", ["box-full"])
+    assert not (tmp_path / "out").exists()
 
 
 def test_every_component_has_a_licence_or_a_reason(store: Store, tmp_path: Path) -> None:

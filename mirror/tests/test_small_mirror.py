@@ -224,8 +224,11 @@ def test_changed_lock_fetches_only_what_is_new(small: Small, tmp_path: Path) -> 
     # Nobody answers at the new addresses.
     nowhere = dataclasses.replace(small.lock.debian, mirror="http://127.0.0.1:9", snapshot="http://127.0.0.1:9")
     debian.fetch_packages(store, dataclasses.replace(nowhere, packages=tuple(rest[1:])))
-    with pytest.raises(MirrorError, match=rf"{first.filename} can't be downloaded .*refused\): run the command again"):
+    with pytest.raises(MirrorError, match=rf"{first.filename} can't be downloaded \(http://127.0.0.1:9/.*refused\): try again later$"):
         debian.fetch_packages(store, nowhere)
+    gone = dataclasses.replace(nowhere, mirror=f"{small.lock.debian.mirror}/none", snapshot=f"{small.lock.debian.mirror}/none")
+    with pytest.raises(MirrorError, match=rf"{first.filename} can't be downloaded .*run `python -m mirror lock` to take those"):
+        debian.fetch_packages(store, gone)
     assert (store.path_of("debian-packages") / rest[1].path).exists()
 
 
