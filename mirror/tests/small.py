@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
 
 from mirror import aptrepo
 from mirror.serve import http_server
 from mirror.signing import Signer
 from mirror.store import Store
+from mirror.tests.serving import serving
 
 SUITE = "small"
 
@@ -116,21 +116,13 @@ def world(folder: Path) -> Iterator[World]:
     _make_npm_package(archive / "mysql.tgz")
     for name, programs in PROGRAMS.items():
         _make_module(folder / "go" / name, programs)
-    server = http_server("127.0.0.1", 0, archive)
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        site = f"http://127.0.0.1:{server.server_address[1]}"
+    with serving(http_server("127.0.0.1", 0, archive)) as site:
         digest = hashlib.sha512((archive / "mysql.tgz").read_bytes()).digest()
         lock = folder / "lock.yml"
         lock.write_text(_LOCK.format(site=site, integrity=f"sha512-{base64.b64encode(digest).decode()}"))
         extra = folder / "lock-mysql-9.7.yml"
         extra.write_text(_EXTRA.format(site=site))
         yield World(site, signer.keyring, folder / "go", lock, extra)
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def make_deb(target: Path, fields: Mapping[str, str], files: Mapping[str, str]) -> None:

@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from mirror.download import Download, fetch, fetch_all
 from mirror.errors import MirrorError
 from mirror.serve import FileHandler, Server, http_server
+from mirror.tests.serving import serving
 
 if TYPE_CHECKING:
     from _typeshed import SupportsRead, SupportsWrite
@@ -21,18 +21,6 @@ pytestmark = pytest.mark.unit
 
 CONTENT = bytes(range(256)) * 4096
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
-
-
-@contextmanager
-def _serving(server: Server) -> Iterator[str]:
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 @pytest.fixture
@@ -45,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def site(folder: Path) -> Iterator[str]:
-    with _serving(http_server("127.0.0.1", 0, folder)) as address:
+    with serving(http_server("127.0.0.1", 0, folder)) as address:
         yield address
 
 
@@ -66,7 +54,7 @@ def _hanging_up(folder: Path, part: int) -> Iterator[tuple[str, list[str | None]
     """Give the address of a server that hangs up early, and the ranges that it's asked for."""
     asked: list[str | None] = []
     handler = type("Handler", (_HangingUp,), {"part": part, "asked": asked})
-    with _serving(Server(("127.0.0.1", 0), functools.partial(handler, directory=str(folder)))) as address:
+    with serving(Server(("127.0.0.1", 0), functools.partial(handler, directory=str(folder)))) as address:
         yield address, asked
 
 

@@ -3,7 +3,6 @@
 import dataclasses
 import shutil
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from mirror.lock import DebianPackage
 from mirror.outdated import Row, UnansweredError
 from mirror.paths import PACKAGE
 from mirror.serve import http_server
+from mirror.tests.serving import serving
 
 pytestmark = pytest.mark.unit
 
@@ -92,13 +92,8 @@ def test_answer_of_pip(text: str, newest: str | None) -> None:
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    server = http_server("127.0.0.1", 0, tmp_path)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}", tmp_path
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(http_server("127.0.0.1", 0, tmp_path)) as address:
+        yield address, tmp_path
 
 
 def test_answer_of_npm(site: tuple[str, Path]) -> None:

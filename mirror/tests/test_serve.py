@@ -4,11 +4,9 @@ import json
 import socket
 import subprocess
 import sys
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,27 +17,15 @@ from mirror.paths import PACKAGE
 from mirror.registry import free_port
 from mirror.serve import catalog_over_http, check_address, check_ports, http_server, publish_packages, serve
 from mirror.store import Store
+from mirror.tests.serving import serving
 
 pytestmark = pytest.mark.unit
-
-
-@contextmanager
-def _serving(folder: Path) -> Iterator[str]:
-    made = http_server("127.0.0.1", 0, folder)
-    thread = threading.Thread(target=made.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{made.server_address[1]}"
-    finally:
-        made.shutdown()
-        made.server_close()
-        thread.join()
 
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[str]:
     (tmp_path / "file").write_bytes(b"0123456789")
-    with _serving(tmp_path) as address:
+    with serving(http_server("127.0.0.1", 0, tmp_path)) as address:
         yield address
 
 
@@ -96,7 +82,7 @@ def test_catalogue_leads_to_the_box_where_it_was_asked_for(tmp_path: Path) -> No
     (tmp_path / "boxes").mkdir()
     (tmp_path / "boxes/full.json").write_text(json.dumps(CATALOG))
     (tmp_path / "boxes/full-1.0.box").write_bytes(b"box")
-    with _serving(tmp_path) as address:
+    with serving(http_server("127.0.0.1", 0, tmp_path)) as address:
         with urllib.request.urlopen(f"{address}/boxes/full.json", timeout=10) as answer:
             assert answer.headers["Content-Type"] == "application/json"  # by which Vagrant knows a catalogue
             found = json.load(answer)
@@ -124,7 +110,7 @@ def test_nothing_can_be_written(site: str, method: str) -> None:
 def test_nothing_beside_the_folder_is_offered(tmp_path: Path, path: str) -> None:
     (tmp_path / "secret").write_text("secret")
     (tmp_path / "offered").mkdir()
-    with _serving(tmp_path / "offered") as address, pytest.raises(urllib.error.HTTPError) as caught:
+    with serving(http_server("127.0.0.1", 0, tmp_path / "offered")) as address, pytest.raises(urllib.error.HTTPError) as caught:
         _get(f"{address}{path}")
     assert caught.value.code == 404
 
@@ -133,7 +119,7 @@ def test_no_more_connections_than_allowed(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(server, "_CONNECTIONS", 2)
     monkeypatch.setattr(server, "_WAIT_SECONDS", 0.1)
     (tmp_path / "file").write_bytes(b"file")
-    with _serving(tmp_path) as address:
+    with serving(http_server("127.0.0.1", 0, tmp_path)) as address:
         port = int(address.rpartition(":")[2])
         idle = [socket.create_connection(("127.0.0.1", port), 10) for _ in range(2)]
         with pytest.raises(OSError, match=r"Connection reset|Remote end closed"):
@@ -146,7 +132,10 @@ def test_no_more_connections_than_allowed(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_silent_client_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server.FileHandler, "timeout", 0.1)
-    with _serving(tmp_path) as address, socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), 10) as silent:
+    with (
+        serving(http_server("127.0.0.1", 0, tmp_path)) as address,
+        socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), 10) as silent,
+    ):
         assert silent.recv(1) == b""
 
 
