@@ -212,7 +212,7 @@ def _snapshot(lab: Lab) -> float:
     at different bytes on its two ends, and hang after the restore.
     """
     names = list(machine_ids())
-    have = lab.output(["vagrant", "snapshot", "list", "--machine-readable"]).count(SNAPSHOT)
+    have = _snapshots(lab)
     if have >= len(names):
         return 0.0
     if have and (STATE / "tutorial").exists():
@@ -226,6 +226,11 @@ def _snapshot(lab: Lab) -> float:
     return seconds
 
 
+def _snapshots(lab: Lab) -> int:
+    """Return how many machines have the snapshot of the fresh cluster."""
+    return lab.output(["vagrant", "snapshot", "list", "--machine-readable"]).count(SNAPSHOT)
+
+
 def reset() -> None:
     """Put the VMs back to the fresh cluster and wait until its nodes are Ready.
 
@@ -233,7 +238,7 @@ def reset() -> None:
         LabError: there is no snapshot, or the cluster doesn't come back.
     """
     lab = reach()
-    have, machines = lab.output(["vagrant", "snapshot", "list", "--machine-readable"]).count(SNAPSHOT), len(machine_ids())
+    have, machines = _snapshots(lab), len(machine_ids())
     if not have:
         raise LabError("there is no snapshot of a fresh cluster to go back to: run `make lab`, which takes one after playbooks/site.yml")
     if have < machines:

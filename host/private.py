@@ -150,8 +150,7 @@ def stop(folder: Path = FOLDER) -> None:
     holder = current(folder)
     if holder is not None:
         _end(holder)
-    if folder.exists():
-        subprocess.run(as_root(["rm", "-rf", "--one-file-system", str(folder)]), check=True)
+    remove(folder)
     entry = REGISTRY / f"{_name(str(ROOT))}.json"
     if entry.exists() and folder == FOLDER:
         subprocess.run(as_root(["rm", "-f", str(entry)]), check=True)

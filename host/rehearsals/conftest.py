@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 from collections.abc import Iterator
 
 import pytest
 
 from host import private
-from host.command import as_root, interrupt_by
+from host.command import interrupt_by, remove
 from host.paths import STATE
 from host.rehearsals import stage
 from verify.lab.errors import LabError
@@ -37,5 +36,5 @@ def empty() -> Iterator[None]:
         finally:
             private.stop()
             private.forget_vms()
-            subprocess.run(as_root(["rm", "-rf", "--one-file-system", str(STATE)]), check=True)
+            remove(STATE)
             signal.signal(signal.SIGTERM, before)
