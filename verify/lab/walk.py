@@ -18,7 +18,7 @@ from verify.lab.inventory import ROOT, Inventory
 from verify.lab.kube import Cluster
 from verify.lab.pages import Block, Command, Page, Ran, objection
 from verify.lab.remote import Remote
-from verify.lab.wait import persist, wait_for
+from verify.lab.wait import WaitTimeoutError, persist, wait_for
 
 NAMESPACE = "default"
 COMMAND_SECONDS = 1200
@@ -135,9 +135,12 @@ class Ground:
         """Return the names of all objects, as ``kind/name``, the cordoned nodes, and the paths of all folders and files of the export.
 
         Raises:
-            WaitTimeoutError: the cluster or the NFS server gave no whole list for a minute.
+            UnreachableError: the cluster or the NFS server gave no whole list for a minute; that is no verdict about a page.
         """
-        return persist("all objects and files", self._look, wanted="a whole list", within=LOOK_SECONDS)
+        try:
+            return persist("all objects and files", self._look, wanted="a whole list", within=LOOK_SECONDS)
+        except WaitTimeoutError as error:
+            raise UnreachableError(str(error)) from error
 
     def _look(self) -> frozenset[str]:
         listing = on_host(f"kubectl get --namespace {NAMESPACE} --output name {','.join(KINDS)} && {LOOK_AT_NODES}", self._variables)

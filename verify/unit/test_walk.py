@@ -220,6 +220,15 @@ def test_a_list_that_is_not_whole_is_asked_for_again(fake_cluster: Cluster, monk
     assert len(server.told) == 2
 
 
+def test_a_list_that_never_comes_whole_is_no_page_that_lies(fake_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("verify.lab.walk.on_host", lambda *_: Ran(0, ("pod/mysql",)))
+    monkeypatch.setattr("verify.lab.walk.LOOK_SECONDS", 0)
+    with pytest.raises(
+        UnreachableError, match=r"wanted a whole list, last seen no answer \(the NFS server gave no list of its files \(find: gone\)"
+    ):
+        Ground(lab(), fake_cluster, FakeRemote(Output(1, "", "find: gone"))).look()
+
+
 def test_folders_that_are_others_business_are_named_and_not_walked(tmp_path: Path) -> None:
     for file in ("mysql-pv/ibdata1", "lost+found/x", "kept/a", "other"):
         (tmp_path / file).parent.mkdir(exist_ok=True)
