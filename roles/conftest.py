@@ -1,4 +1,4 @@
-"""Fixtures of the roles' scenarios (`make molecule`): the machine under test as root, the cluster, and what the role was told."""
+"""Fixtures of the roles' scenarios (`outlive molecule`): the machine under test as root, the cluster, and what the role was told."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pytest
 import testinfra
 import yaml
 
-from verify.lab import inventory, kube, nfs
-from verify.lab.inventory import Host, Inventory
-from verify.lab.kube import Cluster
-from verify.lab.objects import Node
-from verify.lab.remote import Remote
-from verify.lab.wait import wait_for
+from outlive.base.wait import wait_for
+from outlive.lab import inventory, kube, nfs
+from outlive.lab.inventory import Host, Inventory
+from outlive.lab.kube import Cluster
+from outlive.lab.objects import Node
+from outlive.lab.ssh import Remote
 
 WRITE = """set -e
 folder=$(mktemp --directory)

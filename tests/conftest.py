@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from verify.lab import inventory
-from verify.lab.inventory import Inventory
-from verify.lab.kube import Cluster
-from verify.unit import samples
-from verify.unit.fake_api import FakeApi, serve, small_lab
-from verify.unit.samples import ManualClock
+from outlive.lab import inventory
+from outlive.lab.inventory import Inventory
+from outlive.lab.kube import Cluster
+from tests import samples
+from tests.fake_api import FakeApi, serve, small_lab
+from tests.samples import ManualClock
 
 
 @pytest.fixture(autouse=True)

@@ -16,8 +16,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import yaml
 
-from verify.lab.kube import Cluster
-from verify.unit import samples
+from outlive.lab.kube import Cluster
+from tests import samples
 
 NAMESPACE = "/api/v1/namespaces/default"
 TORN = "(torn)"

@@ -7,13 +7,14 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from verify.lab import describe, drill, inventory, kube, mysql
-from verify.lab.errors import LabError
-from verify.lab.inventory import Inventory
-from verify.lab.kube import Cluster
-from verify.lab.mysql import Account
-from verify.lab.remote import Remote
-from verify.lab.report import REPORT, Report
+from outlive.base.errors import LabError
+from outlive.drill import run
+from outlive.lab import environment, inventory, kube, mysql
+from outlive.lab.inventory import Inventory
+from outlive.lab.kube import Cluster
+from outlive.lab.mysql import Account
+from outlive.lab.ssh import Remote
+from outlive.report.model import REPORT, Report
 
 pytest_plugins = ["verify.plugin", "pytester"]
 
@@ -56,7 +57,7 @@ def alone() -> Iterator[None]:
     """Hold the lab for what breaks it on purpose: neither a drill nor another such test runs meanwhile."""
     with _once():
         stack = ExitStack()
-        stack.enter_context(drill.alone())
+        stack.enter_context(run.alone())
     with stack:
         yield
 
@@ -71,8 +72,8 @@ def account(cluster: Cluster) -> Account:
 def report(request: pytest.FixtureRequest, lab: Inventory, cluster: Cluster, remote: Remote) -> Report:
     """Return the run's report, with the description of the lab in it."""
     kept = request.config.stash[REPORT]
-    kept.run.lab = describe.facts(lambda: describe.lab(lab))
-    kept.run.versions = describe.facts(lambda: describe.versions(cluster))
-    kept.run.settings = describe.facts(lambda: describe.settings(cluster, lab, remote))
+    kept.run.lab = environment.facts(lambda: environment.lab(lab))
+    kept.run.versions = environment.facts(lambda: environment.versions(cluster))
+    kept.run.settings = environment.facts(lambda: environment.settings(cluster, lab, remote))
     kept.write()
     return kept

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from verify.lab.clock import HOST_CLOCK
-from verify.lab.errors import LabError
-from verify.lab.inventory import ROOT
-from verify.lab.report import REPORT, REPORTS, Check, Report, Run
-from verify.lab.verdict import Verdict, of_error
+from outlive.base.clock import HOST_CLOCK
+from outlive.base.errors import LabError
+from outlive.base.paths import ROOT
+from outlive.base.verdict import Verdict, of_error
+from outlive.report.model import REPORT, REPORTS, Check, Report, Run
 
 LAYERS = ("unit", "static", "storage", "tutorial", "disruptive", "lifecycle", "proof")
 """Folders of verify/, their markers, and the order in which their tests run: what breaks things comes last."""

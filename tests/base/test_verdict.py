@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from verify.lab.errors import LabError, RefusedError, UnreachableError
-from verify.lab.verdict import Verdict, combined, of_error
-from verify.lab.wait import WaitTimeoutError
+from outlive.base.errors import LabError, RefusedError, UnreachableError
+from outlive.base.verdict import Verdict, combined, of_error
+from outlive.base.wait import WaitTimeoutError
 
 PASS, FAIL, UNKNOWN = Verdict.PASS, Verdict.FAIL, Verdict.UNKNOWN
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from verify.lab.clock import HOST_CLOCK, Instant
-from verify.lab.errors import LabError, UnreachableError
-from verify.lab.wait import WaitTimeoutError, wait_for
-from verify.unit.samples import ManualClock, instant
+from outlive.base.clock import HOST_CLOCK, Instant
+from outlive.base.errors import LabError, UnreachableError
+from outlive.base.wait import WaitTimeoutError, wait_for
+from tests.samples import ManualClock, instant
 
 
 def test_returns_what_was_accepted(clock: ManualClock) -> None:

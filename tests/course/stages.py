@@ -9,13 +9,13 @@ from typing import Any, cast
 
 import yaml
 
-from verify.lab import inventory
-from verify.lab.exercises import Exercise, Stage
-from verify.lab.findings import File, Seen
-from verify.lab.inventory import Inventory
-from verify.lab.kube import Cluster
-from verify.lab.remote import Output, Remote
-from verify.unit import samples
+from outlive.course.exercises import Exercise, Stage
+from outlive.course.grading import File, Seen
+from outlive.lab import inventory
+from outlive.lab.inventory import Inventory
+from outlive.lab.kube import Cluster
+from outlive.lab.ssh import Output, Remote
+from tests import samples
 
 EXPORT = "/export"
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from verify.lab import pages
-from verify.lab.exercises import EXERCISES, FOLDER, PAGES, Exercise
-from verify.lab.inventory import ROOT
+from outlive.base.paths import ROOT
+from outlive.course import pages
+from outlive.course.exercises import EXERCISES, FOLDER, PAGES, Exercise
 
 NAMES = sorted(path.name for path in (PAGES / "en").glob("*.md"))
 BOTH = [(language, name) for language in ("en", "zh") for name in NAMES]
@@ -106,4 +106,4 @@ def test_makefile_has_the_targets() -> None:
     lines = Path(ROOT / "Makefile").read_text(encoding="utf-8").splitlines()
     for target, action in (("exercise", "set"), ("check", "check"), ("exercise-reset", "reset")):
         at = next(number for number, line in enumerate(lines) if line.startswith(f"{target}: ## "))
-        assert f"python -m verify.exercise {action}" in lines[at + 1]
+        assert f"python -m outlive.course.command {action}" in lines[at + 1]

@@ -11,20 +11,21 @@ from typing import Any
 
 import pytest
 
-from verify import exercise as program
-from verify.lab import inventory
-from verify.lab.errors import INTERRUPTED, LabError, UnreachableError
-from verify.lab.exercises import EXERCISES, LABEL, LIST_FILES, Stage, numbered, parse_files
-from verify.lab.findings import File
-from verify.lab.kube import Cluster
-from verify.lab.pages import Ran
-from verify.lab.remote import Output
-from verify.lab.wait import WaitTimeoutError
-from verify.lab.walk import on_host
-from verify.unit import samples, stages
-from verify.unit.fake_api import FakeApi, listing
-from verify.unit.samples import ManualClock
-from verify.unit.stages import EXPORT, FakeRemote
+from outlive.base.errors import INTERRUPTED, LabError, UnreachableError
+from outlive.base.wait import WaitTimeoutError
+from outlive.course import command as program
+from outlive.course.exercises import EXERCISES, LABEL, LIST_FILES, Stage, numbered, parse_files
+from outlive.course.grading import File
+from outlive.course.pages import Ran
+from outlive.course.walk import on_host
+from outlive.lab import inventory
+from outlive.lab.kube import Cluster
+from outlive.lab.ssh import Output
+from tests import samples
+from tests.course import stages
+from tests.course.stages import EXPORT, FakeRemote
+from tests.fake_api import FakeApi, listing
+from tests.samples import ManualClock
 
 THIRD = EXERCISES[2]
 
@@ -144,7 +145,7 @@ def test_nothing_to_take_away(stage: Stage, host: FakeHost, machines: FakeRemote
 
 
 def test_stage_that_doesn_t_go_away(stage: Stage, empty: FakeApi, machines: FakeRemote, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("verify.lab.exercises.GONE_SECONDS", 6)
+    monkeypatch.setattr("outlive.course.exercises.GONE_SECONDS", 6)
     there(empty)
     with pytest.raises(
         WaitTimeoutError, match="what is left of the exercises: wanted nothing, last seen namespace/exercise-3, gave up after 6 s"
@@ -155,7 +156,7 @@ def test_stage_that_doesn_t_go_away(stage: Stage, empty: FakeApi, machines: Fake
 
 def test_pod_that_doesn_t_go_away(stage: Stage, empty: FakeApi, host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is named, and its namespace isn't touched."""
-    monkeypatch.setattr("verify.lab.exercises.GONE_SECONDS", 6)
+    monkeypatch.setattr("outlive.course.exercises.GONE_SECONDS", 6)
     there(empty)
     empty.answers["/api/v1/namespaces/exercise-3/pods"] = [listing(named("reader"))]
     with pytest.raises(WaitTimeoutError, match="what runs in the exercises: wanted nothing, last seen pods/reader, gave up after 6 s"):
@@ -165,7 +166,7 @@ def test_pod_that_doesn_t_go_away(stage: Stage, empty: FakeApi, host: FakeHost, 
 
 def test_object_that_can_t_be_made(stage: Stage, host: FakeHost) -> None:
     host.fail = "kubectl apply"
-    with pytest.raises(LabError, match=r"`kubectl apply .*` ended with status 1 \(it said no\): .*run `make exercise N=3` again\."):
+    with pytest.raises(LabError, match=r"`kubectl apply .*` ended with status 1 \(it said no\): .*run `outlive exercise start 3` again\."):
         stage.set(THIRD)
     assert not any("label" in command for command in host.told)
 
@@ -189,7 +190,9 @@ def test_check(stage: Stage, empty: FakeApi, machines: FakeRemote) -> None:
 def test_check_before_its_stage(stage: Stage, empty: FakeApi, label: bool | None, meta: dict[str, str], state: str) -> None:
     if label is not None:
         there(empty, label, **meta)
-    with pytest.raises(LabError, match=rf"N is 3, and the stage of this exercise \(namespace exercise-3\) {state}: .*`make exercise N=3`"):
+    with pytest.raises(
+        LabError, match=rf"N is 3, and the stage of this exercise \(namespace exercise-3\) {state}: .*`outlive exercise start 3`"
+    ):
         stage.check(THIRD)
 
 
@@ -236,7 +239,7 @@ def test_number_that_is_no_exercise(text: str, capsys: pytest.CaptureFixture[str
     for action in ("set", "check", "reset"):
         assert program.main([action, "--", text]) == program.UNKNOWN
         assert capsys.readouterr().err == (
-            f"error: N is {text!r}, which is no exercise: set it to a number from 1 to {len(EXERCISES)}, as in `make exercise N=3`; "
+            f"error: N is {text!r}, which is no exercise: set it to a number from 1 to {len(EXERCISES)}, as in `outlive exercise start 3`; "
             "docs/exercises/en/README.md lists them.\n"
         )
 
@@ -288,7 +291,7 @@ def test_no_answer_is_neither_solved_nor_unsolved(empty: FakeApi, capsys: pytest
     there(empty)
     empty.answers["/api/v1/namespaces/exercise-3/pods"] = [500]
     assert program.main(["check", "3"]) == program.UNKNOWN
-    assert "see `make doctor`, then run this again." in capsys.readouterr().err
+    assert "see `outlive doctor`, then run this again." in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("command_line")
@@ -306,10 +309,10 @@ def test_set_and_reset(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.M
 
 
 def test_no_cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("verify.lab.inventory.load", stages.lab)
+    monkeypatch.setattr("outlive.lab.inventory.load", stages.lab)
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     assert program.main(["check", "3"]) == program.UNKNOWN
-    assert "(KUBECONFIG) isn't there: it has to be a file that `make provision` writes" in capsys.readouterr().err
+    assert "(KUBECONFIG) isn't there: it has to be a file that `outlive provision` writes" in capsys.readouterr().err
 
 
 def test_server_that_is_off(stage: Stage, empty: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from verify.lab.exercises import EXERCISES
-from verify.lab.findings import File, Seen
+from outlive.course.exercises import EXERCISES
+from outlive.course.grading import File, Seen
+from tests.course.stages import Scene, scene
 from verify.tutorial.class_room import FIRST
-from verify.unit.stages import Scene, scene
 
 
 def begin_2(it: Scene) -> None:

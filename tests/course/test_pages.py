@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from verify.lab.pages import Block, Command, Page, PageError, Ran, compare, load, objection, parse, same, same_line
+from outlive.course.pages import Block, Command, Page, PageError, Ran, compare, load, objection, parse, same, same_line
 
 PAGE = """\
 # A page

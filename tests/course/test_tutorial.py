@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from verify.lab import pages
-from verify.lab.inventory import ROOT
-from verify.lab.pages import GAP, INDEX
+from outlive.base.paths import ROOT
+from outlive.course import pages
+from outlive.course.pages import GAP, INDEX
 
 FOLDER = ROOT / "docs/tutorial"
 NAMES = sorted(path.name for path in (FOLDER / "en").glob("*.md"))

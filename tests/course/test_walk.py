@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from verify.lab.errors import LabError, NotFoundError, UnreachableError
-from verify.lab.inventory import ROOT
-from verify.lab.kube import Cluster
-from verify.lab.pages import Page, Ran, parse
-from verify.lab.remote import Output
-from verify.lab.walk import FIND, KEPT_FOLDER, Ground, PageLieError, Shells, Walk, on_host
-from verify.unit.fake_api import NAMESPACE, FakeApi
-from verify.unit.samples import ManualClock
-from verify.unit.stages import FakeRemote, lab
+from outlive.base.errors import LabError, NotFoundError, UnreachableError
+from outlive.base.paths import ROOT
+from outlive.course.pages import Page, Ran, parse
+from outlive.course.walk import FIND, KEPT_FOLDER, Ground, PageLieError, Shells, Walk, on_host
+from outlive.lab.kube import Cluster
+from outlive.lab.ssh import Output
+from tests.course.stages import FakeRemote, lab
+from tests.fake_api import NAMESPACE, FakeApi
+from tests.samples import ManualClock
 
 TEXT = """\
 # Chapter
@@ -173,7 +173,7 @@ def test_page_that_is_begun_in_the_middle(walk: Walk, fake: FakeLab) -> None:
 
 def test_lab_that_gives_no_answer_proves_nothing(walk: Walk, fake: FakeLab) -> None:
     fake.answers["make"] = UnreachableError("ssh to n1 failed")
-    with pytest.raises(LabError, match=r"docs/a\.md:4: ssh to n1 failed: see `make doctor`") as error:
+    with pytest.raises(LabError, match=r"docs/a\.md:4: ssh to n1 failed: see `outlive doctor`") as error:
         walk.take(page(), page().blocks[0])
     assert not isinstance(error.value, AssertionError)
 
@@ -214,15 +214,15 @@ class Server(FakeRemote):
 
 
 def test_a_list_that_is_not_whole_is_asked_for_again(fake_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("verify.lab.walk.on_host", lambda *_: Ran(0, ("pod/mysql",)))
+    monkeypatch.setattr("outlive.course.walk.on_host", lambda *_: Ran(0, ("pod/mysql",)))
     server = Server()
     assert Ground(lab(), fake_cluster, server).look() == {"pod/mysql", "/nfsdata/kept", "/nfsdata/other"}
     assert len(server.told) == 2
 
 
 def test_a_list_that_never_comes_whole_is_no_page_that_lies(fake_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("verify.lab.walk.on_host", lambda *_: Ran(0, ("pod/mysql",)))
-    monkeypatch.setattr("verify.lab.walk.LOOK_SECONDS", 0)
+    monkeypatch.setattr("outlive.course.walk.on_host", lambda *_: Ran(0, ("pod/mysql",)))
+    monkeypatch.setattr("outlive.course.walk.LOOK_SECONDS", 0)
     with pytest.raises(
         UnreachableError, match=r"wanted a whole list, last seen no answer \(the NFS server gave no list of its files \(find: gone\)"
     ):

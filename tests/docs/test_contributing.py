@@ -7,16 +7,18 @@ from typing import Any
 
 import pytest
 
-from verify.lab import faults, objects
-from verify.lab.faults import KINDS, Kind, Target, injected, process
-from verify.lab.inventory import ROOT, Inventory
-from verify.lab.kube import Cluster
-from verify.unit import samples
-from verify.unit.samples import ManualClock
-from verify.unit.test_fault_commands import Shell
-from verify.unit.test_faults import StandIn
+from outlive.base.paths import ROOT
+from outlive.drill import faults
+from outlive.drill.faults import KINDS, Kind, Target, injected, process
+from outlive.lab import objects
+from outlive.lab.inventory import Inventory
+from outlive.lab.kube import Cluster
+from tests import samples
+from tests.drill.test_fault_commands import Shell
+from tests.drill.test_faults import StandIn
+from tests.samples import ManualClock
 
-TESTS = [ROOT / "verify/unit" / name for name in ("test_faults.py", "test_fault_commands.py")]
+TESTS = [ROOT / "tests" / name for name in ("test_faults.py", "test_fault_commands.py")]
 
 
 def blocks(heading: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 
-from verify.lab.inventory import ROOT
+from outlive.base.paths import ROOT
 
 PAGE = (ROOT / "docs/security.md").read_text(encoding="utf-8")
 TEST = re.compile(r"^def (test_\w+)\(", flags=re.MULTILINE)
@@ -19,7 +19,7 @@ def defined(*folders: str) -> set[str]:
 
 
 def test_tests_of_the_page_are_there() -> None:
-    assert set(NAMED.findall(PAGE)) <= defined("verify/static", "verify/unit", "roles/tests")
+    assert set(NAMED.findall(PAGE)) <= defined("verify/static", "tests", "tests/roles")
 
 
 def test_every_test_of_the_baseline_is_on_the_page() -> None:

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from verify.lab.checker import Final, Ledger, Write, check, first_committed_write_after, windows
-from verify.lab.history import Kind, Operation, Outcome
-from verify.lab.timeline import Span
-from verify.lab.verdict import Verdict
-from verify.unit.samples import instant
+from outlive.base.verdict import Verdict
+from outlive.drill.checker import Final, Ledger, Write, check, first_committed_write_after, windows
+from outlive.drill.history import Kind, Operation, Outcome
+from outlive.drill.timeline import Span
+from tests.samples import instant
 
 FAULT = instant(10)
 

@@ -7,26 +7,28 @@ from pathlib import Path
 
 import pytest
 
-from verify.lab import drill, objects
-from verify.lab.clock import Instant
-from verify.lab.drill import Drill, Stage
-from verify.lab.errors import LabError
-from verify.lab.faults import KINDS
-from verify.lab.history import History, Operation, Outcome
-from verify.lab.inventory import Inventory
-from verify.lab.kube import Cluster
-from verify.lab.wait import WaitTimeoutError
-from verify.unit import samples
-from verify.unit.fake_api import NAMESPACE, FakeApi, listing
-from verify.unit.samples import ManualClock, instant
-from verify.unit.stages import FakeRemote
+from outlive.base.clock import Instant
+from outlive.base.errors import LabError
+from outlive.base.wait import WaitTimeoutError
+from outlive.drill import run
+from outlive.drill.faults import KINDS
+from outlive.drill.history import History, Operation, Outcome
+from outlive.drill.run import Drill
+from outlive.lab import objects
+from outlive.lab.inventory import Inventory
+from outlive.lab.kube import Cluster
+from outlive.lab.session import Lab
+from tests import samples
+from tests.course.stages import FakeRemote
+from tests.fake_api import NAMESPACE, FakeApi, listing
+from tests.samples import ManualClock, instant
 
 SERVICES = f"{NAMESPACE}/services"
 
 
 @pytest.fixture
-def stage(small_inventory: Inventory, fake_cluster: Cluster, clock: ManualClock) -> Stage:
-    return Stage(small_inventory, fake_cluster, FakeRemote(), clock)
+def stage(small_inventory: Inventory, fake_cluster: Cluster, clock: ManualClock) -> Lab:
+    return Lab(small_inventory, fake_cluster, FakeRemote(), clock)
 
 
 class Recorded:
@@ -58,14 +60,14 @@ def under_way(kind: str, fault: Recorded, operations: Callable[[], tuple[Operati
     return Drill(KINDS[kind], "default", objects.pod(samples.pod()), fault, operations, lambda: (), lambda: ())
 
 
-def test_a_node_on_which_mysql_does_not_run(stage: Stage) -> None:
+def test_a_node_on_which_mysql_does_not_run(stage: Lab) -> None:
     with pytest.raises(LabError, match=r"NODE is 'n2', and MySQL runs on n1: .* leave NODE out or name n1"):
-        drill.target_of(stage, "n2")
+        run.target_of(stage, "n2")
 
 
-def test_a_node_that_is_not_in_the_inventory(stage: Stage) -> None:
+def test_a_node_that_is_not_in_the_inventory(stage: Lab) -> None:
     with pytest.raises(LabError, match="n9"):
-        drill.target_of(stage, "n9")
+        run.target_of(stage, "n9")
 
 
 @pytest.mark.parametrize(
@@ -73,9 +75,9 @@ def test_a_node_that_is_not_in_the_inventory(stage: Stage) -> None:
     [("power-cut", "192.0.2.10"), ("site-cut", "192.0.2.12")],
     ids=["the control plane is spared", "the NFS server's VM is not"],
 )
-def test_clients_come_in_where_the_fault_does_not_reach(stage: Stage, api: FakeApi, kind: str, address: str) -> None:
+def test_clients_come_in_where_the_fault_does_not_reach(stage: Lab, api: FakeApi, kind: str, address: str) -> None:
     api.answers[f"POST {SERVICES}"] = [{"spec": {"ports": [{"nodePort": 30999}]}}]
-    with drill.entry(stage, KINDS[kind], objects.pod(samples.pod())) as endpoint:
+    with run.entry(stage, KINDS[kind], objects.pod(samples.pod())) as endpoint:
         assert endpoint() == (address, 30999)
     (service,) = api.created
     assert service["spec"] == {"type": "NodePort", "selector": {"app": "mysql"}, "ports": [{"port": 3306, "targetPort": 3306}]}
@@ -92,7 +94,7 @@ def test_what_was_broken_is_healed_however_the_injection_ends(clock: ManualClock
     fault = Recorded(clock, error)
     found = under_way("kubelet-stop", fault)
     with pytest.raises(type(error)):
-        drill._break_and_heal(found, clock, lambda _: None)
+        run._break_and_heal(found, clock, lambda _: None)
     assert fault.done == ["broken", "whole"]
     assert found.healed == clock.now()
 
@@ -103,9 +105,9 @@ def test_a_lab_that_does_not_recover_is_healed_and_says_how_far_it_came(clock: M
     with pytest.raises(
         WaitTimeoutError, match=r"MySQL after a power cut of MySQL's node: wanted a committed write, last seen none; effect"
     ):
-        drill._break_and_heal(found, clock, lambda _: None)
+        run._break_and_heal(found, clock, lambda _: None)
     assert fault.done == ["broken", "whole"]
-    assert clock.seconds > drill.RECOVERED_WITHIN
+    assert clock.seconds > run.RECOVERED_WITHIN
 
 
 def test_where_mysql_moves_it_has_written_before_the_node_is_given_back(clock: ManualClock) -> None:
@@ -116,7 +118,7 @@ def test_where_mysql_moves_it_has_written_before_the_node_is_given_back(clock: M
         return (committed,) if clock.seconds >= 41 else ()
 
     found = under_way("power-cut", fault, operations)
-    drill._break_and_heal(found, clock, lambda _: None)
+    run._break_and_heal(found, clock, lambda _: None)
     assert found.healed is not None
     assert found.healed >= instant(41)
 
@@ -124,31 +126,31 @@ def test_where_mysql_moves_it_has_written_before_the_node_is_given_back(clock: M
 def test_where_nothing_moves_the_fault_lasts_as_long_as_it_says(clock: ManualClock) -> None:
     fault = Recorded(clock)
     found = under_way("cut-nfs", fault)
-    drill._break_and_heal(found, clock, lambda _: None)
+    run._break_and_heal(found, clock, lambda _: None)
     assert fault.effect is not None
     assert found.healed is not None
     assert KINDS["cut-nfs"].hold <= found.healed.since(fault.effect) < KINDS["cut-nfs"].hold + 10
 
 
-def test_a_lab_is_steady_when_no_pod_hangs(stage: Stage, api: FakeApi, clock: ManualClock) -> None:
+def test_a_lab_is_steady_when_no_pod_hangs(stage: Lab, api: FakeApi, clock: ManualClock) -> None:
     old, new = samples.pod("u1", "n1", deleted=True), samples.pod("u2", "n2")
     api.answers[f"{NAMESPACE}/pods"] = [listing(old, new), listing(new)]
     api.answers["/api/v1/pods"] = [listing(old, new), listing(old, new), listing(new)]
-    assert drill.await_steady(stage).uid == "u2"
+    assert run.await_steady(stage).uid == "u2"
     assert clock.seconds >= 4
 
 
-def test_a_lab_that_does_not_get_steady_says_what_hangs(stage: Stage, api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drill, "STEADY_WITHIN", 10.0)
+def test_a_lab_that_does_not_get_steady_says_what_hangs(stage: Lab, api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "STEADY_WITHIN", 10.0)
     api.answers["/api/v1/pods"] = [listing(samples.pod("u1"), samples.pod("u0", deleted=True))]
     with pytest.raises(WaitTimeoutError, match="lab: wanted steady, last seen Terminating: mysql-u0"):
-        drill.await_steady(stage)
+        run.await_steady(stage)
 
 
-def test_only_what_ended_meanwhile_is_tidied(stage: Stage, api: FakeApi) -> None:
+def test_only_what_ended_meanwhile_is_tidied(stage: Lab, api: FakeApi) -> None:
     ended = [samples.pod(uid, phase="Failed") for uid in ("u1", "u2")]
     api.answers["/api/v1/pods"] = [listing(*ended, samples.pod("u3"))]
-    drill._tidy(stage, {"u1"})
+    run._tidy(stage, {"u1"})
     assert [each.split("?")[0] for each in api.requests if each.startswith("DELETE")] == [f"DELETE {NAMESPACE}/pods/mysql-u2"]
 
 
@@ -159,7 +161,7 @@ def history(tmp_path: Path, clock: ManualClock) -> Iterator[History]:
 
 
 def test_too_few_writes_say_nothing(history: History, clock: ManualClock) -> None:
-    for value in range(drill.WARM_UP - 1):
+    for value in range(run.WARM_UP - 1):
         history.end(history.begin(0, "insert", value), Outcome.OK)
     with pytest.raises(WaitTimeoutError, match=r"workload: wanted 5 acknowledged writes, last seen 4 of them"):
-        drill._await_writes(history, None, clock)
+        run._await_writes(history, None, clock)

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import pytest
 
-from verify.lab import weakness
-from verify.lab.drill import Stage
-from verify.lab.errors import LabError
-from verify.lab.inventory import Inventory
-from verify.lab.kube import Cluster
-from verify.lab.wait import WaitTimeoutError
-from verify.unit import samples
-from verify.unit.fake_api import NAMESPACE, FakeApi, listing
-from verify.unit.samples import ManualClock
-from verify.unit.test_fault_commands import Shell
+from outlive.base.errors import LabError
+from outlive.base.wait import WaitTimeoutError
+from outlive.drill import durability
+from outlive.lab.inventory import Inventory
+from outlive.lab.kube import Cluster
+from outlive.lab.session import Lab
+from tests import samples
+from tests.drill.test_fault_commands import Shell
+from tests.fake_api import NAMESPACE, FakeApi, listing
+from tests.samples import ManualClock
 
 EXPORTS = "/nfsdata  192.0.2.0/24(rw,sync,no_root_squash)\n"
 
 
-def stage(inventory: Inventory, cluster: Cluster, clock: ManualClock, answers: dict[str, list[str]]) -> tuple[Stage, Shell]:
+def stage(inventory: Inventory, cluster: Cluster, clock: ManualClock, answers: dict[str, list[str]]) -> tuple[Lab, Shell]:
     shell = Shell(inventory, answers)
-    return Stage(inventory, cluster, shell, clock), shell
+    return Lab(inventory, cluster, shell, clock), shell
 
 
 def test_the_export_is_what_it_was(small_inventory: Inventory, fake_cluster: Cluster, clock: ManualClock) -> None:
     lab, shell = stage(small_inventory, fake_cluster, clock, {"exportfs -v": [EXPORTS]})
-    with pytest.raises(KeyboardInterrupt), weakness.export(lab)(None):  # type: ignore[arg-type]  # it needs no workload
+    with pytest.raises(KeyboardInterrupt), durability.export(lab)(None):  # type: ignore[arg-type]  # it needs no workload
         assert any("exportfs -i -o rw,async,no_root_squash 192.0.2.0/24:/nfsdata" in command for command in shell.commands)
         raise KeyboardInterrupt
     assert shell.commands[-1].endswith("exportfs -ra")
@@ -40,7 +40,7 @@ def test_an_unflushed_commit_is_asked_for_and_taken_back() -> None:
             if len(told) == 2:
                 raise WaitTimeoutError(f"no mysqld for {within:.0f} s")
 
-    with pytest.raises(KeyboardInterrupt), weakness.commit(Told()):  # type: ignore[arg-type]
+    with pytest.raises(KeyboardInterrupt), durability.commit(Told()):  # type: ignore[arg-type]
         assert told == ["SET GLOBAL innodb_flush_log_at_trx_commit = 0"]
         raise KeyboardInterrupt
     assert told[1:] == ["SET GLOBAL innodb_flush_log_at_trx_commit = 1"]
@@ -51,17 +51,17 @@ def test_the_data_folder_is_put_back(small_inventory: Inventory, fake_cluster: C
     api.answers[f"{NAMESPACE}/pods"] = stopped_and_started * 2
     lab, shell = stage(small_inventory, fake_cluster, clock, {})
     shell.failing = ("test -e",)
-    with pytest.raises(LabError, match="broken data"), weakness.kept(lab):
-        assert any(f"cp -a /nfsdata/mysql-pv {weakness.KEPT}.part" in command for command in shell.commands)
+    with pytest.raises(LabError, match="broken data"), durability.kept(lab):
+        assert any(f"cp -a /nfsdata/mysql-pv {durability.KEPT}.part" in command for command in shell.commands)
         raise LabError("broken data")
-    assert f"cp -a {weakness.KEPT}/. /nfsdata/mysql-pv/" in shell.commands[-1]
+    assert f"cp -a {durability.KEPT}/. /nfsdata/mysql-pv/" in shell.commands[-1]
     scaled = [request for request in api.requests if request.startswith("PATCH")]
     assert [request[-3] for request in scaled] == ["0", "1", "0", "1"]
 
 
 def test_an_earlier_copy_is_not_written_over(small_inventory: Inventory, fake_cluster: Cluster, api: FakeApi, clock: ManualClock) -> None:
     lab, shell = stage(small_inventory, fake_cluster, clock, {})
-    with pytest.raises(LabError, match="holds MySQL's data from before a proof that was cut short"), weakness.kept(lab):
+    with pytest.raises(LabError, match="holds MySQL's data from before a proof that was cut short"), durability.kept(lab):
         pass
     assert len(shell.commands) == 1
     assert not any(request.startswith("PATCH") for request in api.requests)

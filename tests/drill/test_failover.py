@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from verify.lab import objects
-from verify.lab.failover import MOMENTS, Outage, come_home, failover, replaces, spans
-from verify.lab.mysql import Answer
-from verify.lab.recorder import Sighting
-from verify.lab.timeline import Span
-from verify.unit import samples
-from verify.unit.samples import instant
+from outlive.drill.failover import MOMENTS, Outage, come_home, failover, replaces, spans
+from outlive.drill.recorder import Sighting
+from outlive.drill.timeline import Span
+from outlive.lab import objects
+from outlive.lab.mysql import Answer
+from tests import samples
+from tests.samples import instant
 
 OLD = objects.pod(samples.pod("old"))
 

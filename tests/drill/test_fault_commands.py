@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 
-from verify.lab import objects
-from verify.lab.errors import LabError, UnreachableError
-from verify.lab.faults import KINDS, Fault, Target, injected
-from verify.lab.faults.power import Freeze, ServerReboot
-from verify.lab.inventory import Inventory
-from verify.lab.kube import Cluster
-from verify.lab.remote import Output, Remote
-from verify.lab.wait import WaitTimeoutError
-from verify.unit import samples
-from verify.unit.fake_api import LEASE, NAMESPACE, FakeApi, listing
-from verify.unit.samples import ManualClock
-from verify.unit.test_faults import StandIn, interrupt_once
+from outlive.base.errors import LabError, UnreachableError
+from outlive.base.wait import WaitTimeoutError
+from outlive.drill.faults import KINDS, Fault, Target, injected
+from outlive.drill.faults.power import Freeze, ServerReboot
+from outlive.lab import objects
+from outlive.lab.inventory import Inventory
+from outlive.lab.kube import Cluster
+from outlive.lab.ssh import Output, Remote
+from tests import samples
+from tests.drill.test_faults import StandIn, interrupt_once
+from tests.fake_api import LEASE, NAMESPACE, FakeApi, listing
+from tests.samples import ManualClock
 
 
 class Shell(Remote):

@@ -6,17 +6,17 @@ from collections.abc import Callable
 
 import pytest
 
-from verify.lab import objects
-from verify.lab.errors import LabError, UnreachableError
-from verify.lab.faults import PowerOff, Target, injected
-from verify.lab.inventory import Inventory
-from verify.lab.kube import Cluster
-from verify.lab.machines import Machine
-from verify.lab.remote import Output, Remote
-from verify.lab.wait import WaitTimeoutError
-from verify.unit import samples
-from verify.unit.fake_api import FakeApi
-from verify.unit.samples import ManualClock
+from outlive.base.errors import LabError, UnreachableError
+from outlive.base.wait import WaitTimeoutError
+from outlive.drill.faults import PowerOff, Target, injected
+from outlive.lab import objects
+from outlive.lab.inventory import Inventory
+from outlive.lab.kube import Cluster
+from outlive.lab.power import Machine
+from outlive.lab.ssh import Output, Remote
+from tests import samples
+from tests.fake_api import FakeApi
+from tests.samples import ManualClock
 
 NODE = "/api/v1/nodes/n1"
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from verify.lab import history
-from verify.lab.errors import LabError
-from verify.lab.history import History, Operation, Outcome
-from verify.unit.samples import ManualClock, instant
+from outlive.base.errors import LabError
+from outlive.drill import history
+from outlive.drill.history import History, Operation, Outcome
+from tests.samples import ManualClock, instant
 
 
 def test_operations_are_read_back(tmp_path: Path, clock: ManualClock) -> None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from verify.lab import locks
-from verify.lab.locks import Sampler, doubles
-from verify.lab.wait import wait_for
-from verify.unit.samples import instant
-from verify.unit.test_nfs import CLIENTS
+from outlive.base.wait import wait_for
+from outlive.drill import lock_watch
+from outlive.drill.lock_watch import Sampler, doubles
+from tests.lab.test_nfs import CLIENTS
+from tests.samples import instant
 
 FILE = "/nfsdata/mysql-pv/ibdata1"
 
 
-def samples(script: str, number: int) -> tuple[locks.Sample, ...]:
+def samples(script: str, number: int) -> tuple[lock_watch.Sample, ...]:
     """Return at least so many samples of a server that tells what a script prints instead."""
     with Sampler(["sh", "-c", script], FILE) as sampler:
         return wait_for("sampler", f"{number} samples", sampler.samples, lambda found: len(found) >= number, within=60, every=0.1)
@@ -21,7 +21,7 @@ def samples(script: str, number: int) -> tuple[locks.Sample, ...]:
 
 def told(text: str) -> str:
     """Return a script that prints a text and the end of a sample."""
-    return f"cat <<'X'\n{text}\n{locks.END}\nX\n"
+    return f"cat <<'X'\n{text}\n{lock_watch.END}\nX\n"
 
 
 def test_holders_are_told_by_their_addresses() -> None:
@@ -32,13 +32,13 @@ def test_holders_are_told_by_their_addresses() -> None:
 
 def test_a_lock_that_is_handed_over_between_two_clients_has_one_holder() -> None:
     other = CLIENTS.replace("192.0.2.12", "192.0.2.99")
-    found = samples(told(f"{CLIENTS}\n{other}\n{locks.TWICE}\n{other}"), 1)
+    found = samples(told(f"{CLIENTS}\n{other}\n{lock_watch.TWICE}\n{other}"), 1)
     assert found[0].holders == ("192.0.2.99",)
 
 
 def test_two_holders_in_two_looks_are_two() -> None:
     both = CLIENTS + "\n" + CLIENTS.replace("192.0.2.12", "192.0.2.99")
-    assert doubles(samples(told(f"{both}\n{locks.TWICE}\n{both}"), 1))
+    assert doubles(samples(told(f"{both}\n{lock_watch.TWICE}\n{both}"), 1))
 
 
 @pytest.mark.parametrize(
@@ -46,13 +46,13 @@ def test_two_holders_in_two_looks_are_two() -> None:
     [((9, 61), True), ((9,), False), ((61,), False), ((9, 59), False), ((10, 60), False), ((9, 60), True), ((), False)],
 )
 def test_a_lock_is_watched_before_the_fault_and_after_the_healing(held: tuple[float, ...], watched: bool) -> None:
-    found = [locks.Sample(instant(at), ("192.0.2.11",) if at in held else ()) for at in sorted({5, 30, 65, *held})]
-    assert locks.watched(found, instant(10), instant(60)) is watched
+    found = [lock_watch.Sample(instant(at), ("192.0.2.11",) if at in held else ()) for at in sorted({5, 30, 65, *held})]
+    assert lock_watch.watched(found, instant(10), instant(60)) is watched
 
 
 def test_longest_time_without_a_look() -> None:
-    assert locks.longest_gap([locks.Sample(instant(at), ()) for at in (1, 3, 33, 35)]) == 30
-    assert locks.longest_gap([locks.Sample(instant(1), ())]) == 0
+    assert lock_watch.longest_gap([lock_watch.Sample(instant(at), ()) for at in (1, 3, 33, 35)]) == 30
+    assert lock_watch.longest_gap([lock_watch.Sample(instant(1), ())]) == 0
 
 
 def test_a_server_that_goes_away_is_asked_anew() -> None:

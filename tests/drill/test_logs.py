@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from verify.lab import logs
-from verify.lab.drill import Stage
-from verify.lab.inventory import Inventory
-from verify.lab.kube import Cluster
-from verify.lab.remote import Output, Remote
-from verify.unit.fake_api import FakeApi
-from verify.unit.samples import instant
+from outlive.drill import logs
+from outlive.lab.inventory import Inventory
+from outlive.lab.kube import Cluster
+from outlive.lab.session import Lab
+from outlive.lab.ssh import Output, Remote
+from tests.fake_api import FakeApi
+from tests.samples import instant
 
 
 class Journals(Remote):
@@ -24,7 +24,7 @@ class Journals(Remote):
 
 def test_each_machine_and_mysqld_has_its_log(tmp_path: Path, small_inventory: Inventory, fake_cluster: Cluster, api: FakeApi) -> None:
     api.logs = [["killed"], ["ready for connections"]]
-    logs.collect(Stage(small_inventory, fake_cluster, Journals(small_inventory)), tmp_path, instant(0))
+    logs.collect(Lab(small_inventory, fake_cluster, Journals(small_inventory)), tmp_path, instant(0))
     assert {file.name for file in tmp_path.iterdir() if file.suffix == ".log"} == {"mysqld.log", "m.log", "n1.log", "n2.log"}
     assert "the container before\nkilled" in (tmp_path / "mysqld.log").read_text()
     assert "ready for connections" in (tmp_path / "mysqld.log").read_text()

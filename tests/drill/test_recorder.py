@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from verify.lab.errors import LabError
-from verify.lab.kube import Cluster
-from verify.lab.objects import Pod
-from verify.lab.recorder import Recorder
-from verify.lab.wait import wait_for
-from verify.unit import samples
-from verify.unit.fake_api import NAMESPACE, FakeApi
+from outlive.base.errors import LabError
+from outlive.base.wait import wait_for
+from outlive.drill.recorder import Recorder
+from outlive.lab.kube import Cluster
+from outlive.lab.objects import Pod
+from tests import samples
+from tests.fake_api import NAMESPACE, FakeApi
 
 
 def test_sightings_are_stamped_in_their_order(fake_cluster: Cluster, api: FakeApi) -> None:

@@ -11,22 +11,24 @@ from typing import cast
 import pytest
 import yaml
 
-from verify import drill as program
-from verify import drills as matrix
-from verify.lab import drill, inventory, objects
-from verify.lab.checker import Final, check
-from verify.lab.clock import Instant
-from verify.lab.drill import Drill, Stage
-from verify.lab.errors import INTERRUPTED, LabError, UnreachableError
-from verify.lab.faults import KINDS, Target, heal, named
-from verify.lab.history import Operation, Outcome
-from verify.lab.locks import Sample
-from verify.lab.report import Report, Run
-from verify.lab.verdict import Verdict
-from verify.lab.wait import WaitTimeoutError
-from verify.lab.workload import Workload
-from verify.unit import samples
-from verify.unit.samples import instant
+from outlive.base.clock import Instant
+from outlive.base.errors import INTERRUPTED, LabError, UnreachableError
+from outlive.base.verdict import Verdict
+from outlive.base.wait import WaitTimeoutError
+from outlive.drill import command as program
+from outlive.drill import matrix_command as matrix
+from outlive.drill import run
+from outlive.drill.checker import Final, check
+from outlive.drill.faults import KINDS, Target, heal, named
+from outlive.drill.history import Operation, Outcome
+from outlive.drill.lock_watch import Sample
+from outlive.drill.run import Drill
+from outlive.drill.workload import Workload
+from outlive.lab import inventory, objects
+from outlive.lab.session import Lab
+from outlive.report.model import Report, Run
+from tests import samples
+from tests.samples import instant
 
 
 class Broken:
@@ -90,18 +92,18 @@ def test_parts_add_up_to_the_whole() -> None:
 
 
 def test_stretches_with_and_without_writes() -> None:
-    spans = [(round(span.start, 1), round(span.end, 1), span.answered) for span in drill.write_spans(HISTORY, instant(10))]
+    spans = [(round(span.start, 1), round(span.end, 1), span.answered) for span in run.write_spans(HISTORY, instant(10))]
     assert spans == [(0.0, 0.4, True), (0.4, 31.0, False), (31.0, 31.5, True)]
 
 
 def test_silence_that_is_over_before_the_fault_is_no_stretch_of_the_timeline() -> None:
     slow = (write(8, 1, 4), *HISTORY)
-    assert drill.write_spans(slow, instant(10))[0].start == 0.0
+    assert run.write_spans(slow, instant(10))[0].start == 0.0
 
 
 def test_a_write_under_way_is_no_failure() -> None:
-    assert drill.last_before_gap((*HISTORY[:3], write(4, 10.5, 10.5, Outcome.UNKNOWN)), instant(10)) is None
-    last = drill.last_before_gap(HISTORY, instant(10))
+    assert run.last_before_gap((*HISTORY[:3], write(4, 10.5, 10.5, Outcome.UNKNOWN)), instant(10)) is None
+    last = run.last_before_gap(HISTORY, instant(10))
     assert last is not None and last.value == 3
 
 
@@ -158,7 +160,7 @@ def test_an_answer_that_does_not_come_takes_no_other_away(silent: str) -> None:
             if name == silent:
                 raise WaitTimeoutError(f"{name}: no answer")
 
-    final, damaged = drill.last_evidence(cast(Workload, Asked()))
+    final, damaged = run.last_evidence(cast(Workload, Asked()))
     assert (final is None) is (silent == "final_read")
     assert (damaged is None) is (silent == "check_tables")
 
@@ -232,10 +234,10 @@ def test_an_interruption_while_a_profile_is_applied_is_no_traceback(
 def interrupted_drill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[..., Drill]) -> Report:
     """Run a drill whose course is a stand-in that is interrupted; return its report."""
     report = Report(Run("drill", instant(0)), tmp_path)
-    monkeypatch.setattr(drill, "run", run)
-    monkeypatch.setattr("verify.lab.logs.collect", lambda *_: None)
+    monkeypatch.setattr(run, "run", run)
+    monkeypatch.setattr("outlive.drill.logs.collect", lambda *_: None)
     with pytest.raises(KeyboardInterrupt):
-        program._drill(report, cast(Stage, None), KINDS["freeze"], "default", None, None)
+        program._drill(report, cast(Lab, None), KINDS["freeze"], "default", None, None)
     return report
 
 
@@ -330,7 +332,7 @@ def test_an_unknown_fault() -> None:
 
 def test_a_profile_that_is_not_applied() -> None:
     with pytest.raises(LabError, match="PROFILE is 'tuned', and the lab has 'default': apply it with `ansible-playbook"):
-        drill.check_profile("default", "tuned")
+        run.check_profile("default", "tuned")
 
 
 def test_an_unknown_profile(capsys: pytest.CaptureFixture[str]) -> None:
@@ -340,9 +342,9 @@ def test_an_unknown_profile(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_second_drill_at_once(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
-    with drill.alone(lock), pytest.raises(LabError, match="Another drill runs on this lab"), drill.alone(lock):
+    with run.alone(lock), pytest.raises(LabError, match="Another drill runs on this lab"), run.alone(lock):
         pass
-    with drill.alone(lock):
+    with run.alone(lock):
         pass
 
 

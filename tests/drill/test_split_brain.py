@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from verify.lab import probe
-from verify.lab.inventory import Inventory
-from verify.lab.probe import record
-from verify.lab.wait import wait_for
-from verify.lab.writers import Share, Writer
-from verify.unit.test_fault_commands import Shell
+from outlive.base.wait import wait_for
+from outlive.drill import fsync_writer
+from outlive.drill.fsync_writer import record
+from outlive.drill.split_brain import Share, Writer
+from outlive.lab.inventory import Inventory
+from tests.drill.test_fault_commands import Shell
 
 
 def run(folder: Path, name: str, lock: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, probe.__file__, str(folder / "file"), name, lock, str(folder / f"{name}.log")])
+    return subprocess.Popen([sys.executable, fsync_writer.__file__, str(folder / "file"), name, lock, str(folder / f"{name}.log")])
 
 
 def log(folder: Path, name: str) -> list[str]:
@@ -38,7 +38,7 @@ def test_records_stand_at_their_places(tmp_path: Path) -> None:
         writer.wait()
     data = (tmp_path / "file").read_bytes()
     assert data.startswith(record("old", 1))
-    assert data[probe.PAGE :].startswith(record("old", 2))
+    assert data[fsync_writer.PAGE :].startswith(record("old", 2))
 
 
 def test_a_second_writer_waits_for_the_lock(tmp_path: Path) -> None:
@@ -59,7 +59,9 @@ def test_a_second_writer_waits_for_the_lock(tmp_path: Path) -> None:
 
 
 def test_an_error_is_told_and_ends_it(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, probe.__file__, "/dev/full", "old", "nolock", str(tmp_path / "old.log")], check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, fsync_writer.__file__, "/dev/full", "old", "nolock", str(tmp_path / "old.log")], check=True, timeout=60
+    )
     assert done.returncode == 0
     assert log(tmp_path, "old") == ["begun", "error 1 No space left on device"]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from verify.lab.timeline import Moment, Timeline, ordered
-from verify.unit.samples import instant
+from outlive.drill.timeline import Moment, Timeline, ordered
+from tests.samples import instant
 
 
 def timeline() -> Timeline:

@@ -16,15 +16,15 @@ from typing import Any
 import pymysql
 import pytest
 
-from verify.lab.checker import Ledger, check
-from verify.lab.clock import HOST_CLOCK
-from verify.lab.errors import LabError, RefusedError
-from verify.lab.history import History, Operation, Outcome
-from verify.lab.mysql import Password
-from verify.lab.verdict import Verdict
-from verify.lab.wait import WaitTimeoutError
-from verify.lab.workload import CLIENT_NUMBERS, EXPECTED_TOTAL, Workload
-from verify.unit.samples import ManualClock
+from outlive.base.clock import HOST_CLOCK
+from outlive.base.errors import LabError, RefusedError
+from outlive.base.verdict import Verdict
+from outlive.base.wait import WaitTimeoutError
+from outlive.drill.checker import Ledger, check
+from outlive.drill.history import History, Operation, Outcome
+from outlive.drill.workload import CLIENT_NUMBERS, EXPECTED_TOTAL, Workload
+from outlive.lab.mysql import Password
+from tests.samples import ManualClock
 
 LOST = pymysql.err.OperationalError(2013, "Lost connection to MySQL server during query")
 HANG = 60

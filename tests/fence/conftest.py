@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fence.tests.simulation import World
-from verify.unit.conftest import _own_environment, api, clock, fake_cluster, small_inventory
+from tests.conftest import _own_environment, api, clock, fake_cluster, small_inventory
+from tests.fence.simulation import World
 
 __all__ = ["_own_environment", "api", "clock", "fake_cluster", "small_inventory"]
 

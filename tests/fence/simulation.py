@@ -10,11 +10,11 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from fence.log import Log
-from fence.loop import Lanes, Tools, Watcher
-from fence.watcher import TAINT, Fenced, NodeState, Power, State
-from verify.lab.errors import LabError, UnreachableError
-from verify.unit.samples import ManualClock
+from outlive.base.errors import LabError, UnreachableError
+from outlive.fence.decisions import TAINT, Fenced, NodeState, Power, State
+from outlive.fence.log import Log
+from outlive.fence.watcher import Lanes, Tools, Watcher
+from tests.samples import ManualClock
 
 WORKERS = {"n1": "192.0.2.11", "n2": "192.0.2.12"}
 BOOT_SECONDS = 20.0

@@ -11,16 +11,14 @@ from typing import cast
 
 import pytest
 
-from fence.actions import ANNOTATION, EXPIRE, Kubernetes, NfsServer, VagrantMachines, node_state, parse_set
-from fence.watcher import TAINT, Fenced, State
-from verify.lab import nfs
-from verify.lab.errors import LabError, UnreachableError
-from verify.lab.machines import Machine
-from verify.lab.remote import Output, Remote
-from verify.unit import fake_api, samples
-from verify.unit.fake_api import FakeApi, listing, serve
-
-pytestmark = pytest.mark.unit
+from outlive.base.errors import LabError, UnreachableError
+from outlive.fence.actions import ANNOTATION, EXPIRE, Kubernetes, NfsServer, VagrantMachines, node_state, parse_set
+from outlive.fence.decisions import TAINT, Fenced, State
+from outlive.lab import nfs
+from outlive.lab.power import Machine
+from outlive.lab.ssh import Output, Remote
+from tests import fake_api, samples
+from tests.fake_api import FakeApi, listing, serve
 
 OTHER = {"key": "node.kubernetes.io/unreachable", "effect": "NoSchedule"}
 

@@ -9,14 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from fence import __main__ as command
-from fence.log import Log
-from fence.tests.simulation import WORKERS, SimApi, SimHypervisor, SimStorage, World
-from verify.lab import inventory
-from verify.lab.errors import LabError, UnreachableError
-from verify.lab.inventory import Inventory
-
-pytestmark = pytest.mark.unit
+from outlive.base.errors import LabError, UnreachableError
+from outlive.fence import command as command
+from outlive.fence.log import Log
+from outlive.lab import inventory
+from outlive.lab.inventory import Inventory
+from tests.fence.simulation import WORKERS, SimApi, SimHypervisor, SimStorage, World
 
 
 def test_second_watcher_says_one_sentence(tmp_path: Path) -> None:

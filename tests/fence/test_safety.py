@@ -11,11 +11,9 @@ from collections.abc import Callable
 
 import pytest
 
-from fence.loop import Lanes
-from fence.tests.simulation import WORKERS, World
-from fence.watcher import State
-
-pytestmark = pytest.mark.unit
+from outlive.fence.decisions import State
+from outlive.fence.watcher import Lanes
+from tests.fence.simulation import WORKERS, World
 
 
 class Killed(BaseException):

@@ -7,11 +7,9 @@ import threading
 
 import pytest
 
-from fence.loop import Lanes
-from fence.tests.simulation import WORKERS, SimApi, World
-from fence.watcher import NodeState, State
-
-pytestmark = pytest.mark.unit
+from outlive.fence.decisions import NodeState, State
+from outlive.fence.watcher import Lanes
+from tests.fence.simulation import WORKERS, SimApi, World
 
 
 def test_all_is_well(world: World) -> None:

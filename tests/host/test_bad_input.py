@@ -13,13 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from host import access, box, packages, private, virtualization
-from host.command import last_error, logged
-from host.paths import ROOT
-from host.settings import Settings, decide
-from verify.lab.errors import LabError
-
-pytestmark = pytest.mark.unit
+from outlive.base.errors import LabError
+from outlive.base.paths import ROOT
+from outlive.base.process import last_error, logged
+from outlive.host import box, packages, private, reach, virtualization
+from outlive.host.settings import Settings, decide
 
 
 @pytest.mark.parametrize(
@@ -33,7 +31,7 @@ def test_unknown_value_of_a_setting(setting: str, value: str) -> None:
 
 def test_command_line_prints_one_sentence_and_fails() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "host", "status"],
+        [sys.executable, "-m", "outlive", "status"],
         cwd=ROOT,
         env={**os.environ, "OUTLIVE_PROVIDER": "vmware"},
         capture_output=True,
@@ -135,14 +133,14 @@ def test_missing_tool_is_found_by_its_debian_package(monkeypatch: pytest.MonkeyP
 
 def test_box_that_is_not_there(tmp_path: Path) -> None:
     catalog = tmp_path / "full.json"
-    with pytest.raises(LabError, match=r"lab_box_catalog names .*full\.json, which isn't there: run `make mirror`"):
+    with pytest.raises(LabError, match=r"lab_box_catalog names .*full\.json, which isn't there: run `outlive mirror build`"):
         box.read_catalog(catalog)
     catalog.write_text("{", encoding="utf-8")
-    with pytest.raises(LabError, match="no catalogue with a libvirt box: run `make mirror`"):
+    with pytest.raises(LabError, match="no catalogue with a libvirt box: run `outlive mirror build`"):
         box.read_catalog(catalog)
     provider = {"name": "libvirt", "url": f"file://{tmp_path}/gone.box"}
     catalog.write_text(json.dumps({"name": "outlive/full", "versions": [{"version": "1.0", "providers": [provider]}]}), encoding="utf-8")
-    with pytest.raises(LabError, match=r"the box outlive/full 1\.0 isn't there .*: run `make mirror`"):
+    with pytest.raises(LabError, match=r"the box outlive/full 1\.0 isn't there .*: run `outlive mirror build`"):
         box.read_catalog(catalog)
 
 
@@ -159,11 +157,11 @@ def test_box_below_a_folder_of_an_unusual_name(tmp_path: Path) -> None:
 
 def test_no_machine_is_made_without_the_box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OUTLIVE_CACHE", str(tmp_path))
-    monkeypatch.setattr(access, "machine_ids", dict)
+    monkeypatch.setattr(reach, "machine_ids", dict)
     settings = Settings(provider="libvirt", driver="kvm", sources="mirror", private=False, why="as asked")
-    with pytest.raises(LabError, match=r"lab_box_catalog names .*full\.json, which isn't there: run `make mirror`"):
-        access.Lab(settings, None).require_box()
-    access.Lab(replace(settings, sources="upstream"), None).require_box()
+    with pytest.raises(LabError, match=r"lab_box_catalog names .*full\.json, which isn't there: run `outlive mirror build`"):
+        reach.Lab(settings, None).require_box()
+    reach.Lab(replace(settings, sources="upstream"), None).require_box()
 
 
 def test_vagrant_without_its_private_libvirt_says_where_to_go(tmp_path: Path) -> None:
@@ -175,7 +173,7 @@ def test_vagrant_without_its_private_libvirt_says_where_to_go(tmp_path: Path) ->
     env = {name: value for name, value in os.environ.items() if name != "OUTLIVE_SHELL"} | {"VAGRANT_CWD": str(tmp_path)}
     done = subprocess.run(["vagrant", "status"], env=env, capture_output=True, text=True, check=False)
     assert done.returncode != 0
-    assert "This lab's VMs live in a libvirt of their own: run `make shell`, and `vagrant status` in there." in done.stderr + done.stdout
+    assert "This lab's VMs live in a libvirt of their own: run `outlive shell`, and `vagrant status` in there." in done.stderr + done.stdout
 
 
 def test_a_fourth_node_is_one_more_entry(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`make doctor` as a command on simulated hosts, and what `make lab` makes of the same findings."""
+"""`outlive doctor` as a command on simulated hosts, and what `make lab` makes of the same findings."""
 
 from __future__ import annotations
 
@@ -10,14 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from host import checks
-from host.findings import Finding, fine, note, wrong
-from host.paths import ROOT
 from host.settings import Settings
-from verify.lab.errors import LabError
 
-pytestmark = pytest.mark.unit
+from outlive.base.errors import LabError
+from outlive.base.paths import ROOT
+from outlive.host.doctor import Finding, checklist, fine, note, wrong
 
 
 class Host:
@@ -39,7 +36,7 @@ class Host:
         """Run the command; return its exit status and the lines that it printed."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("OUTLIVE_")}
         done = subprocess.run(
-            [sys.executable, "-m", "host", "doctor"],
+            [sys.executable, "-m", "outlive", "doctor"],
             cwd=ROOT,
             env={**kept, **self.settings, "PATH": f"{self.bin}:/usr/bin:/bin"},
             capture_output=True,
@@ -128,28 +125,28 @@ def found(monkeypatch: pytest.MonkeyPatch) -> list[Finding]:
     def host(*_arguments: object, installable: bool) -> Iterator[Finding]:
         yield from found
 
-    monkeypatch.setattr(checks, "decide", lambda: SETTINGS)
-    monkeypatch.setattr(checks, "of_host", host)
-    monkeypatch.setattr(checks, "of_lab", lambda *_: iter(()))
-    monkeypatch.setattr(checks, "advice", lambda *_: iter(()))
+    monkeypatch.setattr(checklist, "decide", lambda: SETTINGS)
+    monkeypatch.setattr(checklist, "of_host", host)
+    monkeypatch.setattr(checklist, "of_lab", lambda *_: iter(()))
+    monkeypatch.setattr(checklist, "advice", lambda *_: iter(()))
     return found
 
 
 def test_lab_goes_on_beside_notes_and_stops_at_the_first_wrong_thing(found: list[Finding]) -> None:
     found += [fine("good"), note("worth knowing: do this")]
-    checks.before_anything(SETTINGS)
+    checklist.before_anything(SETTINGS)
     found += [wrong("first: do that"), wrong("second: do that too")]
     with pytest.raises(LabError, match=r"^first: do that$"):
-        checks.before_anything(SETTINGS)
+        checklist.before_anything(SETTINGS)
 
 
 def test_exit_status_and_form(found: list[Finding], capsys: pytest.CaptureFixture[str]) -> None:
     found += [fine("good"), note("worth knowing: do this")]
-    assert checks.report() == 0
+    assert checklist.report() == 0
     said = capsys.readouterr().out.splitlines()
     assert said[-3:] == ["  ok     good", "  note   worth knowing: do this", "nothing was found that would break the lab"]
     found.append(wrong("bad: do that"))
-    assert checks.report() == 1
+    assert checklist.report() == 1
     assert capsys.readouterr().out.splitlines()[-2:] == ["  WRONG  bad: do that", "1 thing would break the lab: cure what is marked WRONG"]
 
 
@@ -159,9 +156,9 @@ def test_inventory_that_is_wrong_is_one_finding_among_others(
     def refuse(_settings: Settings) -> None:
         raise LabError("the inventory is wrong: correct it")
 
-    monkeypatch.setattr(checks, "load_inventory", refuse)
+    monkeypatch.setattr(checklist, "load_inventory", refuse)
     found.append(fine("good"))
-    assert checks.report() == 1
+    assert checklist.report() == 1
     said = capsys.readouterr().out.splitlines()
     assert "  ok     good" in said
     assert "  WRONG  the inventory is wrong: correct it" in said

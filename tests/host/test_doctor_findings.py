@@ -1,4 +1,4 @@
-"""What `make doctor` says of good and bad hosts: each finding by what was read of them."""
+"""What `outlive doctor` says of good and bad hosts: each finding by what was read of them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from host import OLDEST_PYTHON, packages, private
-from host.command import said
-from host.findings import Finding, clock, hypervisors, leftovers, networks, numbers, resources, software
-from host.paths import ROOT
-from mirror import lock
-
-pytestmark = pytest.mark.unit
+from outlive import OLDEST_PYTHON
+from outlive.base.paths import ROOT
+from outlive.base.process import said
+from outlive.host import environment, private
+from outlive.host.doctor import Finding, clock, hypervisors, leftovers, networks, numbers, resources, software
+from outlive.mirror import lock
 
 
 def link(name: str, *addresses: str) -> dict[str, object]:
@@ -135,7 +134,7 @@ def test_plugin() -> None:
     )
     is_wrong(
         software.plugin(["vagrant-libvirt-0.9.0.gemspec"]),
-        "vagrant-libvirt is 0.9.0, and the lab needs 0.10.0 or newer (the first with Vagrant's snapshots, for `make reset`): "
+        "vagrant-libvirt is 0.9.0, and the lab needs 0.10.0 or newer (the first with Vagrant's snapshots, for `outlive reset`): "
         "install a newer one, Debian 12 has one",
     )
     is_note(
@@ -155,7 +154,7 @@ def test_go() -> None:
     is_wrong(software.go(None, "1.26"), f"Go isn't installed, and the mirror's programs are built with Go 1.26 or newer: {GO_CURE}")
     is_wrong(
         software.go("go version go1.19.8 linux/amd64", "1.26"),
-        f"Go is 1.19.8, and the mirror's programs are built with Go 1.26 or newer (mirror/lock.yml): {GO_CURE}",
+        f"Go is 1.19.8, and the mirror's programs are built with Go 1.26 or newer (src/outlive/mirror/lock.yml): {GO_CURE}",
     )
     is_note(
         software.go("go version devel", "1.26"),
@@ -172,14 +171,14 @@ def test_python() -> None:
     is_wrong(
         software.python((3, 9), "/usr/bin/python3"), "/usr/bin/python3 is Python 3.9, the lab needs 3.11 or newer: use Debian 12 or newer"
     )
-    assert packages.python_version()[0] >= OLDEST_PYTHON
+    assert environment.python_version()[0] >= OLDEST_PYTHON
 
 
 def test_environment() -> None:
     is_fine(software.environment(there=True, foreign=False), "Python environment: there")
     is_note(
         software.environment(there=False, foreign=False),
-        "the Python environment isn't made yet, so the inventory's sizes and network weren't looked at: run `make setup`, then `make doctor` again",
+        "the Python environment isn't made yet, so the inventory's sizes and network weren't looked at: run `make setup`, then `outlive doctor` again",
     )
     is_wrong(
         software.environment(there=False, foreign=True),
@@ -347,8 +346,8 @@ def test_mirror_s_ports() -> None:
     for each in served:
         is_note(
             networks.mirror_ports(ports, each),
-            "the mirror isn't served, and only a lab with a libvirt of its own starts its server by itself: once `make mirror` has built it, "
-            "run `make mirror-serve` in another terminal before playbooks/site.yml begins",
+            "the mirror isn't served, and only a lab with a libvirt of its own starts its server by itself: once `outlive mirror build` has built it, "
+            "run `outlive mirror serve` in another terminal before playbooks/site.yml begins",
         )
 
 
@@ -484,14 +483,14 @@ def test_system_libvirt() -> None:
             True,
             {"vmx"},
             "kvm_intel",
-            "run `make setup`, then `make doctor` again",
+            "run `make setup`, then `outlive doctor` again",
         ),
         (
             "/dev/kvm is there, but no kernel was found to try it with",
             True,
             {"vmx"},
             "kvm_intel",
-            "run `make setup`, then `make doctor` again",
+            "run `make setup`, then `outlive doctor` again",
         ),
         (
             "a kernel did not boot (failed to initialize kvm: Device or resource busy)",
@@ -590,7 +589,7 @@ def test_this_checkout_s_libvirt_that_ended(tmp_path: Path) -> None:
     is_note(
         leftovers.ended(12, ["n2", "n1"]),
         "this checkout's own libvirt (process 12) has ended with its machines n1, n2: `make lab` starts it again and goes on with their disks, "
-        "`make destroy` removes them",
+        "`outlive destroy` removes them",
     )
     assert "(process 12) has ended: `make lab`" in leftovers.ended(12, []).sentence
     assert private.ended(tmp_path) is None
@@ -611,7 +610,7 @@ def test_vagrant_knows_machines_that_are_no_more() -> None:
     is_fine(leftovers.vagrant_state({"n1": ONE}, None), "Vagrant's machines: the provider wasn't asked")
     is_note(
         leftovers.vagrant_state({"n1": ONE, "n2": TWO}, {ONE}),
-        ".vagrant names machines that are no more (n2): `make destroy` forgets them; `make lab` makes them anew, beside what is left of the others",
+        ".vagrant names machines that are no more (n2): `outlive destroy` forgets them; `make lab` makes them anew, beside what is left of the others",
     )
 
 
@@ -622,7 +621,7 @@ def test_machines_of_others_with_the_lab_s_names() -> None:
     is_fine(leftovers.foreign({"outlive_n2"}, known, {}), "libvirt: no machines of the lab's names but its own")
     is_wrong(
         leftovers.foreign({"outlive_n1"}, known, {"n1": TWO}),
-        "the system's libvirt has outlive_n1 already, which this checkout's Vagrant doesn't know: run `make destroy` in the checkout that made it, or remove it "
+        "the system's libvirt has outlive_n1 already, which this checkout's Vagrant doesn't know: run `outlive destroy` in the checkout that made it, or remove it "
         "(`virsh -c qemu:///system undefine outlive_n1 --remove-all-storage --snapshots-metadata`), "
         "or give lab_libvirt_prefix in inventories/lab/group_vars/all/vagrant.yml another value",
     )

@@ -8,13 +8,11 @@ import sys
 from pathlib import Path
 from threading import Thread
 
+import host
 import pytest
 
-import host
-from host import packages
-from host.paths import ROOT
-
-pytestmark = pytest.mark.unit
+from outlive.base.paths import ROOT
+from outlive.host import packages
 
 
 def test_pip_looks_at_nothing_that_the_lock_does_not_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

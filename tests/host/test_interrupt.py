@@ -11,9 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from host.paths import ROOT
-
-pytestmark = pytest.mark.unit
+from outlive.base.paths import ROOT
 
 # The lab itself is replaced by one long step; its program has a child of its own that would stay if only the step's program ended.
 PROGRAM = textwrap.dedent(
@@ -21,7 +19,7 @@ PROGRAM = textwrap.dedent(
     import sys
     from pathlib import Path
     from host import __main__, lab
-    from host.command import logged
+    from outlive.base.process import logged
 
     def step():
         script = "tail -f /dev/null & echo $$ $! > pids; wait"
@@ -85,7 +83,7 @@ def test_interrupted_lab(tmp_path: Path, way: str) -> None:
 
 
 def test_command_ends_no_sooner_than_what_heals(tmp_path: Path) -> None:
-    """Else the next command, `make destroy` say, meets a lab that is being healed."""
+    """Else the next command, `outlive destroy` say, meets a lab that is being healed."""
     for pipe in ("pids", "never"):
         os.mkfifo(tmp_path / pipe)
     process = subprocess.Popen(

@@ -9,13 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from host import checks
-from host.findings import networks
-from host.paths import ROOT
-from host.settings import Settings
-from verify.lab.errors import LabError
-
-pytestmark = pytest.mark.unit
+from outlive.base.errors import LabError
+from outlive.base.paths import ROOT
+from outlive.host.doctor import checklist, networks
+from outlive.host.settings import Settings
 
 HOSTS = (ROOT / "inventories/lab/hosts.yml").read_text(encoding="utf-8")
 
@@ -24,40 +21,40 @@ def test_doubled_name(tmp_path: Path) -> None:
     hosts = tmp_path / "hosts.yml"
     hosts.write_text(HOSTS.replace("k8s-node2", "k8s-node1"), encoding="utf-8")
     with pytest.raises(LabError, match=r"'k8s-node1' stands twice in .*hosts\.yml \(lines \d+ and \d+\), .*: rename one or remove it"):
-        checks.no_doubled_key(hosts)
+        checklist.no_doubled_key(hosts)
 
 
 def test_doubled_name_stops_what_reads_the_inventory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(ROOT / "inventories", tmp_path / "inventories")
     (tmp_path / "inventories/lab/hosts.yml").write_text(HOSTS.replace("k8s-node2", "k8s-node1"), encoding="utf-8")
-    monkeypatch.setattr(checks, "ROOT", tmp_path)
+    monkeypatch.setattr(checklist, "ROOT", tmp_path)
     settings = Settings(provider="libvirt", driver="qemu", sources="mirror", private=True, why="as asked")
     for chosen in (settings, replace(settings, driver="kvm", sources="upstream")):
         with pytest.raises(LabError, match="'k8s-node1' stands twice"):
-            checks.load_inventory(chosen)
+            checklist.load_inventory(chosen)
 
 
 @pytest.mark.parametrize("folder", sorted(path.name for path in (ROOT / "inventories").iterdir() if (path / "hosts.yml").exists()))
 def test_the_project_s_inventories_have_no_doubled_name(folder: str) -> None:
-    checks.no_doubled_key(ROOT / "inventories" / folder / "hosts.yml")
+    checklist.no_doubled_key(ROOT / "inventories" / folder / "hosts.yml")
 
 
 def test_file_that_is_no_yaml(tmp_path: Path) -> None:
     hosts = tmp_path / "hosts.yml"
     hosts.write_text("all: {\n", encoding="utf-8")
     with pytest.raises(LabError, match=r"hosts\.yml can't be read \(.*line 2.*\): correct it") as raised:
-        checks.no_doubled_key(hosts)
+        checklist.no_doubled_key(hosts)
     assert "\n" not in str(raised.value)
     with pytest.raises(LabError, match=r"nowhere\.yml can't be read \(.*No such file"):
-        checks.no_doubled_key(tmp_path / "nowhere.yml")
+        checklist.no_doubled_key(tmp_path / "nowhere.yml")
 
 
 @pytest.mark.parametrize(("setting", "unit"), [("lab_memory", "MiB"), ("lab_cpus", "CPUs"), ("lab_data_disk", "MiB")])
 @pytest.mark.parametrize("value", [None, "", "2 GB", -1, 1.5])
 def test_size_that_is_no_number(setting: str, unit: str, value: object) -> None:
     with pytest.raises(LabError, match=rf"{setting} of n1 is .*, which is no number of {unit}: write a whole one, such as 2"):
-        checks.size_of("n1", setting, value)
-    assert checks.size_of("n1", setting, 2048) == 2048
+        checklist.size_of("n1", setting, value)
+    assert checklist.size_of("n1", setting, 2048) == 2048
 
 
 @pytest.mark.parametrize("value", ["somewhere", "192.0.2.1/24", ""])

@@ -10,15 +10,13 @@ from typing import Any
 import pytest
 import yaml
 
-from host import lab, molecule
-from host.findings import leftovers
-from host.paths import ROOT
-from host.settings import Settings
-from verify.lab.errors import LabError
+from outlive.base.errors import LabError
+from outlive.base.paths import ROOT
+from outlive.host import molecule, steps
+from outlive.host.doctor import leftovers
+from outlive.host.settings import Settings
 
-pytestmark = pytest.mark.unit
-
-ACTIONS = {"backup": "verify/lifecycle/test_backup.py", "upgrade": "host/rehearsals/test_upgrade.py"}
+ACTIONS = {"backup": "verify/lifecycle/test_backup.py", "upgrade": "verify/rehearsal/test_upgrade.py"}
 """Roles that make nothing of a machine, but do something with a whole lab, and what holds them instead of a scenario."""
 ROLES = sorted({path.parent.name for path in (ROOT / "roles").glob("*/tasks")} - ACTIONS.keys())
 EMULATED = Settings(provider="libvirt", driver="qemu", sources="mirror", private=True, why="as asked", bare=True)
@@ -84,9 +82,9 @@ def test_what_has_to_outlive_a_restart_is_restarted(role: str) -> None:
     ],
 )
 def test_wrong_words_are_refused_before_anything_is_made(role: str, step: str, sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lab, "destroy", lambda: pytest.fail("a lab was removed"))
+    monkeypatch.setattr(steps, "destroy", lambda: pytest.fail("a lab was removed"))
     with pytest.raises(LabError, match=sentence):
-        lab.roles(role, step)
+        steps.roles(role, step)
 
 
 def test_machines_of_one_kind_are_not_taken_for_the_other_s() -> None:
@@ -94,12 +92,12 @@ def test_machines_of_one_kind_are_not_taken_for_the_other_s() -> None:
     assert leftovers.purpose(["n1"], scenarios=True, bare=True).ok
     assert leftovers.purpose(["n1"], scenarios=False, bare=False).ok
     assert leftovers.purpose(["n2", "n1"], scenarios=False, bare=True).sentence == (
-        "this checkout has machines that are a lab's (n1, n2), and `make molecule` makes others of the same names: "
-        "run `make destroy`, which removes them, or use another checkout"
+        "this checkout has machines that are a lab's (n1, n2), and `outlive molecule` makes others of the same names: "
+        "run `outlive destroy`, which removes them, or use another checkout"
     )
     found = leftovers.purpose(["n1"], scenarios=True, bare=False)
     assert found.verdict == "WRONG"
-    assert "machines that are `make molecule`'s (n1), and the lab makes others" in found.sentence
+    assert "machines that are `outlive molecule`'s (n1), and the lab makes others" in found.sentence
 
 
 def test_lab_that_is_there_stays(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,9 +105,9 @@ def test_lab_that_is_there_stays(monkeypatch: pytest.MonkeyPatch) -> None:
         raise LabError("this checkout has machines that are a lab's")
 
     monkeypatch.setattr(molecule, "prepare", refuse)
-    monkeypatch.setattr(lab, "destroy", lambda: pytest.fail("a lab was removed"))
+    monkeypatch.setattr(steps, "destroy", lambda: pytest.fail("a lab was removed"))
     with pytest.raises(LabError, match="machines that are a lab's"):
-        lab.roles()
+        steps.roles()
 
 
 @pytest.mark.parametrize(("step", "removed"), [("test", True), ("converge", False)])
@@ -117,8 +115,8 @@ def test_machines_stay_after_a_single_step(step: str, removed: bool, monkeypatch
     done: list[str] = []
     monkeypatch.setattr(molecule, "prepare", lambda _role, _step: EMULATED)
     monkeypatch.setattr(molecule, "run", lambda _settings, role, step: done.append(f"{role} {step}"))
-    monkeypatch.setattr(lab, "destroy", lambda: done.append("destroy"))
-    lab.roles("worker", step)
+    monkeypatch.setattr(steps, "destroy", lambda: done.append("destroy"))
+    steps.roles("worker", step)
     assert done == [f"worker {step}", *(["destroy"] if removed else [])]
 
 

@@ -7,19 +7,17 @@ import subprocess
 
 import pytest
 
-from host.paths import ROOT
-
-pytestmark = pytest.mark.unit
+from outlive.base.paths import ROOT
 
 HOMES = (
     "inventories/",
-    "mirror/lock.yml",
-    "mirror/go/",
+    "src/outlive/mirror/lock.yml",
+    "src/outlive/mirror/go/",
     "requirements.",
     "docs/",
     "README.md",
     "CHANGELOG.md",
-    "host/tests/test_one_home.py",
+    "tests/host/test_one_home.py",
 )
 """Where such values may stand: their homes, and text for people (whose shell blocks other tests run)."""
 

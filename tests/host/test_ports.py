@@ -1,4 +1,4 @@
-"""The mirror's ports taken by another program: `python -m mirror serve` says so in one sentence and ends."""
+"""The mirror's ports taken by another program: `outlive mirror serve` says so in one sentence and ends."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from host.paths import ROOT
-
-pytestmark = pytest.mark.unit
+from outlive.base.paths import ROOT
 
 
 @pytest.mark.parametrize(
@@ -36,7 +34,16 @@ def test_port_taken(tmp_path: Path, option: str, sentence: str) -> None:
         probe.close()
         ports = {"--apt-port": free, "--registry-port": free} | {option: taken}
         done = subprocess.run(
-            [sys.executable, "-m", "mirror", "serve", "--address", "127.0.0.1", *(str(word) for pair in ports.items() for word in pair)],
+            [
+                sys.executable,
+                "-m",
+                "outlive",
+                "mirror",
+                "serve",
+                "--address",
+                "127.0.0.1",
+                *(str(word) for pair in ports.items() for word in pair),
+            ],
             cwd=ROOT,
             env={**os.environ, "OUTLIVE_CACHE": str(tmp_path)},
             capture_output=True,

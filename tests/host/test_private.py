@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from host import __main__ as program
-from host import private
-
-pytestmark = pytest.mark.unit
+from outlive.host import command as program
+from outlive.host import private
 
 
 @pytest.fixture
@@ -32,7 +30,7 @@ def test_shell_of_a_system_libvirt_is_no_other_place(tmp_path: Path, monkeypatch
 
 @pytest.mark.usefixtures("shell")
 def test_command_within_the_shell_runs_as_it_is() -> None:
-    """As `make check N=3` does between two commands of kubectl."""
+    """As `outlive exercise check 3` does between two commands of kubectl."""
     assert program.main(["run", "--", "sh", "-c", "exit 3"]) == 3
 
 

@@ -10,12 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from host import private, rehearsals, virtualization
-from host.paths import ROOT
-from host.rehearsals import stage
-from verify.lab.errors import LabError
-
-pytestmark = pytest.mark.unit
+from outlive.base.errors import LabError
+from outlive.base.paths import ROOT
+from outlive.host import private, rehearsals, virtualization
+from verify.rehearsal import own_machines
 
 LOGIN = {"ansible_user": "debian"}
 
@@ -33,8 +31,8 @@ def check(*folders: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_lab_of_one_node(tmp_path: Path) -> None:
-    folder = stage.one_node(tmp_path / "one")
-    done = check(folder, stage.OFFLINE, stage.BARE, stage.EMULATED)
+    folder = own_machines.one_node(tmp_path / "one")
+    done = check(folder, own_machines.OFFLINE, own_machines.BARE, own_machines.EMULATED)
     assert done.returncode == 0, done.stdout
     hosts = yaml.safe_load((folder / "hosts.yml").read_text(encoding="utf-8"))["all"]["children"]
     assert list(hosts["control_plane"]["hosts"]) == list(hosts["nfs_servers"]["hosts"])
@@ -42,21 +40,21 @@ def test_lab_of_one_node(tmp_path: Path) -> None:
 
 
 def test_example_for_metal_is_whole() -> None:
-    done = check(stage.METAL)
+    done = check(own_machines.METAL)
     assert done.returncode == 0, done.stdout
 
 
 def test_metal_has_every_variable_of_the_lab() -> None:
     """Only what is Vagrant's, and the way to log in, are the lab's alone."""
-    lab, metal = ({file.name for file in (folder / "group_vars/all").glob("*.yml")} for folder in (stage.LAB, stage.METAL))
+    lab, metal = ({file.name for file in (folder / "group_vars/all").glob("*.yml")} for folder in (own_machines.LAB, own_machines.METAL))
     assert lab - metal == {"vagrant.yml"}
     for name in lab & metal - {"connection.yml"}:
-        assert (stage.METAL / "group_vars/all" / name).samefile(stage.LAB / "group_vars/all" / name)
+        assert (own_machines.METAL / "group_vars/all" / name).samefile(own_machines.LAB / "group_vars/all" / name)
 
 
 def test_metal_with_other_addresses(tmp_path: Path) -> None:
     machines = [{"ansible_host": f"198.51.100.{number}"} for number in (1, 2, 3)]
-    folder = stage.metal(tmp_path / "metal", "198.51.100.0/24", machines, LOGIN)
+    folder = own_machines.metal(tmp_path / "metal", "198.51.100.0/24", machines, LOGIN)
     done = check(folder)
     assert done.returncode == 0, done.stdout
     hosts = yaml.safe_load((folder / "hosts.yml").read_text(encoding="utf-8"))["all"]["children"]
@@ -67,7 +65,7 @@ def test_metal_takes_another_hosts_mirror() -> None:
     done = subprocess.run(
         [str(Path(sys.executable).with_name("ansible")), "alpha", "-c", "local", "-m", "debug", "-a", "var=containerd_registry_mirrors"],
         cwd=ROOT,
-        env={**os.environ, "ANSIBLE_INVENTORY": f"{stage.METAL},{stage.OFFLINE}", "OUTLIVE_MIRROR": "198.51.100.9"},
+        env={**os.environ, "ANSIBLE_INVENTORY": f"{own_machines.METAL},{own_machines.OFFLINE}", "OUTLIVE_MIRROR": "198.51.100.9"},
         capture_output=True,
         text=True,
         check=False,
@@ -78,17 +76,19 @@ def test_metal_takes_another_hosts_mirror() -> None:
 def test_settings_of_a_rehearsal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(virtualization, "kvm", lambda: virtualization.Finding(False, "not here"))
     monkeypatch.setenv("OUTLIVE_PROVIDER", "libvirt")
-    chosen = stage.settings(sources="mirror", mirror="198.18.0.1", folders=(tmp_path,), cache=tmp_path / "none")
+    chosen = own_machines.settings(sources="mirror", mirror="198.18.0.1", folders=(tmp_path,), cache=tmp_path / "none")
     assert chosen.private
     assert not chosen.builds_mirror
     variables = chosen.environment()
-    assert variables["ANSIBLE_INVENTORY"] == f"{tmp_path},{stage.EMULATED}"
+    assert variables["ANSIBLE_INVENTORY"] == f"{tmp_path},{own_machines.EMULATED}"
     assert variables["OUTLIVE_MIRROR"] == "198.18.0.1"
     assert variables["OUTLIVE_CACHE"] == str(tmp_path / "none")
 
 
 def test_way_that_is_not_known() -> None:
-    done = subprocess.run([sys.executable, "-m", "host", "rehearse", "downstream"], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "outlive", "rehearse", "downstream"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 1
     assert done.stderr == (
         "error: WAY is 'downstream', which isn't known: leave it out for all, or set it to one of names, upstream, classroom, metal, upgrade\n"
@@ -101,8 +101,8 @@ def test_each_way_has_its_tests() -> None:
 
 @pytest.mark.parametrize("there", ["machines", "kubeconfig"])
 def test_a_checkout_with_a_lab_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: str) -> None:
-    monkeypatch.setattr(stage, "machine_ids", lambda: {"k8s-master": "1"} if there == "machines" else {})
-    monkeypatch.setattr(stage, "KUBECONFIG", tmp_path if there == "kubeconfig" else tmp_path / "none")
+    monkeypatch.setattr(own_machines, "machine_ids", lambda: {"k8s-master": "1"} if there == "machines" else {})
+    monkeypatch.setattr(own_machines, "KUBECONFIG", tmp_path if there == "kubeconfig" else tmp_path / "none")
     monkeypatch.setattr(private, "current", lambda: None)
-    with pytest.raises(LabError, match="this checkout has a lab, and a rehearsal makes machines of its own: run `make destroy`, or"):
-        stage.require_no_lab()
+    with pytest.raises(LabError, match="this checkout has a lab, and a rehearsal makes machines of its own: run `outlive destroy`, or"):
+        own_machines.require_no_lab()

@@ -8,12 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from host import bench, lab, private
-from host.access import Lab
-from host.settings import decide
-from verify.lab.errors import LabError
-
-pytestmark = pytest.mark.unit
+from outlive.base.errors import LabError
+from outlive.host import bench, private, steps
+from outlive.host.reach import Lab
+from outlive.host.settings import decide
 
 
 class Run:
@@ -59,56 +57,56 @@ class Run:
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Run]:
     run = Run()
-    monkeypatch.setattr(lab, "make", run.make)
-    monkeypatch.setattr(lab, "destroy", run.destroy)
-    monkeypatch.setattr(lab, "_pages", run.pages)
-    monkeypatch.setattr(lab, "_drill", run.drill)
-    monkeypatch.setattr(lab, "_lifecycle", run.lifecycle)
-    monkeypatch.setattr(lab, "roles", run.roles)
-    monkeypatch.setattr(lab, "machine_ids", dict)
-    monkeypatch.setattr(lab, "VERIFIED", tmp_path / "verified.json")
-    monkeypatch.setattr(lab, "LOGS", tmp_path)
+    monkeypatch.setattr(steps, "make", run.make)
+    monkeypatch.setattr(steps, "destroy", run.destroy)
+    monkeypatch.setattr(steps, "_pages", run.pages)
+    monkeypatch.setattr(steps, "_drill", run.drill)
+    monkeypatch.setattr(steps, "_lifecycle", run.lifecycle)
+    monkeypatch.setattr(steps, "roles", run.roles)
+    monkeypatch.setattr(steps, "machine_ids", dict)
+    monkeypatch.setattr(steps, "VERIFIED", tmp_path / "verified.json")
+    monkeypatch.setattr(steps, "LOGS", tmp_path)
     monkeypatch.setattr(time, "monotonic", lambda: run.seconds)
     yield run
 
 
-DRILLS = [f"drill {profile} {faults}" for faults, profile in lab.DRILLS]
+DRILLS = [f"drill {profile} {faults}" for faults, profile in steps.DRILLS]
 
 
 def test_a_part_of_everything(run: Run) -> None:
-    lab.test()
-    assert run.done == ["make", f"pages {lab.PAGES}", *DRILLS, "destroy"]
+    steps.test()
+    assert run.done == ["make", f"pages {steps.PAGES}", *DRILLS, "destroy"]
 
 
 def test_everything_however_late(run: Run) -> None:
     run.minutes = 300
-    lab.test(everything=True)
+    steps.test(everything=True)
     assert run.done == ["make", "pages ", *DRILLS, "lifecycle", "destroy", "roles"]
 
 
 def test_late_run_says_what_it_left_out(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     run.minutes = 56
-    lab.test()
+    steps.test()
     assert run.done == ["make", "destroy"]
     said = capsys.readouterr().out
-    assert "pages: not run, 56 minutes have passed and they begin within 55: `make pages` runs them" in said
+    assert "pages: not run, 56 minutes have passed and they begin within 55: `outlive pages` runs them" in said
     assert "drills fenced (power-cut): not run" in said
-    assert "`make drills FAULTS=power-cut PROFILES=fenced` runs them" in said
+    assert "`outlive drills --fault power-cut --profile fenced` runs them" in said
 
 
 def test_lab_that_was_there_stays(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lab, "machine_ids", lambda: {"k8s-master": "1"})
-    lab.test()
+    monkeypatch.setattr(steps, "machine_ids", lambda: {"k8s-master": "1"})
+    steps.test()
     assert "destroy" not in run.done
 
 
 def test_lab_that_was_there_is_in_the_way_of_the_scenarios(
     run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(lab, "machine_ids", lambda: {"k8s-master": "1"})
-    lab.test(everything=True)
+    monkeypatch.setattr(steps, "machine_ids", lambda: {"k8s-master": "1"})
+    steps.test(everything=True)
     assert "roles" not in run.done
-    assert "roles' scenarios: not run, since this checkout's lab stays: `make molecule` in another checkout" in capsys.readouterr().out
+    assert "roles' scenarios: not run, since this checkout's lab stays: `outlive molecule` in another checkout" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("broken", ["make", "pages", "drill"])
@@ -118,7 +116,7 @@ def test_failure_removes_the_lab_and_shows_the_newest_log(
     run.broken = broken
     (tmp_path / "step.log").write_text("why it failed\n")
     with pytest.raises(LabError, match="broken"):
-        lab.test()
+        steps.test()
     assert run.done[-1] == "destroy"
     assert "why it failed" in capsys.readouterr().out
 
@@ -128,10 +126,10 @@ def checkout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Return a checkout's state, with machines that Vagrant made in the system's libvirt."""
     (tmp_path / ".lab").mkdir()
     (tmp_path / ".vagrant").mkdir()
-    monkeypatch.setattr(lab, "STATE", tmp_path / ".lab")
+    monkeypatch.setattr(steps, "STATE", tmp_path / ".lab")
     monkeypatch.setattr(private, "ROOT", tmp_path)
     monkeypatch.setattr(private, "FOLDER", tmp_path / ".lab/private")
-    monkeypatch.setattr(lab, "machine_ids", lambda: {"k8s-master": "1"})
+    monkeypatch.setattr(steps, "machine_ids", lambda: {"k8s-master": "1"})
     return tmp_path
 
 
@@ -142,7 +140,7 @@ def test_private_lab_is_removed_whatever_the_settings_would_be_today(checkout: P
     monkeypatch.setattr(private, "stop", lambda: stopped.append("holder"))
     monkeypatch.setattr(Lab, "run", lambda _self, command: pytest.fail(f"{command} has nothing to do here"))
     (checkout / ".lab/private").mkdir()
-    lab.destroy()
+    steps.destroy()
     assert stopped == ["holder"]
     assert list(checkout.iterdir()) == []
 
@@ -151,11 +149,11 @@ def test_private_lab_is_removed_whatever_the_settings_would_be_today(checkout: P
 def test_what_vagrant_could_not_remove_is_not_forgotten(checkout: Path, monkeypatch: pytest.MonkeyPatch, status: int) -> None:
     monkeypatch.setattr(Lab, "run", lambda _self, _command: status)
     if status == 0:
-        lab.destroy()
+        steps.destroy()
         assert list(checkout.iterdir()) == []
     else:
         with pytest.raises(LabError, match="`vagrant destroy` ended with status 1, so the lab's state stays"):
-            lab.destroy()
+            steps.destroy()
         assert {each.name for each in checkout.iterdir()} == {".lab", ".vagrant"}
 
 
@@ -177,33 +175,33 @@ class Snapshots(Lab):
 
 
 def machines(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    monkeypatch.setattr(lab, "machine_ids", lambda: {f"k8s-{each}": str(each) for each in range(number)})
+    monkeypatch.setattr(steps, "machine_ids", lambda: {f"k8s-{each}": str(each) for each in range(number)})
 
 
 def test_lab_with_a_machine_that_came_later_is_not_half_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = Snapshots(have=3)
     machines(monkeypatch, 4)
-    monkeypatch.setattr(lab, "reach", lambda: fake)
+    monkeypatch.setattr(steps, "reach", lambda: fake)
     with pytest.raises(LabError, match="1 of 4 machines came after the snapshot of the fresh cluster, which can't go back without them"):
-        lab.reset()
+        steps.reset()
     assert fake.steps == []
 
 
 def test_snapshot_of_the_fresh_cluster_is_never_one_of_a_used_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     machines(monkeypatch, 4)
-    monkeypatch.setattr(lab, "STATE", tmp_path)
+    monkeypatch.setattr(steps, "STATE", tmp_path)
     cut_short = Snapshots(have=1)
-    lab._snapshot(cut_short)
+    steps._snapshot(cut_short)
     assert "snapshot" in cut_short.steps
     (tmp_path / "tutorial").mkdir()
     used = Snapshots(have=3)
-    assert lab._snapshot(used) == 0.0
+    assert steps._snapshot(used) == 0.0
     assert used.steps == []
 
 
 def test_bench_does_not_remove_a_lab(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "machine_ids", lambda: {"k8s-master": "1"})
-    with pytest.raises(LabError, match="this checkout has a lab, and what is measured is how a new one is made: run `make destroy`"):
+    with pytest.raises(LabError, match="this checkout has a lab, and what is measured is how a new one is made: run `outlive destroy`"):
         bench.run(cold=False)
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from host.paths import ROOT
+from outlive.base.paths import ROOT
 
-pytestmark = [pytest.mark.unit, pytest.mark.skipif(shutil.which("vagrant") is None, reason="vagrant is not installed")]
+pytestmark = [pytest.mark.skipif(shutil.which("vagrant") is None, reason="vagrant is not installed")]
 
 INVENTORIES = (("lab",), ("lab", "offline"), ("lab", "emulated"), ("lab", "offline", "emulated"))
 

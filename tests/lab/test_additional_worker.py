@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from verify.lab import grown
-from verify.lab.errors import LabError
-from verify.lab.inventory import ROOT
+from outlive.base.errors import LabError
+from outlive.base.paths import ROOT
+from outlive.lab import additional_worker
 
 HOSTS: dict[str, Any] = {
     "all": {
@@ -26,7 +26,7 @@ HOSTS: dict[str, Any] = {
 
 
 def test_next_name_and_address() -> None:
-    hosts, name = grown.with_worker(HOSTS)
+    hosts, name = additional_worker.with_worker(HOSTS)
     assert name == "n2"
     assert hosts["all"]["children"]["workers"]["hosts"]["n2"] == {"ansible_host": "192.0.2.4", "lab_memory": 7}
     assert "n2" not in HOSTS["all"]["children"]["workers"]["hosts"]
@@ -35,13 +35,13 @@ def test_next_name_and_address() -> None:
 def test_no_address_left() -> None:
     full = {"all": {**HOSTS["all"], "vars": {"lab_network": "192.0.2.0/30"}}}
     with pytest.raises(LabError, match=r"lab_network 192\.0\.2\.0/30 has no address above 192\.0\.2\.3"):
-        grown.with_worker(full)
+        additional_worker.with_worker(full)
 
 
 def test_the_lab_s_own_inventory(tmp_path: Path) -> None:
     """All but one entry of hosts.yml is the lab's."""
     lab = ROOT / "inventories" / "lab"
-    name = grown.write(tmp_path / "grown", lab)
+    name = additional_worker.write(tmp_path / "grown", lab)
     before, after = (yaml.safe_load((folder / "hosts.yml").read_text()) for folder in (lab, tmp_path / "grown"))
     del after["all"]["children"]["workers"]["hosts"][name]
     assert after == before

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from verify.lab.certificates import parse_expiries, served
-from verify.lab.errors import UnreachableError
+from outlive.base.errors import UnreachableError
+from outlive.lab.certificates import parse_expiries, served
 
 LISTING = {
     "kind": "CertificateExpirationInfo",

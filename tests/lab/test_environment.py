@@ -6,19 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from verify.lab import describe
-from verify.lab.errors import LabError
-from verify.lab.inventory import Inventory
-from verify.lab.kube import Cluster
-from verify.lab.remote import Remote
-from verify.unit.fake_api import NAMESPACE, FakeApi, listing
+from outlive.base.errors import LabError
+from outlive.lab import environment
+from outlive.lab.inventory import Inventory
+from outlive.lab.kube import Cluster
+from outlive.lab.ssh import Remote
+from tests.fake_api import NAMESPACE, FakeApi, listing
 
 
 def test_lab(small_inventory: Inventory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VAGRANT_DOTFILE_PATH", str(tmp_path))
     (tmp_path / "machines" / "m" / "libvirt").mkdir(parents=True)
     (tmp_path / "machines" / "m" / "libvirt" / "id").write_text("1")
-    lab = describe.lab(small_inventory)
+    lab = environment.lab(small_inventory)
     assert lab["network"] == "192.0.2.0/24"
     assert [machine["power"] for machine in lab["machines"]] == ["libvirt (qemu)", "its own hardware", "its own hardware"]
     assert lab["machines"][1]["groups"] == ["cluster", "workers"]
@@ -28,18 +28,18 @@ def test_lab(small_inventory: Inventory, tmp_path: Path, monkeypatch: pytest.Mon
 def test_versions_and_settings(fake_cluster: Cluster, api: FakeApi, small_inventory: Inventory, monkeypatch: pytest.MonkeyPatch) -> None:
     remote = Remote(small_inventory)
     monkeypatch.setattr(remote, "check", lambda *_: "90\n")
-    assert describe.versions(fake_cluster)["kubernetes"] == "v9.9.9"
-    assert describe.settings(fake_cluster, small_inventory, remote) == {
-        "node-monitor-grace-period": describe.KUBERNETES_DEFAULT,
+    assert environment.versions(fake_cluster)["kubernetes"] == "v9.9.9"
+    assert environment.settings(fake_cluster, small_inventory, remote) == {
+        "node-monitor-grace-period": environment.KUBERNETES_DEFAULT,
         "toleration of an unreachable node (s)": "300",
         "NFSv4 lease (s)": "90",
     }
     api.answers[f"{NAMESPACE}/pods"] = [listing()]
-    assert describe.settings(fake_cluster, small_inventory, remote)["toleration of an unreachable node (s)"] == "unknown"
+    assert environment.settings(fake_cluster, small_inventory, remote)["toleration of an unreachable node (s)"] == "unknown"
 
 
 def test_what_can_not_be_told_fails_no_run() -> None:
     def none() -> dict[str, str]:
         raise LabError("no cluster")
 
-    assert describe.facts(none) == {"unknown": "no cluster"}
+    assert environment.facts(none) == {"unknown": "no cluster"}

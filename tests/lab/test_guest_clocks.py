@@ -7,11 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from host import clocks
-from verify.lab.errors import LabError
-from verify.lab.inventory import Host
-
-pytestmark = pytest.mark.unit
+from outlive.base.errors import LabError
+from outlive.lab import guest_clocks
+from outlive.lab.inventory import Host
 
 HOST = Host("n1", "192.0.2.11", {"ansible_user": "someone", "ansible_port": 2222})
 
@@ -28,7 +26,7 @@ def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_time_is_sent_when_the_machine_is_ready(ssh: Path, tmp_path: Path) -> None:
     ssh.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/arguments\necho ready; read now; echo "set to $now"\n')
     before = time.time()
-    name, told = clocks._set(HOST)
+    name, told = guest_clocks._set(HOST)
     assert name == "n1"
     assert before <= float(told.removeprefix("set to ")) + 0.001
     assert "-p 2222 someone@192.0.2.11 sudo sh -c" in (tmp_path / "arguments").read_text()
@@ -38,4 +36,4 @@ def test_the_time_is_sent_when_the_machine_is_ready(ssh: Path, tmp_path: Path) -
 def test_a_clock_that_cannot_be_set(ssh: Path, script: str) -> None:
     ssh.write_text(f"#!/bin/sh\n{script}\n")
     with pytest.raises(LabError, match=r"The clock of n1 could not be set \((no route to host|date: no)\): see `vagrant status`"):
-        clocks._set(HOST)
+        guest_clocks._set(HOST)

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from verify.lab import inventory
-from verify.lab.errors import LabError
-from verify.lab.inventory import Inventory
-from verify.unit import samples
+from outlive.base.errors import LabError
+from outlive.lab import inventory
+from outlive.lab.inventory import Inventory
+from tests import samples
 
 
 def test_groups_hold_their_children_s_hosts(small_inventory: Inventory) -> None:
@@ -71,7 +71,7 @@ def test_output_that_is_no_json(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 
 def test_missing_program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(LabError, match=r"The program no-such-program is missing: .* `make doctor`"):
+    with pytest.raises(LabError, match=r"The program no-such-program is missing: .* `outlive doctor`"):
         inventory.ansible_program("no-such-program")
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from verify.lab import kube
-from verify.lab.errors import LabError, NotFoundError, UnreachableError
-from verify.lab.kube import Cluster, Line
-from verify.lab.objects import SecretKey
-from verify.unit import samples
-from verify.unit.fake_api import HELD, NAMESPACE, TORN, FakeApi, kubeconfig, listing
+from outlive.base.errors import LabError, NotFoundError, UnreachableError
+from outlive.lab import kube
+from outlive.lab.kube import Cluster, Line
+from outlive.lab.objects import SecretKey
+from tests import samples
+from tests.fake_api import HELD, NAMESPACE, TORN, FakeApi, kubeconfig, listing
 
 
 def test_reads(fake_cluster: Cluster) -> None:
@@ -53,7 +53,7 @@ def test_missing_key_of_a_secret(fake_cluster: Cluster) -> None:
 @pytest.mark.parametrize(
     ("status", "kind", "sentence"),
     [
-        (401, LabError, "refuses the credentials of .* run `make provision`"),
+        (401, LabError, "refuses the credentials of .* run `outlive provision`"),
         (403, LabError, "refuses the credentials"),
         (400, LabError, "refuses node n1 with 400"),
         (429, UnreachableError, "answered 429"),
@@ -99,7 +99,7 @@ def test_no_kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_damaged_kubeconfig(tmp_path: Path) -> None:
     (tmp_path / "kubeconfig").write_text("clusters: [")
-    with pytest.raises(LabError, match=r"can't be read \(.*\): remove it and run `make provision`"):
+    with pytest.raises(LabError, match=r"can't be read \(.*\): remove it and run `outlive provision`"):
         Cluster(tmp_path / "kubeconfig")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from verify.lab import node_facts
+from outlive.lab import machine_facts
 
 
 def dns(monkeypatch: pytest.MonkeyPatch, flags: bytes, tail: bytes) -> None:
@@ -33,16 +33,16 @@ def dns(monkeypatch: pytest.MonkeyPatch, flags: bytes, tail: bytes) -> None:
 
 def test_name_that_resolves(monkeypatch: pytest.MonkeyPatch) -> None:
     dns(monkeypatch, b"\x81\x80\0\1\0\1\0\0\0\0", b"\xc0\x0c\0\1\0\1\0\0\0\x1e\0\4\x0a\x60\0\1")
-    assert node_facts.lookup("127.0.0.1", "kubernetes.default.svc.cluster.local") == "10.96.0.1"
+    assert machine_facts.lookup("127.0.0.1", "kubernetes.default.svc.cluster.local") == "10.96.0.1"
 
 
 def test_name_that_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     dns(monkeypatch, b"\x81\x83\0\1\0\0\0\0\0\0", b"")
-    assert node_facts.lookup("127.0.0.1", "none.local") == "no such name (code 3)"
+    assert machine_facts.lookup("127.0.0.1", "none.local") == "no such name (code 3)"
 
 
 def test_server_that_is_not_there() -> None:
-    assert node_facts.lookup("127.0.0.1", "x").startswith("no answer from 127.0.0.1 (")
+    assert machine_facts.lookup("127.0.0.1", "x").startswith("no answer from 127.0.0.1 (")
 
 
 def test_program_prints_json() -> None:
@@ -54,7 +54,7 @@ def test_program_prints_json() -> None:
         "files": ["/etc/passwd", "/no/such"],
         "dns": ["127.0.0.1", "x"],
     }
-    source = Path(node_facts.__file__).read_text()
+    source = Path(machine_facts.__file__).read_text()
     done = subprocess.run([sys.executable, "-c", source, json.dumps(wanted)], capture_output=True, text=True, check=True)
     facts = json.loads(done.stdout)
     assert list(facts["packages"]) == ["dpkg"]

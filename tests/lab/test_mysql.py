@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from verify.lab import mysql, objects
-from verify.lab.errors import LabError, NotFoundError, RefusedError, UnreachableError
-from verify.lab.kube import Cluster
-from verify.lab.mysql import Account, Password, Witness
-from verify.lab.objects import SecretKey
-from verify.lab.wait import WaitTimeoutError
-from verify.unit import samples
-from verify.unit.fake_api import NAMESPACE, FakeApi
-from verify.unit.samples import ManualClock
+from outlive.base.errors import LabError, NotFoundError, RefusedError, UnreachableError
+from outlive.base.wait import WaitTimeoutError
+from outlive.lab import mysql, objects
+from outlive.lab.kube import Cluster
+from outlive.lab.mysql import Account, Password, Witness
+from outlive.lab.objects import SecretKey
+from tests import samples
+from tests.fake_api import NAMESPACE, FakeApi
+from tests.samples import ManualClock
 
 ROOT = Account("mysql:5.6", SecretKey("mysql-root", "password"), Password("s3cret"))
 DENIED = "ERROR 1045 (28000): Access denied for user 'root'@'10.244.0.7' (using password: YES)"

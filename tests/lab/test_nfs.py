@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from verify.lab.nfs import Export, Held, parse_clients, parse_exports
+from outlive.lab.nfs import Export, Held, parse_clients, parse_exports
 
 EXPORTS = """\
 /nfsdata      \t192.0.2.0/24(sync,wdelay,hide,no_subtree_check,sec=sys,rw,secure,no_root_squash,no_all_squash)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from verify.lab import objects
-from verify.unit import samples
+from outlive.lab import objects
+from tests import samples
 
 
 def test_node() -> None:

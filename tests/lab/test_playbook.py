@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from verify.lab.errors import LabError
-from verify.lab.playbook import parse, play
+from outlive.base.errors import LabError
+from outlive.lab.playbook import parse, play
 
 OUTPUT = """\
 PLAY [Prepare all nodes] *******************************************************

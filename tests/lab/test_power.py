@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from verify.lab import machines
-from verify.lab.errors import LabError, UnreachableError
-from verify.lab.machines import LibvirtMachine, VirtualBoxMachine, find_process
-from verify.lab.wait import WaitTimeoutError
-from verify.unit.samples import ManualClock
+from outlive.base.errors import LabError, UnreachableError
+from outlive.base.wait import WaitTimeoutError
+from outlive.lab import power
+from outlive.lab.power import LibvirtMachine, VirtualBoxMachine, find_process
+from tests.samples import ManualClock
 
 PS = """\
     1 Ss   /sbin/init
@@ -46,11 +46,11 @@ def test_machine_is_what_vagrant_made(tmp_path: Path, monkeypatch: pytest.Monkey
     for name, provider in (("n1", "libvirt"), ("n2", "virtualbox")):
         (tmp_path / "machines" / name / provider).mkdir(parents=True)
         (tmp_path / "machines" / name / provider / "id").write_text(f"id-of-{name}\n")
-    assert isinstance(machines.find("n1"), LibvirtMachine)
-    assert isinstance(machines.find("n2"), VirtualBoxMachine)
-    assert machines.find("n1").identity == "id-of-n1"
+    assert isinstance(power.find("n1"), LibvirtMachine)
+    assert isinstance(power.find("n2"), VirtualBoxMachine)
+    assert power.find("n1").identity == "id-of-n1"
     with pytest.raises(LabError, match=r"n3 has no VM below .*: power can be switched only on machines that Vagrant made with libvirt or"):
-        machines.find("n3")
+        power.find("n3")
 
 
 def test_libvirt_s_commands(tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +79,7 @@ def test_a_tool_that_fails(tools: Path) -> None:
 
 def test_a_tool_that_hangs_hangs_nothing_else(tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tools.parent / "virsh").write_text("#!/bin/sh\nexec sleep 600\n")
-    monkeypatch.setattr(machines, "TOOL_SECONDS", 0.2)
+    monkeypatch.setattr(power, "TOOL_SECONDS", 0.2)
     with pytest.raises(UnreachableError, match=r"destroy 11aa` didn't end within 0 s"):
         LibvirtMachine("n1", "11aa").cut()
 
@@ -94,8 +94,8 @@ def test_vagrant_s_commands(tools: Path) -> None:
     program = tools.parent / "vagrant"
     program.write_text(f'#!/bin/sh\necho "vagrant $@" >> {tools}\n')
     program.chmod(0o755)
-    machines.vagrant("up", within=60)
-    machines.vagrant("destroy", "n3", within=60)
+    power.vagrant("up", within=60)
+    power.vagrant("destroy", "n3", within=60)
     assert tools.read_text().splitlines() == ["vagrant up --no-tty", "vagrant destroy --force --no-tty n3"]
 
 
@@ -108,7 +108,7 @@ def test_vagrant_fails(tools: Path, script: str, expected: str) -> None:
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
     with pytest.raises(LabError, match=expected):
-        machines.vagrant("up", within=1)
+        power.vagrant("up", within=1)
 
 
 def test_wait_until_off(clock: ManualClock) -> None:

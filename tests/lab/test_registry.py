@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from verify.lab.errors import LabError
-from verify.lab.registry import LOOK, mirror_lacks
-from verify.lab.remote import Output
-from verify.unit.stages import FakeRemote
+from outlive.base.errors import LabError
+from outlive.lab.registry import LOOK, mirror_lacks
+from outlive.lab.ssh import Output
+from tests.course.stages import FakeRemote
 
 
 @pytest.mark.parametrize(("answer", "lacks"), [("", False), ("200", False), ("404", True)])
@@ -22,7 +22,7 @@ def test_what_the_mirror_answers(answer: str, lacks: bool) -> None:
 
 @pytest.mark.parametrize("output", [Output(0, "503", ""), Output(7, "000", "curl: (7) refused")])
 def test_mirror_that_is_not_well_is_no_answer(output: Output) -> None:
-    with pytest.raises(LabError, match=r"The mirror gave n1 no answer about a/b:1 \((503|000)\): see `make doctor`"):
+    with pytest.raises(LabError, match=r"The mirror gave n1 no answer about a/b:1 \((503|000)\): see `outlive doctor`"):
         mirror_lacks(FakeRemote(output), "n1", "a/b:1")
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import testinfra
 
-from verify.lab import nfs
-from verify.lab.errors import LabError, UnreachableError
-from verify.lab.inventory import Inventory
-from verify.lab.remote import Remote
+from outlive.base.errors import LabError, UnreachableError
+from outlive.lab import nfs
+from outlive.lab.inventory import Inventory
+from outlive.lab.ssh import Remote
 
 
 class Here:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from verify.lab import objects, steady
-from verify.lab.kube import Cluster
-from verify.lab.steady import NotSteadyError
-from verify.unit import samples
-from verify.unit.fake_api import NAMESPACE, FakeApi, listing
+from outlive.lab import objects, steady
+from outlive.lab.kube import Cluster
+from outlive.lab.steady import NotSteadyError
+from tests import samples
+from tests.fake_api import NAMESPACE, FakeApi, listing
 
 DEPLOYMENT = "/apis/apps/v1/namespaces/default/deployments/mysql"
 

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mirror.serve import Server
+from outlive.mirror.serve import Server
 
 
 @contextmanager

@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mirror import aptrepo
-from mirror.serve import http_server
-from mirror.signing import Signer
-from mirror.store import Store
-from mirror.tests.serving import serving
+from outlive.mirror.build import apt_repository
+from outlive.mirror.build.signing import Signer
+from outlive.mirror.serve import http_server
+from outlive.mirror.store import Store
+from tests.mirror.serving import serving
 
 SUITE = "small"
 
@@ -111,7 +111,7 @@ def world(folder: Path) -> Iterator[World]:
         make_deb(archive / place / f"{name}_1_amd64.deb", {"Package": name, **fields}, files)
     signer = Signer(Store(folder / "author", print))
     release = {"Origin": "Debian", "Codename": SUITE, "Suite": "stable", "Components": "main", "Architectures": "amd64"}
-    aptrepo.index(archive, Path("pool"), Path("dists") / SUITE, release, signer)
+    apt_repository.index(archive, Path("pool"), Path("dists") / SUITE, release, signer)
     signer.close()
     _make_npm_package(archive / "mysql.tgz")
     for name, programs in PROGRAMS.items():

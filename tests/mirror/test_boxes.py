@@ -13,11 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from mirror import boxes, lock
-from mirror.errors import MirrorError
-from mirror.store import Artefact, Store, digest_file
-
-pytestmark = pytest.mark.unit
+from outlive.base.errors import LabError
+from outlive.mirror import lock
+from outlive.mirror.build import boxes
+from outlive.mirror.store import Artefact, Store, digest_file
 
 TOOLS = ("sfdisk", "mkfs.ext4", "qemu-img", "debugfs")
 MISSING = [tool for tool in TOOLS if shutil.which(tool) is None]
@@ -77,7 +76,7 @@ class TestDisk:
 
     def test_loader_that_does_not_fit_is_refused(self, root: Path, tmp_path: Path) -> None:
         (root / "boot/grub/core.img").write_bytes(bytes(START))
-        with pytest.raises(MirrorError, match=f"GRUB has {START} bytes and {START - 512} fit: name fewer modules"):
+        with pytest.raises(LabError, match=f"GRUB has {START} bytes and {START - 512} fit: name fewer modules"):
             _disk(root, tmp_path / "work")
 
 

@@ -7,20 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from mirror import build as whole
-from mirror import debian, images, lock, packages, same
-from mirror.__main__ import main
-from mirror.build import fix_permissions
-from mirror.errors import MirrorError
-from mirror.packages import PACKAGES
-from mirror.signing import Signer
-from mirror.store import Artefact, Store
-from mirror.tests import layers
+from outlive.base.errors import LabError
+from outlive.mirror import build as whole
+from outlive.mirror import compare, lock
+from outlive.mirror.build import debian, fix_permissions, images, packages
+from outlive.mirror.build.packages import PACKAGES
+from outlive.mirror.build.signing import Signer
+from outlive.mirror.command import main
+from outlive.mirror.store import Artefact, Store
+from tests.mirror import layers
 
 TOOLS = ("apt-ftparchive", "dpkg-deb", "gpg", "skopeo", "tar", "umoci")
 MISSING = [tool for tool in TOOLS if shutil.which(tool) is None]
 
-pytestmark = pytest.mark.unit
 
 LOCK = lock.load()
 IMAGE = "kube-scheduler"
@@ -80,7 +79,7 @@ def test_two_builds_have_the_same_files(twice: tuple[Store, Store]) -> None:
         == two.names()
         == sorted(["debian-packages", "debian-repository", f"image-{IMAGE}", "kubernetes-packages", "programs-cni", "programs-kubernetes"])
     )
-    assert same.check(one, two) == (
+    assert compare.check(one, two) == (
         f"{two.cache}: 6 artefacts have the same files, expected differences apart "
         "(InRelease, Release, Release.gpg, Release.key; the disk in box-full)"
     )
@@ -106,8 +105,8 @@ def test_layers_are_compressed_by_zstd(twice: tuple[Store, Store]) -> None:
 def test_other_program_is_found(twice: tuple[Store, Store], tmp_path: Path) -> None:
     one, _ = twice
     other = build(tmp_path / "other", "changed")
-    with pytest.raises(MirrorError) as caught:
-        same.check(one, other)
+    with pytest.raises(LabError) as caught:
+        compare.check(one, other)
     said = str(caught.value)
     assert said.startswith(f"{one.cache} and {other.cache} differ (debian-packages: pool/main/k/kubeadm_")
     assert f"; image-{IMAGE}: blobs/sha256/" in said
@@ -118,7 +117,7 @@ def test_build_does_not_depend_on_the_umask(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(whole, "TOOLS", ("no-such-tool",))
     mask = os.umask(0o077)
     try:
-        with pytest.raises(MirrorError, match="lacks no-such-tool"):
+        with pytest.raises(LabError, match="lacks no-such-tool"):
             whole.build(Store(tmp_path, print), LOCK, ())
         assert os.umask(0o077) == 0o022
     finally:
@@ -128,16 +127,16 @@ def test_build_does_not_depend_on_the_umask(tmp_path: Path, monkeypatch: pytest.
 def test_differences_name_what_one_lacks() -> None:
     one = {"image-etcd": {"index.json": "a", "blobs/sha256/b": "b"}, "registry": {"x": "1"}}
     two = {"image-etcd": {"index.json": "a"}, "box-full": {"full.box": "1"}}
-    assert same.differences(one, two) == ["image-etcd: blobs/sha256/b"]
-    assert same.differences(one, one) == []
+    assert compare.differences(one, two) == ["image-etcd: blobs/sha256/b"]
+    assert compare.differences(one, one) == []
 
 
 def test_what_is_expected_to_differ() -> None:
     one = {"box-full": {"full.box": "1"}, "debian-repository": {"dists/trixie/Release": "1", "dists/trixie/Packages": "1"}}
     two = {"box-full": {"full.box": "2"}, "debian-repository": {"dists/trixie/Release": "2", "dists/trixie/Packages": "1"}}
-    assert same.differences(one, two) == []
+    assert compare.differences(one, two) == []
     two["debian-repository"]["dists/trixie/Packages"] = "2"
-    assert same.differences(one, two) == ["debian-repository: dists/trixie/Packages"]
+    assert compare.differences(one, two) == ["debian-repository: dists/trixie/Packages"]
 
 
 def _filled(cache: Path, name: str = "thing", content: str = "1") -> Store:
@@ -153,19 +152,19 @@ def _filled(cache: Path, name: str = "thing", content: str = "1") -> Store:
 def test_artefact_of_one_cache_alone_is_named(tmp_path: Path) -> None:
     one, two = _filled(tmp_path / "one"), _filled(tmp_path / "two")
     _filled(tmp_path / "two", "image-mysql-9.7")
-    assert same.check(one, two).endswith("; not compared, since only one cache has them: image-mysql-9.7")
+    assert compare.check(one, two).endswith("; not compared, since only one cache has them: image-mysql-9.7")
 
 
 def test_nothing_in_common(tmp_path: Path) -> None:
-    with pytest.raises(MirrorError, match=r"have no artefact in common: build both with the same"):
-        same.check(_filled(tmp_path / "one"), _filled(tmp_path / "two", "other"))
+    with pytest.raises(LabError, match=r"have no artefact in common: build both with the same"):
+        compare.check(_filled(tmp_path / "one"), _filled(tmp_path / "two", "other"))
 
 
 def test_other_cache_that_is_not_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("OUTLIVE_CACHE", str(_filled(tmp_path / "one").cache))
     assert main(["check", "--against", str(tmp_path / "none")]) == 1
     assert capsys.readouterr().err == (
-        f"mirror: the mirror in {tmp_path}/none isn't built: run `make mirror` (OUTLIVE_CACHE names its folder)\n"
+        f"mirror: the mirror in {tmp_path}/none isn't built: run `outlive mirror build` (OUTLIVE_CACHE names its folder)\n"
     )
 
 
@@ -187,13 +186,13 @@ def test_other_cache_that_is_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_cache_that_is_not_built_is_not_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("OUTLIVE_CACHE", str(tmp_path / "none"))
     assert main(["check"]) == 1
-    assert "isn't built: run `make mirror`" in capsys.readouterr().err
+    assert "isn't built: run `outlive mirror build`" in capsys.readouterr().err
 
 
 def test_registry_of_another_choice_of_images() -> None:
     one = {"image-etcd": {}, "registry": {"blobs/a": "a", "blobs/b": "b"}}
     two = {"image-etcd": {}, "image-mysql-9.7": {}, "registry": {"blobs/a": "a", "blobs/b": "b", "blobs/c": "c"}}
-    assert same.differences(one, two) == []
-    assert same.differences(one, {**one, "registry": two["registry"]}) == ["registry: blobs/c"]
+    assert compare.differences(one, two) == []
+    assert compare.differences(one, {**one, "registry": two["registry"]}) == ["registry: blobs/c"]
     two["registry"]["blobs/b"] = "other"
-    assert same.differences(one, two) == ["registry: blobs/b"]
+    assert compare.differences(one, two) == ["registry: blobs/b"]

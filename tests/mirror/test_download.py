@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mirror.download import Download, fetch, fetch_all
-from mirror.errors import MirrorError
-from mirror.serve import FileHandler, Server, http_server
-from mirror.tests.serving import serving
+from outlive.base.errors import LabError
+from outlive.mirror.build.download import Download, fetch, fetch_all
+from outlive.mirror.serve import FileHandler, Server, http_server
+from tests.mirror.serving import serving
 
 if TYPE_CHECKING:
     from _typeshed import SupportsRead, SupportsWrite
 
-pytestmark = pytest.mark.unit
 
 CONTENT = bytes(range(256)) * 4096
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -85,7 +84,7 @@ def test_download_goes_on_where_the_server_hung_up(folder: Path, tmp_path: Path)
 def test_server_that_hangs_up_each_time_is_one_to_try_again(folder: Path, tmp_path: Path) -> None:
     with (
         _hanging_up(folder, 1000) as (address, _),
-        pytest.raises(MirrorError, match=r"file: the connection ended after 1000 of 1045576 bytes\): try again later$"),
+        pytest.raises(LabError, match=r"file: the connection ended after 1000 of 1045576 bytes\): try again later$"),
     ):
         fetch(Download((f"{address}/file",), tmp_path / "file", DIGEST, cure="lock anew"))
     # The next run goes on from here.
@@ -123,16 +122,16 @@ def test_right_target_needs_no_network(tmp_path: Path) -> None:
 
 
 def test_gone_everywhere_tells_the_cure(site: str, tmp_path: Path) -> None:
-    with pytest.raises(MirrorError, match=r"file can't be downloaded \(.*/gone answers 404 File not found\): run this"):
+    with pytest.raises(LabError, match=r"file can't be downloaded \(.*/gone answers 404 File not found\): run this"):
         fetch(Download((f"{site}/gone",), tmp_path / "file", DIGEST, cure="run this"))
 
 
 def test_wrong_checksum_is_never_taken(site: str, tmp_path: Path) -> None:
-    with pytest.raises(MirrorError, match="has another sha256 than the lock file's 0000"):
+    with pytest.raises(LabError, match="has another sha256 than the lock file's 0000"):
         fetch(Download((f"{site}/file",), tmp_path / "file", "0000"))
     assert not (tmp_path / "file").exists()
 
 
 def test_no_network(tmp_path: Path) -> None:
-    with pytest.raises(MirrorError, match=r"can't be downloaded \(http://127.0.0.1:9/file: .*refused\): try again later"):
+    with pytest.raises(LabError, match=r"can't be downloaded \(http://127.0.0.1:9/file: .*refused\): try again later"):
         fetch(Download(("http://127.0.0.1:9/file",), tmp_path / "file", DIGEST))

@@ -13,11 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from mirror import shell
-from mirror.errors import MirrorError
-from mirror.paths import PACKAGE
-
-pytestmark = pytest.mark.unit
+from outlive.base.errors import LabError
+from outlive.mirror import tools
+from outlive.mirror.paths import PACKAGE
 
 # The build itself is replaced by one command that would run for ever, in a thread or not, as the real ones. It takes a while to
 # end, and what is cleaned up after it has to find it gone.
@@ -91,16 +89,16 @@ BLOCK = ["unshare", "--pid", "--fork", "--kill-child", "sh", "-c", "echo > pid; 
 
 @pytest.mark.parametrize("command", [IGNORE, pytest.param(BLOCK, marks=needs_root)], ids=["ignored", "blocked"])
 def test_command_that_outlives_its_end_is_killed(command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shell, "_ending", threading.Event())
-    monkeypatch.setattr(shell, "_GRACE_SECONDS", 0.5)
+    monkeypatch.setattr(tools, "_ending", threading.Event())
+    monkeypatch.setattr(tools, "_GRACE_SECONDS", 0.5)
     with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(shell.run, command, tmp_path / "log", cwd=tmp_path)
+        future = pool.submit(tools.run, command, tmp_path / "log", cwd=tmp_path)
         while not (tmp_path / "pid").exists():
             time.sleep(0.05)
-        (process,) = shell._running
-        tree = shell._tree(process.pid)
-        shell.end_all()
-        with pytest.raises(MirrorError, match="failed with status -9"):
+        (process,) = tools._running
+        tree = tools._tree(process.pid)
+        tools.end_all()
+        with pytest.raises(LabError, match="failed with status -9"):
             future.result()
     # Those below it are dead, and init's to bury.
     last = time.monotonic() + 10
@@ -120,16 +118,16 @@ def test_command_of_root_is_ended_by_root(tmp_path: Path, monkeypatch: pytest.Mo
     def refuse(pid: int, number: int) -> None:
         raise PermissionError
 
-    monkeypatch.setattr(shell, "_ending", threading.Event())
-    monkeypatch.setattr(shell, "as_root", list)
+    monkeypatch.setattr(tools, "_ending", threading.Event())
+    monkeypatch.setattr(tools, "as_root", list)
     monkeypatch.setattr(os, "kill", refuse)
-    shell.end_all()
-    with pytest.raises(MirrorError, match="tail failed with status -15"):
-        shell.run(["tail", "-f", "/dev/null"], tmp_path / "log")
+    tools.end_all()
+    with pytest.raises(LabError, match="tail failed with status -15"):
+        tools.run(["tail", "-f", "/dev/null"], tmp_path / "log")
 
 
 def test_command_that_cleans_up_is_begun_after_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shell, "_ending", threading.Event())
-    shell.end_all()
-    shell.run(["sh", "-c", "sleep 0.2; touch done"], tmp_path / "log", cwd=tmp_path, cleanup=True)
+    monkeypatch.setattr(tools, "_ending", threading.Event())
+    tools.end_all()
+    tools.run(["sh", "-c", "sleep 0.2; touch done"], tmp_path / "log", cwd=tmp_path, cleanup=True)
     assert (tmp_path / "done").exists()

@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mirror import boxes, debian, images, lock, packages, programs
-from mirror.errors import MirrorError
-from mirror.paths import GO, LOCK_FILE, PACKAGE
-
-pytestmark = pytest.mark.unit
+from outlive.base.errors import LabError
+from outlive.mirror import lock
+from outlive.mirror.build import boxes, debian, images, packages, programs
+from outlive.mirror.paths import GO, LOCK_FILE, PACKAGE
 
 LOCK = lock.load()
 EXTRAS = {name: lock.load_extra(name) for name in lock.EXTRAS}
@@ -154,10 +153,10 @@ def test_generated_part_is_replaced_and_the_rest_kept(tmp_path: Path) -> None:
 def test_broken_lock_file(tmp_path: Path, content: str) -> None:
     broken = tmp_path / "lock.yml"
     broken.write_text(content)
-    with pytest.raises(MirrorError, match=r"the lock file .*lock.yml can't be read \(.*\): restore it"):
+    with pytest.raises(LabError, match=r"the lock file .*lock.yml can't be read \(.*\): restore it"):
         lock.load(broken)
 
 
 def test_missing_lock_file(tmp_path: Path) -> None:
-    with pytest.raises(MirrorError, match="can't be read"):
+    with pytest.raises(LabError, match="can't be read"):
         lock.load(tmp_path / "none.yml")

@@ -14,10 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from mirror.paths import cache_folder
+from outlive.mirror.paths import cache_folder
 
 pytestmark = [
-    pytest.mark.unit,
     pytest.mark.skipif(os.geteuid() != 0, reason="a root file system is entered by root only"),
 ]
 

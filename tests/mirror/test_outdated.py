@@ -9,15 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from mirror import lock, outdated
-from mirror.errors import MirrorError
-from mirror.lock import DebianPackage
-from mirror.outdated import Row, UnansweredError
-from mirror.paths import PACKAGE
-from mirror.serve import http_server
-from mirror.tests.serving import serving
-
-pytestmark = pytest.mark.unit
+from outlive.base.errors import LabError
+from outlive.mirror import lock, outdated
+from outlive.mirror.lock import DebianPackage
+from outlive.mirror.outdated import Row, UnansweredError
+from outlive.mirror.paths import PACKAGE
+from outlive.mirror.serve import http_server
+from tests.mirror.serving import serving
 
 LOCK = lock.load()
 NOBODY = "http://127.0.0.1:9"  # the port `discard`, on which nothing listens
@@ -67,9 +65,7 @@ def test_python_packages_that_are_asked_for() -> None:
 
 
 def test_python_package_that_is_not_locked() -> None:
-    with pytest.raises(
-        MirrorError, match=r"requirements.lock has no mypy, which requirements.in names: run pip-compile as its first lines"
-    ):
+    with pytest.raises(LabError, match=r"requirements.lock has no mypy, which requirements.in names: run pip-compile as its first lines"):
         outdated.pins("mypy\nruff\n", "ruff==0.17.6 \\\n")
 
 

@@ -8,16 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from mirror import boxes, build, images, shell
-from mirror.__main__ import main
-from mirror.debian import parse_uri_line
-from mirror.errors import MirrorError
-from mirror.lock import DebianPackage
-from mirror.paths import PACKAGE, cache_folder
-from mirror.programs import check_go
-from mirror.store import Artefact
-
-pytestmark = pytest.mark.unit
+from outlive.base.errors import LabError
+from outlive.mirror import build, tools
+from outlive.mirror.build import boxes, images
+from outlive.mirror.build.debian import parse_uri_line
+from outlive.mirror.build.programs import check_go
+from outlive.mirror.command import main
+from outlive.mirror.lock import DebianPackage
+from outlive.mirror.paths import PACKAGE, cache_folder
+from outlive.mirror.store import Artefact
 
 
 def test_line_of_apt() -> None:
@@ -33,7 +32,7 @@ def test_line_of_apt() -> None:
     ],
 )
 def test_line_of_apt_that_is_no_lock_entry(line: str) -> None:
-    with pytest.raises(MirrorError, match="of which the mirror can't make a lock entry"):
+    with pytest.raises(LabError, match="of which the mirror can't make a lock entry"):
         parse_uri_line(line, "http://deb.debian.org/debian")
 
 
@@ -79,7 +78,7 @@ def test_user_of_mysql_comes_after_those_of_the_base(tmp_path: Path) -> None:
 
 def test_base_without_users(tmp_path: Path) -> None:
     base = _root(tmp_path, "passwd")
-    with pytest.raises(MirrorError, match=f"{base} has no file /etc/group: remove it and run the command again"):
+    with pytest.raises(LabError, match=f"{base} has no file /etc/group: remove it and run the command again"):
         images.add_mysql_user(tmp_path / "top", base)
 
 
@@ -101,14 +100,14 @@ def test_version_of_a_box_follows_its_content() -> None:
 def test_old_go() -> None:
     check_go("1.26", "1.26.8")
     check_go("1.26", "1.100.0")
-    with pytest.raises(MirrorError, match=r"the Go of this host is 1\.19\.8, and the mirror needs 1\.26 or newer: install a newer Go"):
+    with pytest.raises(LabError, match=r"the Go of this host is 1\.19\.8, and the mirror needs 1\.26 or newer: install a newer Go"):
         check_go("1.26", "1.19.8")
 
 
 def test_missing_tools_name_their_packages() -> None:
-    shell.require_tools(["sh"])
-    with pytest.raises(MirrorError) as caught:
-        shell.require_tools(["sh", "no-such-tool", "no-such-other"])
+    tools.require_tools(["sh"])
+    with pytest.raises(LabError) as caught:
+        tools.require_tools(["sh", "no-such-tool", "no-such-other"])
     assert str(caught.value) == (
         "the mirror can't be built because this host lacks no-such-tool, no-such-other: install what is missing "
         "(on Debian: sudo apt-get install no-such-tool no-such-other)"
@@ -117,46 +116,46 @@ def test_missing_tools_name_their_packages() -> None:
 
 def test_packages_of_the_tools_are_listed_for_the_set_up() -> None:
     listed = (PACKAGE / "host-packages.txt").read_text().split()
-    wanted = {package for tool in build.TOOLS for package in shell.PACKAGES_OF.get(tool, tool).split()}
+    wanted = {package for tool in build.TOOLS for package in tools.PACKAGES_OF.get(tool, tool).split()}
     # Debian's Go is too old; util-linux and apt are always there.
     assert wanted - {"golang", "apt", "util-linux"} <= set(listed)
 
 
 def test_too_little_disk(tmp_path: Path) -> None:
     build.check_disk(tmp_path, 0)
-    with pytest.raises(MirrorError, match=r"has [\d.]+ GiB of disk left, and a first build takes 1000000: free some, or set OUTLIVE_CACHE"):
+    with pytest.raises(LabError, match=r"has [\d.]+ GiB of disk left, and a first build takes 1000000: free some, or set OUTLIVE_CACHE"):
         build.check_disk(tmp_path, 1_000_000)
 
 
 def test_failed_tool_is_told_with_its_log(tmp_path: Path) -> None:
     log = tmp_path / "step.log"
-    with pytest.raises(MirrorError, match=r"sh failed with status 3 \(no such thing\): read .*step.log, mend what it says"):
-        shell.run(["sh", "-c", "echo no such thing >&2; exit 3"], log)
+    with pytest.raises(LabError, match=r"sh failed with status 3 \(no such thing\): read .*step.log, mend what it says"):
+        tools.run(["sh", "-c", "echo no such thing >&2; exit 3"], log)
 
 
 def test_failed_question_is_told_with_the_tools_last_line() -> None:
-    assert shell.capture(["echo", "1"]) == "1\n"
-    with pytest.raises(MirrorError, match=r"^sh -c echo first >&2; echo no such key >&2; exit 2 failed with status 2: no such key$"):
-        shell.capture(["sh", "-c", "echo first >&2; echo no such key >&2; exit 2"])
-    with pytest.raises(MirrorError, match=r"^false failed with status 1: no message$"):
-        shell.capture(["false"])
+    assert tools.capture(["echo", "1"]) == "1\n"
+    with pytest.raises(LabError, match=r"^sh -c echo first >&2; echo no such key >&2; exit 2 failed with status 2: no such key$"):
+        tools.capture(["sh", "-c", "echo first >&2; echo no such key >&2; exit 2"])
+    with pytest.raises(LabError, match=r"^false failed with status 1: no message$"):
+        tools.capture(["false"])
 
 
 def test_commands_that_need_root_are_run_by_sudo(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
-    command = shell.as_root(["mkfs.ext4", "disk"])
+    command = tools.as_root(["mkfs.ext4", "disk"])
     assert (command[0], command[2:]) == ("sudo", ["mkfs.ext4", "disk"])
     # What makes the same bytes each time reaches the command.
     assert {"SOURCE_DATE_EPOCH", "E2FSPROGS_FAKE_TIME"} <= set(command[1].removeprefix("--preserve-env=").split(","))
     monkeypatch.setattr("os.geteuid", lambda: 0)
-    assert shell.as_root(["mkfs.ext4", "disk"]) == ["mkfs.ext4", "disk"]
+    assert tools.as_root(["mkfs.ext4", "disk"]) == ["mkfs.ext4", "disk"]
 
 
 def test_command_that_is_begun_after_the_end_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(shell, "_ending", threading.Event())
-    shell.end_all()
-    with pytest.raises(MirrorError, match="tail failed with status -15"):
-        shell.run(["tail", "-f", "/dev/null"], tmp_path / "log")
+    monkeypatch.setattr(tools, "_ending", threading.Event())
+    tools.end_all()
+    with pytest.raises(LabError, match="tail failed with status -15"):
+        tools.run(["tail", "-f", "/dev/null"], tmp_path / "log")
 
 
 @pytest.mark.parametrize(
@@ -194,7 +193,7 @@ def test_cache_folder_that_is_a_link_to_one_that_apt_would_not_read(monkeypatch:
     (tmp_path / "a b").mkdir()
     (tmp_path / "link").symlink_to("a b")
     _set(monkeypatch, {"OUTLIVE_CACHE": str(tmp_path / "link")})
-    with pytest.raises(MirrorError, match=r"OUTLIVE_CACHE is '.*/link', which makes '.*/a b' the cache folder"):
+    with pytest.raises(LabError, match=r"OUTLIVE_CACHE is '.*/link', which makes '.*/a b' the cache folder"):
         cache_folder()
 
 

@@ -16,19 +16,18 @@ from typing import Any
 
 import pytest
 
-from mirror import boxes, contents, images, lock, sbom
-from mirror.__main__ import main
-from mirror.contents import Licences, Module
-from mirror.debian import ROOTS
-from mirror.errors import MirrorError
-from mirror.images import IMAGES
-from mirror.lock import DebianPackage, load_extra
-from mirror.packages import PACKAGES as KUBERNETES
-from mirror.paths import cache_folder
-from mirror.store import Artefact, Store, digest_file
-from mirror.tests import layers
-
-pytestmark = pytest.mark.unit
+from outlive.base.errors import LabError
+from outlive.mirror import contents, lock, sbom
+from outlive.mirror.build import boxes, images
+from outlive.mirror.build.debian import ROOTS
+from outlive.mirror.build.images import IMAGES
+from outlive.mirror.build.packages import PACKAGES as KUBERNETES
+from outlive.mirror.command import main
+from outlive.mirror.contents import Licences, Module
+from outlive.mirror.lock import DebianPackage, load_extra
+from outlive.mirror.paths import cache_folder
+from outlive.mirror.store import Artefact, Store, digest_file
+from tests.mirror import layers
 
 needs_go = pytest.mark.skipif(shutil.which("go") is None, reason="this host has no Go, with which the program that is read is built")
 
@@ -89,13 +88,13 @@ BUILD_INFO = {
 
 
 def test_build_information() -> None:
-    program = contents.parse_build_info(json.dumps(BUILD_INFO), "mirror/go/tool")
+    program = contents.parse_build_info(json.dumps(BUILD_INFO), "src/outlive/mirror/go/tool")
     assert (program.package, program.go, program.version) == ("example.org/tool/cmd/tool", "1.26.8", "v1.2.3")
     assert program.modules == (
         Module("example.org/tool", "v1.2.3", "h1:main"),
         Module("example.org/one", "v0.1.0", "h1:one"),
         Module("k8s.io/api", "v0.37.9", "h1:api"),
-        Module("example.org/gone", "v1.3.0", "", "mirror/go/stand-in/gone"),
+        Module("example.org/gone", "v1.3.0", "", "src/outlive/mirror/go/stand-in/gone"),
     )
 
 
@@ -136,10 +135,10 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_real_program(program: Path) -> None:
-    read = contents.go_program(program, "mirror/go/tool")
+    read = contents.go_program(program, "src/outlive/mirror/go/tool")
     assert (read.package, read.version) == ("example.org/tool", "(devel)")
     gone, one = read.modules[1:]
-    assert gone == Module("example.org/gone", "v1.0.0", "", "mirror/go/stand-in/gone")
+    assert gone == Module("example.org/gone", "v1.0.0", "", "src/outlive/mirror/go/stand-in/gone")
     assert (one.path, one.version) == ("example.org/one", "v1.2.3")
     assert re.fullmatch(r"h1:[A-Za-z0-9+/]{43}=", one.sum)
 
@@ -147,13 +146,13 @@ def test_real_program(program: Path) -> None:
 @needs_go
 def test_file_that_is_no_go_program(tmp_path: Path) -> None:
     (tmp_path / "script").write_text("#!/bin/sh\n")
-    with pytest.raises(MirrorError, match=r"go version -m -json .*script failed with status 1"):
+    with pytest.raises(LabError, match=r"go version -m -json .*script failed with status 1"):
         contents.go_program(tmp_path / "script", "")
 
 
 def test_host_without_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(MirrorError, match="this host has no `go`, which reads a program's modules: install Go"):
+    with pytest.raises(LabError, match="this host has no `go`, which reads a program's modules: install Go"):
         contents.go_program(tmp_path / "program", "")
 
 
@@ -266,7 +265,7 @@ def test_document_of_an_image(store: Store, program: Path, tmp_path: Path) -> No
     assert sums == [contents.go_program(program, "").modules[2].sum]
     # What stands in for a module isn't to be taken for it.
     assert "purl" not in modules["example.org/gone"]
-    assert {"name": "outlive:replaced-by", "value": "mirror/go/stand-in/gone"} in modules["example.org/gone"]["properties"]
+    assert {"name": "outlive:replaced-by", "value": "src/outlive/mirror/go/stand-in/gone"} in modules["example.org/gone"]["properties"]
 
 
 def test_document_of_a_box(store: Store, tmp_path: Path) -> None:
@@ -351,7 +350,7 @@ def test_full_box_whose_extra_image_is_another_one_by_now(
     else:
         _extra_image(store, 2)
     with pytest.raises(
-        MirrorError, match=r"box-full in .* was made of another extra image \(mysql-9\.7\) than is there now: run `make mirror`$"
+        LabError, match=r"box-full in .* was made of another extra image \(mysql-9\.7\) than is there now: run `outlive mirror build`$"
     ):
         sbom.write(store, LOCK, tmp_path / "out", ["box-full"])
     assert not (tmp_path / "out").exists()
@@ -450,14 +449,14 @@ def test_mirror_that_is_not_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("OUTLIVE_CACHE", str(tmp_path / "none"))
     assert main(["sbom", "--to", str(tmp_path / "out")]) == 1
     assert capsys.readouterr().err == (
-        f"mirror: the mirror in {tmp_path}/none isn't built: run `make mirror` (OUTLIVE_CACHE names its folder)\n"
+        f"mirror: the mirror in {tmp_path}/none isn't built: run `outlive mirror build` (OUTLIVE_CACHE names its folder)\n"
     )
     assert not (tmp_path / "out").exists()
 
 
 def test_unknown_artefact(store: Store, tmp_path: Path) -> None:
     with pytest.raises(
-        MirrorError, match=r"'image-nginx' is no image or box of the mirror in .*: choose among image-kube-proxy, image-mysql$"
+        LabError, match=r"'image-nginx' is no image or box of the mirror in .*: choose among image-kube-proxy, image-mysql$"
     ):
         sbom.write(store, LOCK, tmp_path / "out", ["image-mysql", "image-nginx"])
     assert not (tmp_path / "out").exists()
@@ -467,41 +466,43 @@ def test_unknown_artefact(store: Store, tmp_path: Path) -> None:
 def test_damaged_file(store: Store, tmp_path: Path, name: str) -> None:
     file = next(path for path in store.path_of(name).iterdir() if path.is_file())
     file.write_text("damaged")
-    with pytest.raises(MirrorError, match=rf"{name} in .* is damaged \(its file {file.name} is damaged\): run `make mirror`"):
+    with pytest.raises(LabError, match=rf"{name} in .* is damaged \(its file {file.name} is damaged\): run `outlive mirror build`"):
         sbom.write(store, LOCK, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_damaged_record(store: Store, tmp_path: Path) -> None:
     store.path_of("image-mysql").with_suffix(".json").write_text("{")
-    with pytest.raises(MirrorError, match=r"image-mysql in .* is damaged \(its record is damaged\): run `make mirror`"):
+    with pytest.raises(LabError, match=r"image-mysql in .* is damaged \(its record is damaged\): run `outlive mirror build`"):
         sbom.write(store, LOCK, tmp_path / "out")
 
 
 def test_missing_part(store: Store, tmp_path: Path) -> None:
     store.path_of("root-image-mysql").with_suffix(".json").unlink()
-    with pytest.raises(MirrorError, match="has no root-image-mysql: run `make mirror`"):
+    with pytest.raises(LabError, match="has no root-image-mysql: run `outlive mirror build`"):
         sbom.write(store, LOCK, tmp_path / "out")
 
 
 def test_part_that_was_built_anew(store: Store, tmp_path: Path) -> None:
     # As an interrupted build leaves it: the image was made of the root before.
     store.make("root-image-mysql", 2, _root)
-    with pytest.raises(MirrorError, match=r"image-mysql in .* was made of another root-image-mysql than is there now: run `make mirror`"):
+    with pytest.raises(
+        LabError, match=r"image-mysql in .* was made of another root-image-mysql than is there now: run `outlive mirror build`"
+    ):
         sbom.write(store, LOCK, tmp_path / "out")
 
 
 def test_mirror_of_another_lock_file(store: Store, tmp_path: Path) -> None:
     other = dataclasses.replace(LOCK, debian=dataclasses.replace(LOCK.debian, packages=PACKAGES[1:]))
     with pytest.raises(
-        MirrorError, match=r"root-image-network has lib\+one 2:1.0~rc1-1\+b2, which the lock file doesn't list: .* run `make mirror`"
+        LabError, match=r"root-image-network has lib\+one 2:1.0~rc1-1\+b2, which the lock file doesn't list: .* run `outlive mirror build`"
     ):
         sbom.write(store, other, tmp_path / "out")
 
 
 def test_folder_that_cannot_be_written(store: Store, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(MirrorError, match=r"the folder .*file can't be written \(File exists\): name another one with --to"):
+    with pytest.raises(LabError, match=r"the folder .*file can't be written \(File exists\): name another one with --to"):
         sbom.write(store, LOCK, tmp_path / "file")
 
 
@@ -509,7 +510,7 @@ def test_document_that_the_schema_refuses() -> None:
     document = {"bomFormat": "CycloneDX", "specVersion": "1.6", "version": 1}
     sbom.check_document("good", json.dumps(document))
     for wrong in ({"version": "one"}, {"unknown": 1}, {"components": [{"name": "without a type"}]}):
-        with pytest.raises(MirrorError, match=r"wrong isn't valid CycloneDX 1.6 \(.*\): report it"):
+        with pytest.raises(LabError, match=r"wrong isn't valid CycloneDX 1.6 \(.*\): report it"):
             sbom.check_document("wrong", json.dumps({**document, **wrong}))
 
 
@@ -528,7 +529,7 @@ def _write_built(folder: Path, *names: str) -> None:
         pytest.skip(f"the mirror in {BUILT.cache} has no {', '.join(missing)}")
     try:
         sbom.write(BUILT, lock.load(), folder, names)
-    except MirrorError as error:
+    except LabError as error:
         if "which the lock file doesn't list" not in str(error):
             raise
         pytest.skip(f"the mirror is of another lock file: {error}")

@@ -11,15 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from mirror import serve as server
-from mirror.errors import MirrorError
-from mirror.paths import PACKAGE
-from mirror.registry import free_port
-from mirror.serve import catalog_over_http, check_address, check_ports, http_server, publish_packages, serve
-from mirror.store import Store
-from mirror.tests.serving import serving
-
-pytestmark = pytest.mark.unit
+from outlive.base.errors import LabError
+from outlive.mirror import serve as server
+from outlive.mirror.paths import PACKAGE
+from outlive.mirror.registry import free_port
+from outlive.mirror.serve import catalog_over_http, check_address, check_ports, http_server, publish_packages, serve
+from outlive.mirror.store import Store
+from tests.mirror.serving import serving
 
 
 @pytest.fixture
@@ -140,34 +138,34 @@ def test_silent_client_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_no_address() -> None:
-    with pytest.raises(MirrorError, match="--address is 'lab', which is no IPv4 address: give one of this host's"):
+    with pytest.raises(LabError, match="--address is 'lab', which is no IPv4 address: give one of this host's"):
         check_address("lab")
 
 
 @pytest.mark.parametrize("port", [0, 65536, -1])
 def test_no_port(port: int) -> None:
-    with pytest.raises(MirrorError, match=f"--registry-port is {port}, and a port is a number from 1 to 65535"):
+    with pytest.raises(LabError, match=f"--registry-port is {port}, and a port is a number from 1 to 65535"):
         check_ports(8480, port)
 
 
 def test_one_port_for_both() -> None:
-    with pytest.raises(MirrorError, match="--apt-port and --registry-port are both 8480: give two different ports"):
+    with pytest.raises(LabError, match="--apt-port and --registry-port are both 8480: give two different ports"):
         check_ports(8480, 8480)
 
 
 def test_port_taken(tmp_path: Path) -> None:
     taken = http_server("127.0.0.1", 0, tmp_path)
-    with taken, pytest.raises(MirrorError, match=r"can't listen on 127.0.0.1 port \d+ \(Address already in use\): end what uses"):
+    with taken, pytest.raises(LabError, match=r"can't listen on 127.0.0.1 port \d+ \(Address already in use\): end what uses"):
         http_server("127.0.0.1", int(taken.server_address[1]), tmp_path)
 
 
 def test_mirror_that_is_not_built(tmp_path: Path) -> None:
-    with pytest.raises(MirrorError, match="isn't built: run `python -m mirror build`"):
+    with pytest.raises(LabError, match="isn't built: run `outlive mirror build`"):
         serve(Store(tmp_path, print), "127.0.0.1", free_port(), free_port())
 
 
 def test_command_line_ends_with_one_sentence() -> None:
-    command = [sys.executable, "-m", "mirror", "serve", "--address", "nowhere"]
+    command = [sys.executable, "-m", "outlive", "mirror", "serve", "--address", "nowhere"]
     result = subprocess.run(command, cwd=PACKAGE.parent, capture_output=True, text=True, check=False)
     assert result.returncode == 1
     assert result.stderr == "mirror: --address is 'nowhere', which is no IPv4 address: give one of this host's\n"

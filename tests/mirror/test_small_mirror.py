@@ -1,6 +1,6 @@
 """A whole mirror, built by the real tools from a small world, served, and read as a node reads it.
 
-Runs as root, on a host that has the tools of mirror/host-packages.txt and Go.
+Runs as root, on a host that has the tools of src/outlive/mirror/host-packages.txt and Go.
 """
 
 import dataclasses
@@ -20,19 +20,19 @@ from pathlib import Path
 
 import pytest
 
-from mirror import __main__ as command
-from mirror import authority, build, debian, images, lock, packages, programs, upstream
-from mirror.errors import MirrorError
-from mirror.registry import free_port, serving
-from mirror.signing import Signer
-from mirror.store import Artefact, Store
-from mirror.tests import layers
-from mirror.tests.small import World, world
+from outlive.base.errors import LabError
+from outlive.mirror import authority, build, lock, upstream
+from outlive.mirror import command as command
+from outlive.mirror.build import debian, images, packages, programs
+from outlive.mirror.build.signing import Signer
+from outlive.mirror.registry import free_port, serving
+from outlive.mirror.store import Artefact, Store
+from tests.mirror import layers
+from tests.mirror.small import World, world
 
 MISSING = [tool for tool in build.TOOLS if shutil.which(tool) is None]
 
 pytestmark = [
-    pytest.mark.unit,
     pytest.mark.skipif(os.geteuid() != 0, reason="only root makes a root file system and sets a file's capabilities"),
     pytest.mark.skipif(bool(MISSING), reason=f"this host lacks {', '.join(MISSING)}, with which a mirror is built"),
 ]
@@ -91,7 +91,7 @@ def cache(small: Small, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _serve(visit: Visit) -> int:
-    """Run `python -m mirror serve`, call `visit` with both addresses, end it by SIGTERM; give the exit status."""
+    """Run `outlive mirror serve`, call `visit` with both addresses, end it by SIGTERM; give the exit status."""
     apt, registry = free_port(), free_port()
     problems: list[BaseException] = []
 
@@ -160,7 +160,7 @@ def test_damage_is_found_by_check_and_mended_by_build(small: Small, cache: Path,
     assert command.main(["check"]) == 1
     said = capsys.readouterr().err
     assert f"mirror: {cache} is damaged (programs-cni: its file bridge is damaged" in said
-    assert said.endswith("run `python -m mirror build`, which builds those anew\n")
+    assert said.endswith("run `outlive mirror build`, which builds those anew\n")
     # The package has the same file under a second name.
     assert small.build() == ["programs-cni"]
     assert command.main(["check"]) == 0
@@ -178,7 +178,7 @@ def test_same_lock_gives_the_same_images(small: Small) -> None:
 def test_too_old_go_stops_a_build_before_it_makes_anything(small: Small, tmp_path: Path) -> None:
     store = Store(tmp_path / "cache", print)
     wants = dataclasses.replace(small.lock, go="99.1")
-    with store.locked(), pytest.raises(MirrorError, match=r"the mirror needs 99\.1 or newer: install a newer Go"):
+    with store.locked(), pytest.raises(LabError, match=r"the mirror needs 99\.1 or newer: install a newer Go"):
         build.build(store, wants, ())
     assert [path.name for path in store.cache.iterdir()] == ["lock"]
 
@@ -202,18 +202,18 @@ def test_archive_of_another_key_is_not_believed(small: Small, tmp_path: Path, mo
     signer = Signer(Store(tmp_path, print))
     signer.close()
     monkeypatch.setattr(debian, "_KEYRING", str(signer.keyring))
-    with pytest.raises(MirrorError, match=r"apt-get update failed while resolving \(.*not signed.*\): check the network and the names"):
+    with pytest.raises(LabError, match=r"apt-get update failed while resolving \(.*not signed.*\): check the network and the names"):
         debian.resolve(small.lock.debian)
 
 
 def test_package_that_the_archive_has_not(small: Small) -> None:
     wants = dataclasses.replace(small.lock.debian, sets={"bare": ("no-such-package",)})
-    with pytest.raises(MirrorError, match=r"apt-get install failed while resolving \(E: Unable to locate package no-such-package\)"):
+    with pytest.raises(LabError, match=r"apt-get install failed while resolving \(E: Unable to locate package no-such-package\)"):
         debian.resolve(wants)
 
 
 def test_lock_without_packages(small: Small) -> None:
-    with pytest.raises(MirrorError, match=r"the lock file lists no Debian packages: run `python -m mirror lock`$"):
+    with pytest.raises(LabError, match=r"the lock file lists no Debian packages: run `outlive mirror lock`$"):
         debian.fetch_packages(small.store, dataclasses.replace(small.lock.debian, packages=()))
 
 
@@ -224,10 +224,10 @@ def test_changed_lock_fetches_only_what_is_new(small: Small, tmp_path: Path) -> 
     # Nobody answers at the new addresses.
     nowhere = dataclasses.replace(small.lock.debian, mirror="http://127.0.0.1:9", snapshot="http://127.0.0.1:9")
     debian.fetch_packages(store, dataclasses.replace(nowhere, packages=tuple(rest[1:])))
-    with pytest.raises(MirrorError, match=rf"{first.filename} can't be downloaded \(http://127.0.0.1:9/.*refused\): try again later$"):
+    with pytest.raises(LabError, match=rf"{first.filename} can't be downloaded \(http://127.0.0.1:9/.*refused\): try again later$"):
         debian.fetch_packages(store, nowhere)
     gone = dataclasses.replace(nowhere, mirror=f"{small.lock.debian.mirror}/none", snapshot=f"{small.lock.debian.mirror}/none")
-    with pytest.raises(MirrorError, match=rf"{first.filename} can't be downloaded .*run `python -m mirror lock` to take those"):
+    with pytest.raises(LabError, match=rf"{first.filename} can't be downloaded .*run `outlive mirror lock` to take those"):
         debian.fetch_packages(store, gone)
     assert (store.path_of("debian-packages") / rest[1].path).exists()
 
@@ -285,7 +285,7 @@ def test_busybox_has_every_applet(small: Small) -> None:
 
 def test_image_without_its_package(small: Small, tmp_path: Path) -> None:
     parts = images.Parts({}, {}, Artefact("none", tmp_path, ""))
-    with pytest.raises(MirrorError, match="lists no package busybox-static: run `python -m mirror lock`"):
+    with pytest.raises(LabError, match="lists no package busybox-static: run `outlive mirror lock`"):
         images.make_image(Store(tmp_path, print), small.lock, "busybox", small.lock.images["busybox"], parts)
 
 
@@ -304,7 +304,7 @@ def test_mysql_owns_its_data_and_not_the_authors_identity(small: Small) -> None:
 def test_mysql_of_another_checksum_is_refused(small: Small, tmp_path: Path) -> None:
     other = dataclasses.replace(small.lock, mysql=dataclasses.replace(small.lock.mysql, integrity="sha512-AAAA"))
     parts = images.Parts({}, {"image-mysql": small.artefact("root-image-mysql")}, small.artefact("debian-packages"))
-    with pytest.raises(MirrorError, match=r"mysql\.tgz can't be downloaded .*: check mysql in mirror/lock\.yml"):
+    with pytest.raises(LabError, match=r"mysql\.tgz can't be downloaded .*: check mysql in mirror/lock\.yml"):
         images.make_image(Store(tmp_path, print), other, "mysql", other.images["mysql"], parts)
 
 
@@ -441,7 +441,7 @@ def test_port_of_the_registry_is_taken(small: Small, tmp_path: Path) -> None:
     storage = small.store.path_of("registry")
     with (
         serving(storage, address, tmp_path / "log"),
-        pytest.raises(MirrorError, match=rf"can't listen on {address} \(Address already in use\): end what uses that port, or"),
+        pytest.raises(LabError, match=rf"can't listen on {address} \(Address already in use\): end what uses that port, or"),
         serving(storage, address, tmp_path / "log"),
     ):
         pass

@@ -4,10 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from mirror.errors import MirrorError
-from mirror.store import Store, digest_tree, publish
-
-pytestmark = pytest.mark.unit
+from outlive.base.errors import LabError
+from outlive.mirror.store import Store, digest_tree, publish
 
 
 class Counter:
@@ -97,14 +95,14 @@ def test_interrupted_build_leaves_the_old_artefact(store: Store) -> None:
 
 
 def test_two_builds_at_once_are_refused(store: Store) -> None:
-    with store.locked(), pytest.raises(MirrorError, match=r"another build is at work in .*cache: wait until it ends"), store.locked():
+    with store.locked(), pytest.raises(LabError, match=r"another build is at work in .*cache: wait until it ends"), store.locked():
         pass
 
 
 def test_cache_that_cannot_be_a_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     store = Store(tmp_path / "file", print)
-    with pytest.raises(MirrorError, match=r"can't be written .*set OUTLIVE_CACHE to a folder of yours"), store.locked():
+    with pytest.raises(LabError, match=r"can't be written .*set OUTLIVE_CACHE to a folder of yours"), store.locked():
         pass
 
 

@@ -15,14 +15,12 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from mirror import authority, lock
-from mirror.errors import MirrorError
-from mirror.paths import PACKAGE
-from mirror.registry import free_port
-from mirror.store import Store
-from mirror.upstream import FILES, NAMES, host_of, lay_out, registry_path, servers
-
-pytestmark = pytest.mark.unit
+from outlive.base.errors import LabError
+from outlive.mirror import authority, lock
+from outlive.mirror.paths import PACKAGE
+from outlive.mirror.registry import free_port
+from outlive.mirror.store import Store
+from outlive.mirror.upstream import FILES, NAMES, host_of, lay_out, registry_path, servers
 
 
 class _Registry(http.server.BaseHTTPRequestHandler):
@@ -185,20 +183,18 @@ def test_certificates_are_made_anew(tmp_path: Path) -> None:
 def test_port_taken(folder: Path) -> None:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Registry) as other:
         taken = int(other.server_address[1])
-        with pytest.raises(
-            MirrorError, match=rf"can't listen on 127.0.0.1 port {taken} \(Address already in use\): it needs root and a net"
-        ):
+        with pytest.raises(LabError, match=rf"can't listen on 127.0.0.1 port {taken} \(Address already in use\): it needs root and a net"):
             servers("127.0.0.1", (free_port(), taken), folder, 1)
 
 
 def test_mirror_that_is_not_built(tmp_path: Path) -> None:
-    with pytest.raises(MirrorError, match="isn't built: run `python -m mirror build`"):
+    with pytest.raises(LabError, match="isn't built: run `outlive mirror build`"):
         lay_out(Store(tmp_path, print), lock.load(), tmp_path / "stand-in")
     assert not (tmp_path / "stand-in").exists()
 
 
 def test_command_line_ends_with_one_sentence(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "mirror", "stand-in", "--address", "nowhere", "--folder", str(tmp_path)]
+    command = [sys.executable, "-m", "outlive", "mirror", "stand-in", "--address", "nowhere", "--folder", str(tmp_path)]
     result = subprocess.run(command, cwd=PACKAGE.parent, capture_output=True, text=True, check=False)
     assert result.returncode == 1
     assert result.stderr == "mirror: --address is 'nowhere', which is no IPv4 address: give one of this host's\n"

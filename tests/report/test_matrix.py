@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from verify.lab import overview
-from verify.lab.report import Check, Run, as_json
-from verify.lab.timeline import Moment, Span, Timeline
-from verify.lab.verdict import Verdict
-from verify.unit.samples import instant
+from outlive.base.verdict import Verdict
+from outlive.drill.timeline import Moment, Span, Timeline
+from outlive.report import matrix
+from outlive.report.model import Check, Run, as_json
+from tests.samples import instant
 
 ORIGIN = instant(0)
 
@@ -41,23 +41,23 @@ def test_table_of_all_drills(tmp_path: Path) -> None:
     drill(tmp_path, 5, "nfs-restart-default", Verdict.FAIL, None)
     (tmp_path / "6-drill-torn").mkdir()
     (tmp_path / "6-drill-torn" / "timeline.json").write_text('{"name": ')
-    found = overview.results(tmp_path)
-    rows = overview.table(found)
+    found = matrix.results(tmp_path)
+    rows = matrix.table(found)
     assert [
-        (each["fault"], each["profile"], each["verdict"], each["drills"], each["p50"], each["max"]) for each in overview.as_json(rows)
+        (each["fault"], each["profile"], each["verdict"], each["drills"], each["p50"], each["max"]) for each in matrix.as_json(rows)
     ] == [
         ("power-cut", "default", "pass", 1, 350.0, 350.0),
         ("power-cut", "fenced", "unknown", 3, 35.0, 40.0),
         ("nfs-restart", "default", "fail", 1, None, None),
     ]
-    assert overview.lines(rows, ["default", "fenced"])[1].split("  ")[0] == "power-cut"
+    assert matrix.lines(rows, ["default", "fenced"])[1].split("  ")[0] == "power-cut"
 
 
 def test_page_over_all_drills(tmp_path: Path) -> None:
-    assert overview.write(tmp_path) is None
+    assert matrix.write(tmp_path) is None
     drill(tmp_path, 1, "power-cut-default", Verdict.PASS, 350.0, lease="90")
     drill(tmp_path, 2, "power-cut-tuned", Verdict.PASS, 65.0, lease="15")
-    page = overview.write(tmp_path)
+    page = matrix.write(tmp_path)
     assert page is not None
     text = page.read_text()
     for part in (
@@ -69,8 +69,8 @@ def test_page_over_all_drills(tmp_path: Path) -> None:
     ):
         assert part in text
     assert "<script" not in text
-    assert json.loads((tmp_path / overview.DATA).read_text())[0]["p50"] == 350.0
-    suites = ET.parse(tmp_path / overview.JUNIT).getroot().findall("testsuite")
+    assert json.loads((tmp_path / matrix.DATA).read_text())[0]["p50"] == 350.0
+    suites = ET.parse(tmp_path / matrix.JUNIT).getroot().findall("testsuite")
     assert [suite.get("name") for suite in suites] == ["1-drill-power-cut-default", "2-drill-power-cut-tuned"]
 
 
@@ -80,12 +80,12 @@ def test_a_report_of_an_older_version_has_its_place(tmp_path: Path) -> None:
     data = json.loads(file.read_text())
     del data["timelines"][0]["asked"], data["files"]
     file.write_text(json.dumps(data))
-    assert overview.write(tmp_path) is not None
+    assert matrix.write(tmp_path) is not None
 
 
 def test_what_all_profiles_share_is_told_once(tmp_path: Path) -> None:
     drill(tmp_path, 1, "power-cut-default", Verdict.PASS, 350.0, lease="90")
     drill(tmp_path, 2, "power-cut-tuned", Verdict.PASS, 65.0, lease="15")
-    found = overview.results(tmp_path)
-    assert overview.newest(found, "versions") == {"all": {"kubernetes": "v9.9.9"}}
-    assert overview.newest(found, "settings") == {"default": {"lease": "90"}, "tuned": {"lease": "15"}}
+    found = matrix.results(tmp_path)
+    assert matrix.newest(found, "versions") == {"all": {"kubernetes": "v9.9.9"}}
+    assert matrix.newest(found, "settings") == {"default": {"lease": "90"}, "tuned": {"lease": "15"}}

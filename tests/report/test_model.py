@@ -9,10 +9,10 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from verify.lab.report import Check, Report, Run, as_html, as_json, junit, latest
-from verify.lab.timeline import Moment, Span, Timeline
-from verify.lab.verdict import Verdict
-from verify.unit.samples import instant
+from outlive.base.verdict import Verdict
+from outlive.drill.timeline import Moment, Span, Timeline
+from outlive.report.model import Check, Report, Run, as_html, as_json, junit, latest
+from tests.samples import instant
 
 NASTY = "<script>alert('x')</script> & \"quoted\" \x1b[31m"
 

@@ -6,9 +6,9 @@ from itertools import pairwise
 
 import pytest
 
-from verify.lab.picture import LINE, MARGIN, draw, spread
-from verify.lab.timeline import Moment, Span, Timeline
-from verify.unit.samples import instant
+from outlive.drill.timeline import Moment, Span, Timeline
+from outlive.report.pictures import LINE, MARGIN, draw, spread
+from tests.samples import instant
 
 SECONDS = [0, 2, 8, 60, 362.9, 363, 363.2, 375, 378, 380]
 

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from verify import summary
-from verify.lab.kube import Cluster
-from verify.lab.report import Report
-from verify.lab.verdict import Verdict
-from verify.unit.test_report import run
+from outlive.base.verdict import Verdict
+from outlive.lab.kube import Cluster
+from outlive.report import terminal
+from outlive.report.model import Report
+from tests.report.test_model import run
 
 
 def test_report_s_part(tmp_path: Path) -> None:
     report = Report(run(Verdict.PASS, Verdict.FAIL), tmp_path)
     report.write()
-    text = summary.of_report(report.folder)
+    text = terminal.of_report(report.folder)
     assert "380.5 s  first query" in text
     assert "  0.0 s  power-off issued" in text
     assert "Verdict: fail (1 of 2 checks passed)" in text
@@ -24,7 +24,7 @@ def test_report_s_part(tmp_path: Path) -> None:
 
 
 def test_cluster_s_part(fake_cluster: Cluster) -> None:
-    text = summary.of_cluster(fake_cluster)
+    text = terminal.of_cluster(fake_cluster)
     assert "n1  Ready  v9.9.9  192.0.2.11" in text
     assert "default/mysql-u1  n1  Running" in text
     assert "mysql-pv  Bound  Retain  default/mysql-pvc  192.0.2.10:/nfsdata/mysql-pv" in text
@@ -34,16 +34,16 @@ def test_both(fake_cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyP
     report = Report(run(Verdict.PASS), tmp_path)
     report.write()
     monkeypatch.setenv("KUBECONFIG", str(fake_cluster.kubeconfig))
-    assert summary.main(["--report", str(report.folder)]) == 0
+    assert terminal.main(["--report", str(report.folder)]) == 0
     printed = capsys.readouterr().out
     assert printed.index("Nodes") < printed.index("Pods") < printed.index("Volumes") < printed.index("Verified") < printed.index("Report:")
 
 
 def test_report_outlives_its_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     Report(run(Verdict.PASS), tmp_path / "reports").write()
-    monkeypatch.setattr(summary, "ROOT", tmp_path)
+    monkeypatch.setattr(terminal, "ROOT", tmp_path)
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
-    assert summary.main([]) == 0
+    assert terminal.main([]) == 0
     assert "The lab isn't reached: The kubeconfig" in capsys.readouterr().out
 
 
@@ -58,16 +58,16 @@ def test_report_outlives_its_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_report_that_can_not_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None, sentence: str) -> None:
     if content is not None:
         (tmp_path / "timeline.json").write_text(content)
-    assert summary.main(["--report", str(tmp_path)]) == 1
+    assert terminal.main(["--report", str(tmp_path)]) == 1
     assert sentence in capsys.readouterr().err
 
 
 def test_no_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(summary, "ROOT", tmp_path)
-    assert summary.main([]) == 1
+    monkeypatch.setattr(terminal, "ROOT", tmp_path)
+    assert terminal.main([]) == 1
     assert "There is no report below" in capsys.readouterr().err
 
 
 def test_table() -> None:
-    assert summary.table("T", [("a", "bb"), ("ccc", "d")]) == "T\n  a    bb\n  ccc  d\n"
-    assert summary.table("T", []) == ""
+    assert terminal.table("T", [("a", "bb"), ("ccc", "d")]) == "T\n  a    bb\n  ccc  d\n"
+    assert terminal.table("T", []) == ""

@@ -15,8 +15,6 @@ import pytest
 from .conftest import ROOT, Playbook
 from .test_preflight import sentence
 
-pytestmark = pytest.mark.unit
-
 MODULE = ROOT / "playbooks" / "library" / "backup_manifest.py"
 ABOUT = {"kubernetes": "1.2.3", "nodes": {"one": "192.0.2.1", "two": "192.0.2.2"}}
 

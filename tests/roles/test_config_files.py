@@ -8,11 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from .conftest import ROOT
-
-pytestmark = pytest.mark.unit
 
 MODULE = ROOT / "playbooks" / "library" / "config_files.py"
 

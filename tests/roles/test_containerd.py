@@ -13,8 +13,6 @@ import yaml
 
 from .conftest import ROOT, Playbook
 
-pytestmark = pytest.mark.unit
-
 ONE = "http://192.0.2.1:8481/v2/docker.io"
 TWO = "https://mirror.example"
 

@@ -12,8 +12,6 @@ import yaml
 
 from .conftest import ROOT, Playbook
 
-pytestmark = pytest.mark.unit
-
 ROLE = ROOT / "roles" / "control_plane"
 EMULATED = ("--inventory", str(ROOT / "inventories" / "emulated"))
 BASELINE = {

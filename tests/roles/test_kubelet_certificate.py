@@ -17,11 +17,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from verify.unit.fake_api import FakeApi, listing, serve
+from tests.fake_api import FakeApi, listing, serve
 
 from .conftest import ROOT
-
-pytestmark = pytest.mark.unit
 
 MODULE = ROOT / "playbooks" / "library" / "kubelet_certificate.py"
 REQUESTS = "/apis/certificates.k8s.io/v1/certificatesigningrequests"

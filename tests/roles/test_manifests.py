@@ -13,15 +13,13 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
 
-from verify.lab import pages
-from verify.lab.exercises import EXERCISES, LEVEL, PAGES, Exercise
-from verify.lab.mysql import Account, Password, witness_pod
-from verify.lab.objects import SecretKey
-from verify.unit import stages
+from outlive.course import pages
+from outlive.course.exercises import EXERCISES, LEVEL, PAGES, Exercise
+from outlive.lab.mysql import Account, Password, witness_pod
+from outlive.lab.objects import SecretKey
+from tests.course import stages
 
 from .conftest import ROOT, Playbook
-
-pytestmark = pytest.mark.unit
 
 
 def render(playbook: Playbook, tmp_path: Path, role: str) -> dict[str, str]:

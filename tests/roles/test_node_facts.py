@@ -9,8 +9,6 @@ import pytest
 
 from .conftest import ROOT
 
-pytestmark = pytest.mark.unit
-
 
 @pytest.fixture(scope="module")
 def module() -> ModuleType:

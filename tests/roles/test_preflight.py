@@ -12,8 +12,6 @@ import yaml
 
 from .conftest import ROOT, Playbook
 
-pytestmark = pytest.mark.unit
-
 SITE = ROOT / "playbooks" / "site.yml"
 
 Edit = Callable[[Callable[[dict[str, Any]], None]], None]

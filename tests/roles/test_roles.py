@@ -10,8 +10,6 @@ import yaml
 
 from .conftest import ROOT
 
-pytestmark = pytest.mark.unit
-
 ROLES = sorted(path.parent for path in (ROOT / "roles").glob("*/tasks"))
 
 

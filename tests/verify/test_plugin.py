@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from outlive.base.paths import ROOT
 from verify import plugin
-from verify.lab.inventory import ROOT
 
 INI = """
 [pytest]
@@ -42,7 +42,9 @@ def tree(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.P
 
 def write(tree: pytest.Pytester, layer: str, body: str) -> None:
     """Write the tests of a layer."""
-    (tree.path / layer / f"test_{layer}_tests.py").write_text(f"import os, signal, pytest\nfrom verify.lab.errors import LabError\n{body}")
+    (tree.path / layer / f"test_{layer}_tests.py").write_text(
+        f"import os, signal, pytest\nfrom outlive.base.errors import LabError\n{body}"
+    )
 
 
 def play(tree: pytest.Pytester, *arguments: str) -> tuple[pytest.RunResult, dict[str, Any]]:
@@ -73,7 +75,7 @@ def test_unit_tests_have_no_report(tree: pytest.Pytester) -> None:
 
 
 def test_verdicts(tree: pytest.Pytester) -> None:
-    body = "def test_no():\n    assert 1 == 2\ndef test_unready():\n    raise LabError('MySQL is not deployed: run `make tutorial`.')\n"
+    body = "def test_no():\n    assert 1 == 2\ndef test_unready():\n    raise LabError('MySQL is not deployed: run `outlive tutorial apply`.')\n"
     write(tree, "storage", body)
     result, data = play(tree)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
@@ -87,8 +89,8 @@ def test_verdicts(tree: pytest.Pytester) -> None:
         "test_proof": "pass",
     }
     assert data["verdict"] == "fail"
-    assert data["checks"][2]["message"] == "MySQL is not deployed: run `make tutorial`."
-    result.stdout.fnmatch_lines(["MySQL is not deployed: run `make tutorial`."])
+    assert data["checks"][2]["message"] == "MySQL is not deployed: run `outlive tutorial apply`."
+    result.stdout.fnmatch_lines(["MySQL is not deployed: run `outlive tutorial apply`."])
     result.stdout.no_fnmatch_line("*raise LabError*")
 
 

@@ -14,16 +14,18 @@ from pathlib import Path
 
 import pytest
 
-from verify.lab import drill, mysql, nfs
-from verify.lab.drill import Stage
-from verify.lab.errors import LabError
-from verify.lab.inventory import ROOT, Inventory
-from verify.lab.kube import Cluster
-from verify.lab.mysql import NAMESPACE, Account, read_rows
-from verify.lab.objects import Pod
-from verify.lab.playbook import play
-from verify.lab.remote import Remote
-from verify.lab.walk import on_host
+from outlive.base.errors import LabError
+from outlive.base.paths import ROOT
+from outlive.course.walk import on_host
+from outlive.drill import run
+from outlive.lab import mysql, nfs
+from outlive.lab.inventory import Inventory
+from outlive.lab.kube import Cluster
+from outlive.lab.mysql import NAMESPACE, Account, read_rows
+from outlive.lab.objects import Pod
+from outlive.lab.playbook import play
+from outlive.lab.session import Lab
+from outlive.lab.ssh import Remote
 
 BACKUPS = ROOT / ".lab" / "backups"
 KEPT, LATE = "lifecycle-kept", "lifecycle-late"
@@ -49,7 +51,7 @@ def kubectl(cluster: Cluster, text: str) -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="module")
-def backup(stage: Stage, written: Pod) -> Iterator[Backup]:
+def backup(stage: Lab, written: Pod) -> Iterator[Backup]:
     """Make an object, and back the lab up."""
     cluster = stage.cluster
     before = set(BACKUPS.glob("*"))
@@ -65,7 +67,7 @@ def backup(stage: Stage, written: Pod) -> Iterator[Backup]:
 
 
 @pytest.fixture(scope="module")
-def restored(stage: Stage, backup: Backup) -> Backup:
+def restored(stage: Lab, backup: Backup) -> Backup:
     """Delete the object, drop the row's table, make an object and a file that must vanish; then restore, and wait until the lab is steady."""
     cluster, (server, export) = stage.cluster, nfs.exported(stage.inventory)
     kubectl(cluster, f"delete configmap {KEPT}")
@@ -74,7 +76,7 @@ def restored(stage: Stage, backup: Backup) -> Backup:
     mysql.tutorial_client(cluster, account, "drop table mysql.my_id;")
     stage.remote.check(server.name, "touch %s", f"{export}/{LATE}")
     play("playbooks/restore.yml", "-e", f"backup={backup.folder}")
-    drill.await_steady(stage)
+    run.await_steady(stage)
     return backup
 
 

@@ -12,15 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from verify.lab import certificates, drill
-from verify.lab.drill import Stage
-from verify.lab.inventory import Inventory
-from verify.lab.kube import Cluster
-from verify.lab.mysql import NAMESPACE, Account, read_rows
-from verify.lab.objects import Pod
-from verify.lab.playbook import play
-from verify.lab.remote import Remote
-from verify.lab.wait import wait_for
+from outlive.base.wait import wait_for
+from outlive.drill import run
+from outlive.lab import certificates
+from outlive.lab.inventory import Inventory
+from outlive.lab.kube import Cluster
+from outlive.lab.mysql import NAMESPACE, Account, read_rows
+from outlive.lab.objects import Pod
+from outlive.lab.playbook import play
+from outlive.lab.session import Lab
+from outlive.lab.ssh import Remote
 
 KNOWN_WITHIN = 300.0
 """Seconds for the API to know of a container that was started."""
@@ -48,7 +49,7 @@ class Renewal:
     mysql: Pod
 
 
-def look(stage: Stage) -> Seen:
+def look(stage: Lab) -> Seen:
     """Look at the certificates, and at who uses them."""
     control_plane = stage.inventory.group("control_plane")[0]
     return Seen(
@@ -71,13 +72,13 @@ def containers(cluster: Cluster, namespace: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def renewal(stage: Stage, written: Pod, tmp_path_factory: pytest.TempPathFactory) -> Renewal:
+def renewal(stage: Lab, written: Pod, tmp_path_factory: pytest.TempPathFactory) -> Renewal:
     """Renew the certificates, and wait until the lab is steady."""
     old = tmp_path_factory.mktemp("renewal") / "kubeconfig"
     old.write_bytes(stage.cluster.kubeconfig.read_bytes())
     before = look(stage)
     play("playbooks/renew-certificates.yml")
-    drill.await_steady(stage)
+    run.await_steady(stage)
     return Renewal(before, look(stage), old, written)
 
 

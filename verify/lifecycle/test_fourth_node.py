@@ -13,16 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from verify.lab import drill, grown, inventory, nfs
-from verify.lab.drill import Stage
-from verify.lab.inventory import ROOT, Host, Inventory
-from verify.lab.kube import Cluster
-from verify.lab.machines import vagrant, vagrant_folder
-from verify.lab.mysql import NAMESPACE, Account, read_rows
-from verify.lab.objects import Json, Pod
-from verify.lab.playbook import play
-from verify.lab.remote import Remote
-from verify.lab.wait import wait_for
+from outlive.base.paths import ROOT
+from outlive.base.wait import wait_for
+from outlive.drill import run
+from outlive.lab import additional_worker, inventory, nfs
+from outlive.lab.inventory import Host, Inventory
+from outlive.lab.kube import Cluster
+from outlive.lab.mysql import NAMESPACE, Account, read_rows
+from outlive.lab.objects import Json, Pod
+from outlive.lab.playbook import play
+from outlive.lab.power import vagrant, vagrant_folder
+from outlive.lab.session import Lab
+from outlive.lab.ssh import Remote
 
 FOLDER = ROOT / ".lab" / "grown"
 """The inventory with the fourth node, beside which Ansible finds Vagrant's keys as beside the lab's own."""
@@ -44,12 +46,12 @@ class Growth:
 
 
 @pytest.fixture(scope="module")
-def grown_lab(stage: Stage, written: Pod) -> Iterator[Growth]:
+def grown_lab(stage: Lab, written: Pod) -> Iterator[Growth]:
     """Add a worker to the inventory, make its machine and join it; whatever happens, neither is left."""
     inventories = os.environ.get("ANSIBLE_INVENTORY") or str(ROOT / "inventories" / "lab")
     first, *overlays = inventories.split(",")
     shutil.rmtree(FOLDER, ignore_errors=True)
-    name = grown.write(FOLDER, Path(first))
+    name = additional_worker.write(FOLDER, Path(first))
     nodes = frozenset(node.name for node in stage.cluster.nodes())
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ANSIBLE_INVENTORY", ",".join([str(FOLDER), *overlays]))
@@ -71,13 +73,13 @@ def take_away(cluster: Cluster, name: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def shrunk(stage: Stage, grown_lab: Growth) -> Iterator[Growth]:
+def shrunk(stage: Lab, grown_lab: Growth) -> Iterator[Growth]:
     """Take the new node away again, and bring the others back to the lab's own inventory."""
     take_away(stage.cluster, grown_lab.node.name)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ANSIBLE_INVENTORY", grown_lab.inventories)
         play("playbooks/site.yml")
-        drill.await_steady(stage)
+        run.await_steady(stage)
         yield grown_lab
 
 

@@ -11,16 +11,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from verify.lab import drill, mysql
-from verify.lab.drill import Stage
-from verify.lab.inventory import Inventory
-from verify.lab.kube import Cluster
-from verify.lab.mysql import NAMESPACE, Account, read_rows
-from verify.lab.objects import Pod
-from verify.lab.playbook import play
-from verify.lab.remote import Remote
-from verify.lab.wait import wait_for
-from verify.lab.walk import on_host
+from outlive.base.wait import wait_for
+from outlive.course.walk import on_host
+from outlive.drill import run
+from outlive.lab import mysql
+from outlive.lab.inventory import Inventory
+from outlive.lab.kube import Cluster
+from outlive.lab.mysql import NAMESPACE, Account, read_rows
+from outlive.lab.objects import Pod
+from outlive.lab.playbook import play
+from outlive.lab.session import Lab
+from outlive.lab.ssh import Remote
 
 SERVICE = "mysql"
 MOVED_WITHIN = 600.0
@@ -37,7 +38,7 @@ LEFTOVERS = (
 
 
 @pytest.fixture(scope="module")
-def removed(stage: Stage, written: Pod) -> Iterator[Pod]:
+def removed(stage: Lab, written: Pod) -> Iterator[Pod]:
     """Take the node of MySQL's pod out of the cluster, and put it back whatever happens; return the pod as it was."""
     try:
         play("playbooks/remove-node.yml", "-e", f"node={written.node}")
@@ -48,10 +49,10 @@ def removed(stage: Stage, written: Pod) -> Iterator[Pod]:
 
 
 @pytest.fixture(scope="module")
-def back(stage: Stage, removed: Pod) -> Pod:
+def back(stage: Lab, removed: Pod) -> Pod:
     """Join the node again, as a user does, and wait until the lab is steady."""
     play("playbooks/site.yml")
-    drill.await_steady(stage)
+    run.await_steady(stage)
     return removed
 
 

@@ -10,17 +10,18 @@ from contextlib import suppress
 
 import pytest
 
-from verify.lab import drill, machines, nfs
-from verify.lab.drill import Stage
-from verify.lab.errors import UnreachableError
-from verify.lab.inventory import Inventory
-from verify.lab.kube import Cluster
-from verify.lab.machines import Machine, vagrant
-from verify.lab.mysql import Account, read_rows
-from verify.lab.objects import Pod
-from verify.lab.playbook import play
-from verify.lab.remote import Remote
-from verify.lab.wait import wait_for
+from outlive.base.errors import UnreachableError
+from outlive.base.wait import wait_for
+from outlive.drill import run
+from outlive.lab import nfs, power
+from outlive.lab.inventory import Inventory
+from outlive.lab.kube import Cluster
+from outlive.lab.mysql import Account, read_rows
+from outlive.lab.objects import Pod
+from outlive.lab.playbook import play
+from outlive.lab.power import Machine, vagrant
+from outlive.lab.session import Lab
+from outlive.lab.ssh import Remote
 
 UP_WITHIN = 1800.0
 """Seconds for `vagrant up` of all machines; three emulated ones need two minutes, on a busy host several times that."""
@@ -30,12 +31,12 @@ HALF_WRITTEN = "/var/lib/cni/flannel/half-written"
 
 
 @pytest.fixture(scope="module")
-def boots(stage: Stage, written: Pod) -> Mapping[str, str]:
+def boots(stage: Lab, written: Pod) -> Mapping[str, str]:
     """Shut all machines down, the control plane last, and start them again whatever happens; return the nodes' earlier boots."""
     del written
     lab, cluster, remote = stage.inventory, stage.cluster, stage.remote
     before = {node.name: node.boot for node in cluster.nodes()}
-    below = {name: machines.find(name) for name in (*stage.workers, *(host.name for host in lab.group("control_plane")))}
+    below = {name: power.find(name) for name in (*stage.workers, *(host.name for host in lab.group("control_plane")))}
     try:
         for name in stage.workers:
             remote.check(name, "touch %s", HALF_WRITTEN)
@@ -52,7 +53,7 @@ def boots(stage: Stage, written: Pod) -> Mapping[str, str]:
         every=2.0,
         describe=lambda nodes: ", ".join(f"{node.name} {node.state}" for node in nodes),
     )
-    drill.await_steady(stage)
+    run.await_steady(stage)
     return before
 
 

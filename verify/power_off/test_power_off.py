@@ -11,20 +11,20 @@ from dataclasses import dataclass
 
 import pytest
 
-from verify.lab import machines, mysql, nfs, steady
-from verify.lab.clock import HOST_CLOCK
-from verify.lab.errors import LabError
-from verify.lab.failover import Outage, come_home, failover, replaces
-from verify.lab.faults import PowerOff, Target, injected
-from verify.lab.inventory import Inventory
-from verify.lab.kube import Cluster
-from verify.lab.mysql import NAMESPACE, Account, Witness, read_rows
-from verify.lab.objects import Pod
-from verify.lab.recorder import Recorder
-from verify.lab.remote import Remote
-from verify.lab.report import Report
-from verify.lab.timeline import Timeline
-from verify.lab.wait import wait_for
+from outlive.base.clock import HOST_CLOCK
+from outlive.base.errors import LabError
+from outlive.base.wait import wait_for
+from outlive.drill.failover import Outage, come_home, failover, replaces
+from outlive.drill.faults import PowerOff, Target, injected
+from outlive.drill.recorder import Recorder
+from outlive.drill.timeline import Timeline
+from outlive.lab import mysql, nfs, power, steady
+from outlive.lab.inventory import Inventory
+from outlive.lab.kube import Cluster
+from outlive.lab.mysql import NAMESPACE, Account, Witness, read_rows
+from outlive.lab.objects import Pod
+from outlive.lab.ssh import Remote
+from outlive.report.model import Report
 
 # Bounds, not expectations: Kubernetes' defaults take about 350 s from the power-off to the replacement, a loaded host more.
 STEPS = {
@@ -80,8 +80,8 @@ def story(alone: None, lab: Inventory, cluster: Cluster, remote: Remote, report:
         fault = PowerOff.of(
             Target(
                 pod,
-                machines.find(pod.node),
-                machines.find(server.name),
+                power.find(pod.node),
+                power.find(server.name),
                 server.address,
                 cluster.volume("mysql-pv").path,
                 cluster,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from verify.lab.drill import Stage
-from verify.lab.inventory import Inventory
-from verify.lab.kube import Cluster
-from verify.lab.remote import Remote
+from outlive.lab.inventory import Inventory
+from outlive.lab.kube import Cluster
+from outlive.lab.session import Lab
+from outlive.lab.ssh import Remote
 
 
 @pytest.fixture
-def stage(alone: None, lab: Inventory, cluster: Cluster, remote: Remote) -> Stage:
+def stage(alone: None, lab: Inventory, cluster: Cluster, remote: Remote) -> Lab:
     """Return the lab as drills take it."""
     del alone
-    return Stage(lab, cluster, remote)
+    return Lab(lab, cluster, remote)

@@ -5,18 +5,19 @@ Where nothing was lost, nothing is shown: that is unknown, not a pass.
 
 from __future__ import annotations
 
-from verify.lab import drill, weakness
-from verify.lab.checker import Ledger
-from verify.lab.drill import Drill, Stage
-from verify.lab.errors import LabError
-from verify.lab.faults import KINDS
-from verify.lab.mysql import DEPLOYMENT, NAMESPACE
-from verify.lab.report import Report
-from verify.lab.verdict import Verdict
-from verify.lab.weakness import Weakened
+from outlive.base.errors import LabError
+from outlive.base.verdict import Verdict
+from outlive.drill import durability, run
+from outlive.drill.checker import Ledger
+from outlive.drill.durability import Weakened
+from outlive.drill.faults import KINDS
+from outlive.drill.run import Drill
+from outlive.lab.mysql import DEPLOYMENT, NAMESPACE
+from outlive.lab.session import Lab
+from outlive.report.model import Report
 
 
-def drilled(stage: Stage, report: Report, fault: str, weakened: Weakened) -> Ledger:
+def drilled(stage: Lab, report: Report, fault: str, weakened: Weakened) -> Ledger:
     """Run a drill on weakened durability and return its ledger."""
 
     def keep(seen: Drill) -> None:
@@ -26,7 +27,7 @@ def drilled(stage: Stage, report: Report, fault: str, weakened: Weakened) -> Led
 
     profile = stage.cluster.deployment(NAMESPACE, DEPLOYMENT).profile
     journal = report.folder / f"history-{fault}.jsonl"
-    ledger = drill.run(stage, KINDS[fault], profile, journal, weakened=weakened, on_change=keep).ledger
+    ledger = run.run(stage, KINDS[fault], profile, journal, weakened=weakened, on_change=keep).ledger
     assert ledger is not None
     report.run.ledger |= {f"{fault}, weakened": f"{ledger.verdict}: {' '.join(ledger.reasons)}"}
     if not ledger.lost:
@@ -34,12 +35,12 @@ def drilled(stage: Stage, report: Report, fault: str, weakened: Weakened) -> Led
     return ledger
 
 
-def test_commits_that_are_not_flushed_are_lost_with_mysqld(stage: Stage, report: Report) -> None:
+def test_commits_that_are_not_flushed_are_lost_with_mysqld(stage: Lab, report: Report) -> None:
     """Commits that InnoDB acknowledged before it flushed them are lost when mysqld is killed, and the checker finds that."""
-    assert drilled(stage, report, "mysqld-kill", weakness.commit).verdict is Verdict.FAIL
+    assert drilled(stage, report, "mysqld-kill", durability.commit).verdict is Verdict.FAIL
 
 
-def test_writes_that_an_async_export_acknowledged_are_lost_with_the_server(stage: Stage, report: Report) -> None:
+def test_writes_that_an_async_export_acknowledged_are_lost_with_the_server(stage: Lab, report: Report) -> None:
     """Writes that an async export acknowledged are lost when the server loses its power, and the checker finds that."""
-    with weakness.kept(stage):
-        assert drilled(stage, report, "site-cut", weakness.export(stage)).verdict is Verdict.FAIL
+    with durability.kept(stage):
+        assert drilled(stage, report, "site-cut", durability.export(stage)).verdict is Verdict.FAIL

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 import pytest
 
-from verify.lab import machines, steady, writers
-from verify.lab.drill import Stage
-from verify.lab.errors import LabError
-from verify.lab.faults import KINDS, Target, injected
-from verify.lab.probe import record
-from verify.lab.writers import Share, Writer
+from outlive.base.errors import LabError
+from outlive.drill import split_brain
+from outlive.drill.faults import KINDS, Target, injected
+from outlive.drill.fsync_writer import record
+from outlive.drill.split_brain import Share, Writer
+from outlive.lab import power, steady
+from outlive.lab.session import Lab
 
 AHEAD = 10
 """Records that the new writer is ahead of the old one when the old one comes back."""
@@ -26,20 +27,20 @@ AHEAD = 10
 class Scene:
     """MySQL's node, where nothing is broken, and another worker, which is cut off."""
 
-    stage: Stage
+    stage: Lab
     share: Share
     cut: Target
     healthy: str
 
 
 @pytest.fixture
-def scene(stage: Stage) -> Scene:
+def scene(stage: Lab) -> Scene:
     """Return a lab that is steady."""
     pod = steady.check(stage.cluster, stage.workers)
     server = stage.inventory.group("nfs_servers")[0]
     other = next(name for name in stage.workers if name != pod.node)
     volume = stage.cluster.volume("mysql-pv")
-    target = Target(pod, machines.find(other), machines.find(server.name), server.address, volume.path, stage.cluster, stage.remote)
+    target = Target(pod, power.find(other), power.find(server.name), server.address, volume.path, stage.cluster, stage.remote)
     return Scene(stage, Share(server.name, server.address, volume.path.rpartition("/")[0]), target, pod.node)
 
 
@@ -65,7 +66,7 @@ def cut_off_and_back(scene: Scene, *, lock: bool) -> Iterator[tuple[Writer, Writ
 def found(scene: Scene, until: int) -> list[bytes]:
     """Return the first records of the file as it lies on the server."""
     size = len(record("new", 1))
-    data = writers.contents(scene.stage.remote, scene.share)
+    data = split_brain.contents(scene.stage.remote, scene.share)
     return [data[start : start + size] for start in range(0, until * size, size)]
 
 

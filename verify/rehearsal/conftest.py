@@ -7,18 +7,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from host import private
-from host.command import interrupt_by, remove
-from host.paths import STATE
-from host.rehearsals import stage
-from verify.lab.errors import LabError
+from outlive.base.errors import LabError
+from outlive.base.paths import STATE
+from outlive.base.process import interrupt_by, remove
+from outlive.host import private
+from verify.rehearsal import own_machines
 
 
 @pytest.fixture(scope="module", autouse=True)
 def empty() -> Iterator[None]:
     """Refuse a checkout that has a lab, and leave nothing behind."""
     try:
-        stage.require_no_lab()
+        own_machines.require_no_lab()
     except LabError as error:
         pytest.exit(str(error), returncode=1)
     before = signal.signal(signal.SIGTERM, interrupt_by)

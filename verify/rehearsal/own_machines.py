@@ -10,16 +10,16 @@ from typing import Any
 
 import yaml
 
-from host import private
-from host.access import Lab, link_kubectl
-from host.lab import task_of, vagrant_line
-from host.paths import KUBECONFIG, LOGS, ROOT, STATE, machine_ids
-from host.settings import Settings, decide
-from verify.lab import objects
-from verify.lab.errors import LabError, UnreachableError
-from verify.lab.objects import Json
-from verify.lab.playbook import PLAIN, Played, parse
-from verify.lab.wait import wait_for
+from outlive.base.errors import LabError, UnreachableError
+from outlive.base.paths import KUBECONFIG, LOGS, ROOT, STATE, machine_ids
+from outlive.base.wait import wait_for
+from outlive.host import private
+from outlive.host.reach import Lab, link_kubectl
+from outlive.host.settings import Settings, decide
+from outlive.host.steps import task_of, vagrant_line
+from outlive.lab import objects
+from outlive.lab.objects import Json
+from outlive.lab.playbook import PLAIN, Played, parse
 
 LAB = ROOT / "inventories/lab"
 METAL = ROOT / "inventories/metal"
@@ -59,7 +59,7 @@ def require_no_lab() -> None:
     """
     if machine_ids() or private.current() or KUBECONFIG.exists():
         raise LabError(
-            "this checkout has a lab, and a rehearsal makes machines of its own: run `make destroy`, or rehearse in another clone"
+            "this checkout has a lab, and a rehearsal makes machines of its own: run `outlive destroy`, or rehearse in another clone"
         )
 
 

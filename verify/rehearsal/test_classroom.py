@@ -1,4 +1,4 @@
-"""The class room: a lab takes box, packages and images from a mirror that another host serves, `make mirror-serve`.
+"""The class room: a lab takes box, packages and images from a mirror that another host serves, `outlive mirror serve`.
 
 The other host is a network namespace of its own, joined to the lab's by a pair of interfaces, as two hosts are by a cable. The lab serves
 no mirror and has none in its cache; its one machine is bare, so that everything on it came through that cable.
@@ -14,14 +14,14 @@ from dataclasses import dataclass
 
 import pytest
 
-from host.access import Lab, build_mirror
-from host.command import as_root, end, output
-from host.paths import LOGS, ROOT, STATE, cache
-from host.private import MIRROR_PORTS
-from host.rehearsals import stage
-from verify.lab.errors import LabError, UnreachableError
-from verify.lab.playbook import Played
-from verify.lab.wait import wait_for
+from outlive.base.errors import LabError, UnreachableError
+from outlive.base.paths import LOGS, ROOT, STATE, cache
+from outlive.base.process import as_root, end, output
+from outlive.base.wait import wait_for
+from outlive.host.private import MIRROR_PORTS
+from outlive.host.reach import Lab, build_mirror
+from outlive.lab.playbook import Played
+from verify.rehearsal import own_machines
 
 pytestmark = pytest.mark.rehearsal
 
@@ -79,7 +79,7 @@ def served(lab: Lab, namespace: str) -> Iterator[None]:
 
             def ask() -> str:
                 if process.poll() is not None:
-                    pytest.fail(f"`make mirror-serve` ended with status {process.returncode}: {log.read_text(encoding='utf-8')}")
+                    pytest.fail(f"`outlive mirror serve` ended with status {process.returncode}: {log.read_text(encoding='utf-8')}")
                 try:
                     return lab.output(["/usr/bin/python3", "-c", READ, f"{boxes}/bare.json"], timeout=30)
                 except LabError as error:
@@ -95,15 +95,15 @@ def served(lab: Lab, namespace: str) -> Iterator[None]:
 def room(empty: None) -> Iterator[Room]:
     """Make a lab of one bare node that takes everything from the other host, and run site.yml."""
     build_mirror("bare")
-    folders = (stage.one_node(STATE / "one-node"), stage.OFFLINE, stage.BARE)
+    folders = (own_machines.one_node(STATE / "one-node"), own_machines.OFFLINE, own_machines.BARE)
     nothing = STATE / "no-cache"
     nothing.mkdir(parents=True)
-    lab = stage.raise_lab(stage.settings(sources="mirror", mirror=SERVER, folders=folders, cache=nothing), [])
+    lab = own_machines.raise_lab(own_machines.settings(sources="mirror", mirror=SERVER, folders=folders, cache=nothing), [])
     namespace = f"outlive-{os.getpid()}"
     with cable(lab, namespace), served(lab, namespace):
-        stage.make_machines(lab)
-        before = stage.on(lab, NODE, "dpkg-query --show --showformat '${Package} '")
-        yield Room(lab, before, stage.play(lab, "rehearsal cluster", "playbooks/site.yml"))
+        own_machines.make_machines(lab)
+        before = own_machines.on(lab, NODE, "dpkg-query --show --showformat '${Package} '")
+        yield Room(lab, before, own_machines.play(lab, "rehearsal cluster", "playbooks/site.yml"))
 
 
 def test_machine_was_bare(room: Room) -> None:
@@ -117,26 +117,26 @@ def test_lab_serves_no_mirror_of_its_own(room: Room) -> None:
 
 
 def test_node_is_ready(room: Room) -> None:
-    assert stage.ready_nodes(room.lab) == [NODE]
+    assert own_machines.ready_nodes(room.lab) == [NODE]
 
 
 def test_pod_runs(room: Room) -> None:
-    stage.run_pod(room.lab, "busybox:1.37")
+    own_machines.run_pod(room.lab, "busybox:1.37")
 
 
 def test_volumes_are_exported(room: Room) -> None:
-    assert "/nfsdata" in stage.on(room.lab, NODE, "exportfs -s")
+    assert "/nfsdata" in own_machines.on(room.lab, NODE, "exportfs -s")
 
 
 def test_every_source_is_the_other_host(room: Room) -> None:
-    assert f"http://{SERVER}:{MIRROR_PORTS[0]}/" in stage.on(room.lab, NODE, "apt-cache policy kubelet")
-    servers = stage.on(room.lab, NODE, "grep --no-filename ^server /etc/containerd/certs.d/*/hosts.toml").splitlines()
+    assert f"http://{SERVER}:{MIRROR_PORTS[0]}/" in own_machines.on(room.lab, NODE, "apt-cache policy kubelet")
+    servers = own_machines.on(room.lab, NODE, "grep --no-filename ^server /etc/containerd/certs.d/*/hosts.toml").splitlines()
     assert sorted(servers) == [
         f'server = "http://{SERVER}:{MIRROR_PORTS[1]}/v2/{name}"' for name in ("docker.io", "ghcr.io", "registry.k8s.io")
     ]
 
 
 def test_second_run_changes_nothing(room: Room) -> None:
-    again = stage.play(room.lab, "rehearsal cluster again", "playbooks/site.yml")
+    again = own_machines.play(room.lab, "rehearsal cluster again", "playbooks/site.yml")
     assert again.recap
     assert again.changed == ()

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from host import access, checks
-from host.access import Lab
-from host.lab import task_of, vagrant_line
-from host.paths import KUBECONFIG, ROOT, STATE
-from host.rehearsals import stage
-from verify.lab.inventory import Inventory
-from verify.lab.playbook import Played
+from outlive.base.paths import KUBECONFIG, ROOT, STATE
+from outlive.host import reach
+from outlive.host.doctor import checklist
+from outlive.host.reach import Lab
+from outlive.host.steps import task_of, vagrant_line
+from outlive.lab.inventory import Inventory
+from outlive.lab.playbook import Played
+from verify.rehearsal import own_machines
 
 pytestmark = pytest.mark.rehearsal
 
@@ -37,15 +38,15 @@ class Machines:
 @pytest.fixture(scope="module")
 def machines(empty: None) -> Iterator[Machines]:
     """Boot three machines; run site.yml on them, first in check mode."""
-    access.build_mirror("full")
-    booted = access.reach()
-    described = checks.load_inventory(booted.settings)
+    reach.build_mirror("full")
+    booted = reach.reach()
+    described = checklist.load_inventory(booted.settings)
     booted.step("rehearsal machines", ["vagrant", "up", "--no-tty"], vagrant_line)
-    lab = Lab(stage.settings(folders=(write_metal(booted, described),)), booted.holder)
+    lab = Lab(own_machines.settings(folders=(write_metal(booted, described),)), booted.holder)
     lab.step("rehearsal inventory", ["ansible-playbook", "playbooks/check.yml"], task_of)
-    foretold = stage.play(lab, "rehearsal check mode", "playbooks/site.yml", "--check")
+    foretold = own_machines.play(lab, "rehearsal check mode", "playbooks/site.yml", "--check")
     assert not KUBECONFIG.exists()
-    yield Machines(lab, foretold, stage.play(lab, "rehearsal cluster", "playbooks/site.yml"))
+    yield Machines(lab, foretold, own_machines.play(lab, "rehearsal cluster", "playbooks/site.yml"))
 
 
 def write_metal(booted: Lab, described: Inventory) -> Path:
@@ -63,7 +64,7 @@ def write_metal(booted: Lab, described: Inventory) -> Path:
         (keys / name).chmod(0o600)
         machines.append({"ansible_host": host.address, "ansible_ssh_private_key_file": str(keys / name)})
     login = {"ansible_user": "vagrant", "ansible_ssh_common_args": f"-o UserKnownHostsFile={known} -o IdentitiesOnly=yes"}
-    return stage.metal(STATE / "metal", str(described.setting("lab_network")), machines, login)
+    return own_machines.metal(STATE / "metal", str(described.setting("lab_network")), machines, login)
 
 
 def test_inventory_knows_nothing_of_vagrant(machines: Machines) -> None:
@@ -79,15 +80,15 @@ def test_check_mode_foretells_changes_of_every_machine(machines: Machines) -> No
 
 
 def test_nodes_have_the_names_of_the_inventory(machines: Machines) -> None:
-    assert stage.ready_nodes(machines.lab) == NAMES
-    assert [stage.on(machines.lab, name, "hostname") for name in NAMES] == NAMES
+    assert own_machines.ready_nodes(machines.lab) == NAMES
+    assert [own_machines.on(machines.lab, name, "hostname") for name in NAMES] == NAMES
 
 
 def test_volumes_are_exported(machines: Machines) -> None:
-    assert "/nfsdata" in stage.on(machines.lab, "alpha", "exportfs -s")
+    assert "/nfsdata" in own_machines.on(machines.lab, "alpha", "exportfs -s")
 
 
 def test_second_run_changes_nothing(machines: Machines) -> None:
-    again = stage.play(machines.lab, "rehearsal cluster again", "playbooks/site.yml")
+    again = own_machines.play(machines.lab, "rehearsal cluster again", "playbooks/site.yml")
     assert sorted(name for name in again.recap if name != "localhost") == NAMES
     assert again.changed == ()

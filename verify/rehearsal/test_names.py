@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from host.access import build_mirror
-from host.command import as_root, logged
-from host.paths import LOGS, ROOT, STATE, cache
-from host.rehearsals import stage
-from mirror import lock
-from mirror.upstream import NAMES, REALMS
+from outlive.base.paths import LOGS, ROOT, STATE, cache
+from outlive.base.process import as_root, logged
+from outlive.host.reach import build_mirror
+from outlive.mirror import lock
+from outlive.mirror.upstream import NAMES, REALMS
+from verify.rehearsal import own_machines
 
 pytestmark = pytest.mark.rehearsal
 
@@ -46,8 +46,8 @@ def taken(empty: None) -> Taken:
         each.mkdir(parents=True)
     tar = ["tar", "--extract", "--file", str(cache() / "store/root-bare/root.tar"), "--directory", str(root)]
     subprocess.run(as_root([*tar, "--preserve-permissions", "--numeric-owner"]), check=True)
-    subprocess.run(as_root(["cp", "-r", f"{ROOT / 'mirror/files/box/etc/apt'}/.", str(root / "etc/apt")]), check=True)
-    packages = yaml.safe_load((stage.LAB / "group_vars/all/kubernetes_packages.yml").read_text(encoding="utf-8"))
+    subprocess.run(as_root(["cp", "-r", f"{ROOT / 'src/outlive/mirror/files/box/etc/apt'}/.", str(root / "etc/apt")]), check=True)
+    packages = yaml.safe_load((own_machines.LAB / "group_vars/all/kubernetes_packages.yml").read_text(encoding="utf-8"))
     version, repository = packages["kubernetes_packages_version"], packages["kubernetes_packages_repository_url"]
     images = lock.load().images
     others = [images[name][0] for name in ("busybox", "flannel", "flannel-cni-plugin")]

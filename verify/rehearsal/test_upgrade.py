@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from host import access
-from host.access import Lab
-from host.paths import LOGS, STATE
-from host.rehearsals import stage
-from mirror import lock
-from verify.lab import mysql, objects
-from verify.lab.errors import LabError
-from verify.lab.wait import wait_for
+from outlive.base.errors import LabError
+from outlive.base.paths import LOGS, STATE
+from outlive.base.wait import wait_for
+from outlive.host import reach
+from outlive.host.reach import Lab
+from outlive.lab import mysql, objects
+from outlive.mirror import lock
+from verify.rehearsal import own_machines
 
 pytestmark = pytest.mark.rehearsal
 
@@ -41,17 +41,17 @@ class Upgrade:
 @pytest.fixture(scope="module")
 def upgrade(empty: None) -> Iterator[Upgrade]:
     """Make a lab of the earlier version with a row in MySQL, and bring it to the later one."""
-    access.build_mirror("full", lock.EARLIER)
-    lab = access.reach()
-    earlier = Lab(stage.settings(folders=(stage.LAB, stage.OFFLINE, write_earlier(STATE / "earlier"))), lab.holder)
-    stage.make_machines(earlier)
-    stage.play(earlier, "rehearsal cluster", "playbooks/site.yml")
-    stage.play(earlier, "rehearsal tutorial", "playbooks/tutorial.yml")
+    reach.build_mirror("full", lock.EARLIER)
+    lab = reach.reach()
+    earlier = Lab(own_machines.settings(folders=(own_machines.LAB, own_machines.OFFLINE, write_earlier(STATE / "earlier"))), lab.holder)
+    own_machines.make_machines(earlier)
+    own_machines.play(earlier, "rehearsal cluster", "playbooks/site.yml")
+    own_machines.play(earlier, "rehearsal tutorial", "playbooks/tutorial.yml")
     ask(lab, mysql.WRITE_ROW)
     before = versions(lab)
     with pytest.raises(LabError):
-        stage.play(lab, "rehearsal refusal", "playbooks/site.yml")
-    stage.play(lab, "rehearsal upgrade", "playbooks/upgrade.yml")
+        own_machines.play(lab, "rehearsal refusal", "playbooks/site.yml")
+    own_machines.play(lab, "rehearsal upgrade", "playbooks/upgrade.yml")
     yield Upgrade(lab, before, versions(lab))
 
 
@@ -60,7 +60,7 @@ def write_earlier(folder: Path) -> Path:
     variables = folder / "group_vars/all"
     variables.mkdir(parents=True)
     (folder / "hosts.yml").write_text("all: {}\n", encoding="utf-8")
-    offered = yaml.safe_load((stage.OFFLINE / "group_vars/all/kubernetes_packages.yml").read_text(encoding="utf-8"))
+    offered = yaml.safe_load((own_machines.OFFLINE / "group_vars/all/kubernetes_packages.yml").read_text(encoding="utf-8"))
     offered["kubernetes_packages_repository_url"] = offered["kubernetes_packages_repository_url"].replace(
         "/kubernetes/", f"/{lock.EARLIER}/"
     )
@@ -70,8 +70,8 @@ def write_earlier(folder: Path) -> Path:
 
 def versions(lab: Lab) -> dict[str, str]:
     """Return the version of each node's kubelet, and of each of Kubernetes' programs that runs in a pod, by the pod's name."""
-    found = {node.name: node.kubelet for node in map(objects.node, stage.listing(lab, "nodes"))}
-    for pod in stage.listing(lab, "pods", "kube-system"):
+    found = {node.name: node.kubelet for node in map(objects.node, own_machines.listing(lab, "nodes"))}
+    for pod in own_machines.listing(lab, "pods", "kube-system"):
         image, _, version = pod["spec"]["containers"][0]["image"].rpartition(":")
         if image.rpartition("/")[2] in PROGRAMS:
             found[pod["metadata"]["name"]] = version
@@ -84,7 +84,7 @@ def ask(lab: Lab, statements: str) -> list[str]:
     answer = wait_for(
         "MySQL",
         "an answer",
-        lambda: stage.kubectl(lab, "exec", "deployment/mysql", "--", "sh", "-c", command),
+        lambda: own_machines.kubectl(lab, "exec", "deployment/mysql", "--", "sh", "-c", command),
         lambda _: True,
         within=300,
         every=5,
@@ -110,9 +110,9 @@ def test_everything_has_the_later_version(upgrade: Upgrade) -> None:
 
 
 def test_every_node_takes_pods_again(upgrade: Upgrade) -> None:
-    nodes = stage.listing(upgrade.lab, "nodes")
+    nodes = own_machines.listing(upgrade.lab, "nodes")
     assert [node["metadata"]["name"] for node in nodes if node["spec"].get("unschedulable")] == []
-    assert len(stage.ready_nodes(upgrade.lab)) == len(nodes)
+    assert len(own_machines.ready_nodes(upgrade.lab)) == len(nodes)
 
 
 def test_row_is_there(upgrade: Upgrade) -> None:
@@ -120,13 +120,13 @@ def test_row_is_there(upgrade: Upgrade) -> None:
 
 
 def test_second_run_changes_nothing(upgrade: Upgrade) -> None:
-    again = stage.play(upgrade.lab, "rehearsal upgrade again", "playbooks/upgrade.yml")
+    again = own_machines.play(upgrade.lab, "rehearsal upgrade again", "playbooks/upgrade.yml")
     assert again.recap
     assert again.changed == ()
 
 
 def test_going_back_is_refused(upgrade: Upgrade) -> None:
     with pytest.raises(LabError):
-        stage.play(upgrade.lab, "rehearsal going back", "playbooks/upgrade.yml", "-e", f"kubernetes_packages_version={EARLIER}")
+        own_machines.play(upgrade.lab, "rehearsal going back", "playbooks/upgrade.yml", "-e", f"kubernetes_packages_version={EARLIER}")
     said = (LOGS / "rehearsal-going-back.log").read_text(encoding="utf-8")
     assert "goes neither back nor over a minor version" in " ".join(said.split())

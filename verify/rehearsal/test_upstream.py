@@ -13,12 +13,12 @@ from xml.etree import ElementTree
 
 import pytest
 
-from host import private
-from host.access import Lab, build_mirror, mirror_argv
-from host.paths import STATE
-from host.rehearsals import stage
-from mirror.upstream import HTTP_PORT, HTTPS_PORT, NAMES
-from verify.lab.playbook import Played
+from outlive.base.paths import STATE
+from outlive.host import private
+from outlive.host.reach import Lab, build_mirror, mirror_argv
+from outlive.lab.playbook import Played
+from outlive.mirror.upstream import HTTP_PORT, HTTPS_PORT, NAMES
+from verify.rehearsal import own_machines
 
 pytestmark = pytest.mark.rehearsal
 
@@ -39,16 +39,16 @@ class Way:
 def way(empty: None) -> Iterator[Way]:
     """Make a bare machine where the upstream's names lead to the stand-in, and run site.yml."""
     build_mirror("bare")
-    folders = (stage.one_node(STATE / "one-node"), stage.BARE)
-    chosen = stage.settings(sources="upstream", folders=folders)
-    lab = stage.raise_lab(chosen, mirror_argv("stand-in", "--address", "0.0.0.0", "--folder", str(FOLDER)))
+    folders = (own_machines.one_node(STATE / "one-node"), own_machines.BARE)
+    chosen = own_machines.settings(sources="upstream", folders=folders)
+    lab = own_machines.raise_lab(chosen, mirror_argv("stand-in", "--address", "0.0.0.0", "--folder", str(FOLDER)))
     assert lab.holder is not None
     private.serve_mirror(lab.holder, (HTTP_PORT, HTTPS_PORT))
-    stage.make_machines(lab)
+    own_machines.make_machines(lab)
     lead_names_here(lab)
-    before = stage.on(lab, NODE, "dpkg-query --show --showformat '${Package} '")
-    stage.play(lab, "rehearsal trust", "host/rehearsals/prepare.yml", "-e", f"rehearsal_folder={FOLDER}")
-    yield Way(lab, before, stage.play(lab, "rehearsal cluster", "playbooks/site.yml"))
+    before = own_machines.on(lab, NODE, "dpkg-query --show --showformat '${Package} '")
+    own_machines.play(lab, "rehearsal trust", "verify/rehearsal/prepare.yml", "-e", f"rehearsal_folder={FOLDER}")
+    yield Way(lab, before, own_machines.play(lab, "rehearsal cluster", "playbooks/site.yml"))
 
 
 def lead_names_here(lab: Lab) -> None:
@@ -73,21 +73,21 @@ def test_machine_was_bare(way: Way) -> None:
 
 
 def test_node_is_ready(way: Way) -> None:
-    assert stage.ready_nodes(way.lab) == [NODE]
+    assert own_machines.ready_nodes(way.lab) == [NODE]
 
 
 def test_pod_of_docker_hub_runs(way: Way) -> None:
-    stage.run_pod(way.lab, "busybox:1.37")
+    own_machines.run_pod(way.lab, "busybox:1.37")
 
 
 def test_volumes_are_exported(way: Way) -> None:
-    assert "/nfsdata" in stage.on(way.lab, NODE, "exportfs -s")
+    assert "/nfsdata" in own_machines.on(way.lab, NODE, "exportfs -s")
 
 
 def test_no_mirror_is_configured(way: Way) -> None:
-    assert stage.on(way.lab, NODE, "find /etc/containerd -path '/etc/containerd/certs.d/*' -type f") == ""
-    assert "mirrors" not in stage.on(way.lab, NODE, "cat /etc/containerd/config.toml")
-    sources = stage.on(way.lab, NODE, "cat /etc/apt/sources.list.d/*")
+    assert own_machines.on(way.lab, NODE, "find /etc/containerd -path '/etc/containerd/certs.d/*' -type f") == ""
+    assert "mirrors" not in own_machines.on(way.lab, NODE, "cat /etc/containerd/config.toml")
+    sources = own_machines.on(way.lab, NODE, "cat /etc/apt/sources.list.d/*")
     hosts = set(re.findall(r"^URIs: *https?://([^/\s]+)", sources, re.MULTILINE))
     assert hosts == {"pkgs.k8s.io", "deb.debian.org", "security.debian.org"}
 
@@ -108,6 +108,6 @@ def test_registries_asked_for_a_token_first(way: Way) -> None:
 
 
 def test_second_run_changes_nothing(way: Way) -> None:
-    again = stage.play(way.lab, "rehearsal cluster again", "playbooks/site.yml")
+    again = own_machines.play(way.lab, "rehearsal cluster again", "playbooks/site.yml")
     assert again.recap
     assert again.changed == ()

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from verify.lab import node_facts
-from verify.lab.inventory import Inventory
-from verify.lab.kube import Cluster
-from verify.lab.remote import Remote
-from verify.lab.report import Report
+from outlive.lab import machine_facts
+from outlive.lab.inventory import Inventory
+from outlive.lab.kube import Cluster
+from outlive.lab.ssh import Remote
+from outlive.report.model import Report
 
 PACKAGES = ["containerd", "kubeadm", "kubelet", "kubectl", "nfs-common", "nfs-kernel-server"]
 SERVICES = ["containerd", "kubelet"]
@@ -35,7 +35,7 @@ def described(report: Report) -> Report:
 @pytest.fixture(scope="session")
 def facts(cluster: Cluster, remote: Remote) -> Facts:
     """Return what asks a machine for its facts, at most once each."""
-    program = Path(node_facts.__file__).read_text()
+    program = Path(machine_facts.__file__).read_text()
 
     @cache
     def ask(name: str) -> Mapping[str, Any]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
-from verify.lab.inventory import Inventory
-from verify.lab.kube import Cluster
-from verify.lab.wait import wait_for
+from outlive.base.wait import wait_for
+from outlive.lab.inventory import Inventory
+from outlive.lab.kube import Cluster
 
 SYSTEM_NAMESPACES = ("kube-system", "kube-flannel")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from verify.lab.playbook import play
+from outlive.lab.playbook import play
 
 
 @pytest.mark.parametrize("playbook", ["playbooks/site.yml"])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from verify.lab import mysql, nfs
-from verify.lab.inventory import Inventory
-from verify.lab.kube import Cluster
-from verify.lab.remote import Remote
+from outlive.lab import mysql, nfs
+from outlive.lab.inventory import Inventory
+from outlive.lab.kube import Cluster
+from outlive.lab.ssh import Remote
 
 
 def test_export_is_for_the_lab_alone(lab: Inventory, remote: Remote) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
-from verify.lab.inventory import Inventory
-from verify.lab.kube import Cluster
+from outlive.lab.inventory import Inventory
+from outlive.lab.kube import Cluster
 from verify.static.conftest import API_NAME, MODULES, SERVICES, SYSCTLS, Facts
 
 NAT_ADDRESS = "10.0.2.15"

@@ -21,15 +21,16 @@ import pytest
 import yaml
 from cryptography import x509
 
-from verify.lab import nfs
-from verify.lab.errors import LabError
-from verify.lab.exercises import LEVEL
-from verify.lab.inventory import ROOT, Inventory
-from verify.lab.kube import Cluster
-from verify.lab.mysql import NAMESPACE, Account
-from verify.lab.remote import Remote
-from verify.lab.wait import wait_for
-from verify.lab.walk import on_host
+from outlive.base.errors import LabError
+from outlive.base.paths import ROOT
+from outlive.base.wait import wait_for
+from outlive.course.exercises import LEVEL
+from outlive.course.walk import on_host
+from outlive.lab import nfs
+from outlive.lab.inventory import Inventory
+from outlive.lab.kube import Cluster
+from outlive.lab.mysql import NAMESPACE, Account
+from outlive.lab.ssh import Remote
 
 PROGRAMS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 TLS_VERSIONS = {"VersionTLS12", "VersionTLS13", "TLS1.2", "TLS1.3"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from verify.lab.report import Report
+from outlive.report.model import Report
 
 
 @pytest.fixture(scope="session", autouse=True)

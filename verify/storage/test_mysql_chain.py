@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from verify.lab.inventory import Inventory
-from verify.lab.kube import Cluster
-from verify.lab.mysql import DEPLOYMENT, NAMESPACE, WRITE_ROW, Account, read_rows, tutorial_client
-from verify.lab.remote import Remote
-from verify.lab.wait import wait_for
+from outlive.base.wait import wait_for
+from outlive.lab.inventory import Inventory
+from outlive.lab.kube import Cluster
+from outlive.lab.mysql import DEPLOYMENT, NAMESPACE, WRITE_ROW, Account, read_rows, tutorial_client
+from outlive.lab.ssh import Remote
 
 
 def test_volume_is_bound_and_retained(cluster: Cluster) -> None:

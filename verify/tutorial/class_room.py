@@ -8,14 +8,16 @@ from __future__ import annotations
 import re
 from contextlib import closing
 
-from verify.lab import kube, pages
-from verify.lab.exercises import PAGES, Exercise, Stage
-from verify.lab.inventory import ROOT, Inventory
-from verify.lab.kube import Cluster
-from verify.lab.pages import Block
-from verify.lab.remote import Remote
-from verify.lab.wait import wait_for
-from verify.lab.walk import Shells
+from outlive.base.paths import ROOT
+from outlive.base.wait import wait_for
+from outlive.course import pages
+from outlive.course.exercises import PAGES, Exercise, Stage
+from outlive.course.pages import Block
+from outlive.course.walk import Shells
+from outlive.lab import kube
+from outlive.lab.inventory import Inventory
+from outlive.lab.kube import Cluster
+from outlive.lab.ssh import Remote
 
 AT_ONCE = 3
 """How many exercises are worked on at a time; measured on two cores: docs/results.md. Other numbers weren't tried."""

@@ -8,14 +8,15 @@ from functools import cache, partial
 
 import pytest
 
-from verify.lab.errors import LabError
-from verify.lab.exercises import EXERCISES, Exercise, Stage
-from verify.lab.inventory import ROOT, Inventory
-from verify.lab.kube import Cluster
-from verify.lab.registry import mirror_lacks
-from verify.lab.remote import Remote
-from verify.lab.report import Report
-from verify.lab.walk import MANIFESTS, Ground, Shells, Walk
+from outlive.base.errors import LabError
+from outlive.base.paths import ROOT
+from outlive.course.exercises import EXERCISES, Exercise, Stage
+from outlive.course.walk import MANIFESTS, Ground, Shells, Walk
+from outlive.lab.inventory import Inventory
+from outlive.lab.kube import Cluster
+from outlive.lab.registry import mirror_lacks
+from outlive.lab.ssh import Remote
+from outlive.report.model import Report
 from verify.tutorial.class_room import AT_ONCE, await_rest, is_of_an_exercise, work_on
 
 
@@ -67,7 +68,9 @@ def outcomes(chosen: list[Exercise], before: frozenset[str], lab: Inventory) -> 
 def walk(cluster: Cluster, remote: Remote, ground: Ground) -> Iterator[Walk]:
     """Return the way through the pages; what the last one left is taken away at its end."""
     if not (ROOT / MANIFESTS).is_dir():
-        raise LabError(f"The folder {MANIFESTS} isn't there: the pages apply the manifests in it, so run `make tutorial`, which writes it.")
+        raise LabError(
+            f"The folder {MANIFESTS} isn't there: the pages apply the manifests in it, so run `outlive tutorial apply`, which writes it."
+        )
 
     def look() -> frozenset[str]:
         return frozenset(each for each in ground.look() if not is_of_an_exercise(each))

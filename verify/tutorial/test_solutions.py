@@ -7,8 +7,8 @@ from concurrent.futures import Future, wait
 
 import pytest
 
-from verify.lab.exercises import EXERCISES, Exercise
-from verify.lab.walk import Ground
+from outlive.course.exercises import EXERCISES, Exercise
+from outlive.course.walk import Ground
 
 
 @pytest.fixture(scope="module", autouse=True)

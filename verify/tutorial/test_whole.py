@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 
-from verify.lab import mysql, nfs
-from verify.lab.inventory import Inventory
-from verify.lab.kube import Cluster
-from verify.lab.mysql import NAMESPACE
-from verify.lab.playbook import play
-from verify.lab.remote import Remote
-from verify.lab.walk import Ground
+from outlive.course.walk import Ground
+from outlive.lab import mysql, nfs
+from outlive.lab.inventory import Inventory
+from outlive.lab.kube import Cluster
+from outlive.lab.mysql import NAMESPACE
+from outlive.lab.playbook import play
+from outlive.lab.ssh import Remote
 
 ALL = json.dumps({"storage_tutorial_chapters": ["all"]})
 THERE_WITHOUT_TUTORIAL = {"service/kubernetes", "configmap/kube-root-ca.crt"}

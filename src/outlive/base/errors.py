@@ -1,13 +1,27 @@
-"""The errors that a user sees: one sentence that names what is wrong and the cure."""
+"""The errors that a user sees, one sentence that names what is wrong and the cure, and the exit statuses of all commands."""
 
 from __future__ import annotations
 
-INTERRUPTED = 130
-"""Exit status of a command that was ended by Ctrl-C or SIGTERM, as shells report it: whatever it broke is healed."""
+EXIT_PASS = 0
+"""All that was asked for was done, or found to be so."""
+EXIT_FAIL = 1
+"""A check failed, an exercise isn't solved, something of the host would break the lab."""
+EXIT_UNKNOWN = 2
+"""It isn't known, or the command couldn't be run: wrong use, a lab that isn't there, a step that failed."""
+EXIT_INTERRUPTED = 130
+"""Ended by Ctrl-C or SIGTERM, as shells report it: whatever was broken on purpose is healed."""
 
 
 class LabError(Exception):
     """Something that a user can put right; its text is one sentence that says what and how."""
+
+    exit_status = EXIT_UNKNOWN
+
+
+class FailedError(LabError):
+    """Checks ran to their end, and the verdict is fail."""
+
+    exit_status = EXIT_FAIL
 
 
 class UnreachableError(LabError):
@@ -20,3 +34,5 @@ class NotFoundError(LabError):
 
 class RefusedError(LabError, AssertionError):
     """MySQL answered, and the answer is no: a verdict about the data, not a failed attempt to ask."""
+
+    exit_status = EXIT_FAIL

@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from verify.lab.errors import LabError
+from outlive.base.errors import LabError
 
 
 @contextmanager
-def exclusive(lock: Path, refusal: Callable[[str], str]) -> Iterator[None]:
+def exclusive(lock: Path, refusal: Callable[[str], str] | None = None) -> Iterator[None]:
     """Hold a lock file, which is made where it isn't there.
 
     Args:
         lock: The file; its holder's process id stands in it.
-        refusal: Given the process id of another holder, returns the sentence for the user.
+        refusal: Given the process id of another holder, returns the sentence for the user. None: wait for the other one.
 
     Raises:
         LabError: another process holds it.
@@ -25,8 +25,9 @@ def exclusive(lock: Path, refusal: Callable[[str], str]) -> Iterator[None]:
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("a+", encoding="ascii") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX if refusal is None else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
+            assert refusal is not None
             file.seek(0)
             raise LabError(refusal(file.read().strip() or "unknown")) from error
         file.truncate(0)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 """The checkout."""
 
 STATE = ROOT / ".lab"
-"""State of this checkout's lab: private libvirt, secrets, kubeconfig. Never in git; `make destroy` removes it."""
+"""State of this checkout's lab: private libvirt, secrets, kubeconfig. Never in git; `outlive destroy` removes it."""
 
 REPORTS = ROOT / "reports"
-"""One folder a run. Never in git; `make destroy` keeps it."""
+"""One folder a run. Never in git; `outlive destroy` keeps it."""
 
 LOGS = REPORTS / "logs"
 """Output of long steps, a file each."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from verify.lab.errors import LabError
+from outlive.base.errors import LabError
 
 PATIENCE = 60.0
 """Seconds that an interrupted program has to clean up."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from verify.lab.clock import HOST_CLOCK, Clock
-from verify.lab.errors import UnreachableError
+from outlive.base.clock import HOST_CLOCK, Clock
+from outlive.base.errors import UnreachableError
 
 Observed = TypeVar("Observed")
 

@@ -14,17 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
-from verify.lab import findings, nfs
-from verify.lab.clock import HOST_CLOCK, Clock
-from verify.lab.errors import LabError
-from verify.lab.findings import File, Seen
-from verify.lab.inventory import ROOT, Inventory
-from verify.lab.kube import Cluster
-from verify.lab.objects import Json
-from verify.lab.pages import Ran
-from verify.lab.remote import Remote
-from verify.lab.wait import wait_for
-from verify.lab.walk import on_host
+from outlive.base.clock import HOST_CLOCK, Clock
+from outlive.base.errors import LabError, UnreachableError
+from outlive.base.paths import ROOT
+from outlive.base.wait import wait_for
+from outlive.course import grading
+from outlive.course.grading import File, Seen
+from outlive.course.pages import Ran
+from outlive.course.walk import on_host
+from outlive.lab import nfs, session
+from outlive.lab.inventory import Inventory
+from outlive.lab.kube import Cluster
+from outlive.lab.objects import Json
+from outlive.lab.ssh import Remote
 
 FOLDER = ROOT / "exercises"
 PAGES = ROOT / "docs/exercises"
@@ -92,15 +94,15 @@ EXERCISES = tuple(
     Exercise(number, check.__name__.replace("_", "-"), check)
     for number, check in enumerate(
         (
-            findings.no_volume_fits,
-            findings.missing_folder,
-            findings.released_volume,
-            findings.not_allowed_to_write,
-            findings.stuck_claim,
-            findings.lost_with_the_pod,
-            findings.pinned_to_a_node,
-            findings.two_writers,
-            findings.rollout_that_hangs,
+            grading.no_volume_fits,
+            grading.missing_folder,
+            grading.released_volume,
+            grading.not_allowed_to_write,
+            grading.stuck_claim,
+            grading.lost_with_the_pod,
+            grading.pinned_to_a_node,
+            grading.two_writers,
+            grading.rollout_that_hangs,
         ),
         1,
     )
@@ -117,7 +119,7 @@ def numbered(text: str) -> Exercise:
     if text.isascii() and text.isdecimal() and 1 <= int(text) <= len(EXERCISES):
         return EXERCISES[int(text) - 1]
     raise LabError(
-        f"N is {text!r}, which is no exercise: set it to a number from 1 to {len(EXERCISES)}, as in `make exercise N=3`; "
+        f"{text!r} is no exercise: choose a number from 1 to {len(EXERCISES)}, as in `outlive exercise start 3`; "
         "docs/exercises/en/README.md lists them."
     )
 
@@ -197,8 +199,8 @@ class Stage:
         if found is None or "deletionTimestamp" in found or found.get("labels", {}).get(LABEL) != "set":
             state = "isn't there" if found is None else "is going away" if "deletionTimestamp" in found else "was set only in part"
             raise LabError(
-                f"N is {exercise.number}, and the stage of this exercise (namespace {exercise.namespace}) {state}: only a stage that was set "
-                f"can be checked, so run `make exercise N={exercise.number}`."
+                f"The stage of exercise {exercise.number} (namespace {exercise.namespace}) {state}: only a stage that was set can be checked, "
+                f"so run `outlive exercise start {exercise.number}`."
             )
         return exercise.check(self.seen(exercise))
 
@@ -284,7 +286,7 @@ class Stage:
     def _host(self, exercise: Exercise | None, command: str) -> None:
         ran = self._run(command, self._cluster.environment)
         if ran.status != 0:
-            again = "make exercise-reset" if exercise is None else f"make exercise N={exercise.number}"
+            again = "outlive exercise reset" if exercise is None else f"outlive exercise start {exercise.number}"
             reason = " ".join(ran.lines[-1:]) or "no message"
             raise LabError(
                 f"`{command}` ended with status {ran.status} ({reason}): look at `kubectl get nodes,pods -A`, then run `{again}` again."
@@ -322,3 +324,39 @@ def _is_of(exercise: Exercise, volume: Json) -> bool:
 
 def _by_name(listing: Iterable[Json]) -> dict[str, Json]:
     return {each["metadata"]["name"]: each for each in listing}
+
+
+def start(number: str) -> None:
+    """Put an exercise of the lab in use to its beginning, and say where its page is (`outlive exercise start`). Fails as ``Stage.set`` does."""
+    exercise = numbered(number)
+    print(f"setting exercise {exercise.title} ...", flush=True)
+    with session.connect() as lab:
+        Stage(lab.inventory, lab.cluster, lab.remote).set(exercise)
+    print(f"The stage is set, in the namespace {exercise.namespace}; its objects are written down in {WRITTEN}/{exercise.slug}.yml.")
+    print(f"Read on in docs/exercises/en/{exercise.slug}.md (中文: docs/exercises/zh/{exercise.slug}.md).")
+
+
+def check(number: str) -> bool:
+    """Print what is still wrong with an exercise, and say whether it is solved (`outlive exercise check`).
+
+    Raises:
+        LabError: its stage wasn't set, or no answer was given, so that nothing is known.
+    """
+    exercise = numbered(number)
+    try:
+        with session.connect() as lab:
+            wrong = Stage(lab.inventory, lab.cluster, lab.remote).check(exercise)
+    except UnreachableError as error:
+        raise LabError(f"Nothing is known of the exercise, as {error}: see `outlive doctor`, then run this again.") from error
+    for finding in wrong:
+        print(f"- {finding}")
+    print(f"{'not solved yet' if wrong else 'solved'}: {exercise.title}")
+    return not wrong
+
+
+def take_away(number: str | None) -> None:
+    """Take an exercise away, all of them where none is named (`outlive exercise reset`). Fails as ``Stage.reset`` does."""
+    chosen = EXERCISES if number is None else (numbered(number),)
+    with session.connect() as lab:
+        Stage(lab.inventory, lab.cluster, lab.remote).reset(chosen)
+    print(f"taken away: {', '.join(each.namespace for each in chosen)}")

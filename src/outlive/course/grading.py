@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from verify.lab import objects
-from verify.lab.objects import Json
+from outlive.lab import objects
+from outlive.lab.objects import Json
 
 WRITER = 1000
 """The user that exercise 4's pod has to stay."""

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from verify.lab.errors import LabError
+from outlive.base.errors import LabError
+from outlive.base.paths import ROOT
 
 GAP = "…"
 FENCE = "```"
@@ -212,3 +213,13 @@ def _without_end(lines: Sequence[str]) -> list[str]:
     while kept and not kept[-1].strip():
         kept.pop()
     return kept
+
+
+def names() -> list[str]:
+    """Return the names of the tutorial's pages, in their order."""
+    return sorted(path.stem for path in (ROOT / "docs/tutorial/en").glob("[0-9]*.md"))
+
+
+def chapters() -> list[str]:
+    """Return the names of the tutorial's chapters: the folders of manifests that the role storage_tutorial writes."""
+    return sorted(path.name for path in (ROOT / "roles/storage_tutorial/templates").iterdir() if path.is_dir())

@@ -11,14 +11,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from verify.lab import nfs
-from verify.lab.clock import HOST_CLOCK, Clock
-from verify.lab.errors import LabError, NotFoundError, UnreachableError
-from verify.lab.inventory import ROOT, Inventory
-from verify.lab.kube import Cluster
-from verify.lab.pages import Block, Command, Page, Ran, objection
-from verify.lab.remote import Remote
-from verify.lab.wait import WaitTimeoutError, persist, wait_for
+from outlive.base.clock import HOST_CLOCK, Clock
+from outlive.base.errors import LabError, NotFoundError, UnreachableError
+from outlive.base.paths import ROOT
+from outlive.base.wait import WaitTimeoutError, persist, wait_for
+from outlive.course.pages import Block, Command, Page, Ran, objection
+from outlive.lab import nfs
+from outlive.lab.inventory import Inventory
+from outlive.lab.kube import Cluster
+from outlive.lab.ssh import Remote
 
 NAMESPACE = "default"
 COMMAND_SECONDS = 1200
@@ -212,7 +213,7 @@ class Walk:
                 if wrong:
                     raise PageLieError(wrong)
         except UnreachableError as error:
-            raise LabError(f"{page.path}:{self._broken[page.path]}: {error}: see `make doctor`, then run the page again.") from error
+            raise LabError(f"{page.path}:{self._broken[page.path]}: {error}: see `outlive doctor`, then run the page again.") from error
         del self._broken[page.path]
 
     def _guarded(self, page: Page, command: Command) -> Ran:

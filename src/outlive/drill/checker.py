@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
-from verify.lab.clock import Instant
-from verify.lab.history import Kind, Operation, Outcome
-from verify.lab.timeline import Span
-from verify.lab.verdict import Verdict
+from outlive.base.clock import Instant
+from outlive.base.verdict import Verdict
+from outlive.drill.history import Kind, Operation, Outcome
+from outlive.drill.timeline import Span
 
 NAMED = 5
 """How many writes a reason names; the rest are counted."""

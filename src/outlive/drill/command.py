@@ -1,4 +1,4 @@
-"""Run drills on a lab: ``python -m verify.drill --fault power-cut --profile fenced``; ``make drill`` and ``make drills`` call it.
+"""Run drills on a lab: ``python -m outlive.drill.command --fault power-cut --profile fenced``; ``outlive drill`` and ``outlive drills`` call it.
 
 Each drill leaves a report of its own in ``reports/``: JSON, JUnit, one HTML page, and the history of every operation.
 """
@@ -14,18 +14,22 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 
-from verify.lab import checker, describe, drill, inventory, kube, locks, logs, mysql, playbook, steady
-from verify.lab.clock import HOST_CLOCK
-from verify.lab.drill import Drill, Stage
-from verify.lab.errors import INTERRUPTED, LabError
-from verify.lab.faults import KINDS, Kind, named
-from verify.lab.fencing import Watcher
-from verify.lab.inventory import ROOT, Inventory
-from verify.lab.remote import Remote
-from verify.lab.report import REPORTS, Check, Report, Run
-from verify.lab.verdict import Verdict, of_error
-from verify.lab.wait import WaitTimeoutError
-from verify.lab.workload import EXPECTED_TOTAL
+from outlive.base.clock import HOST_CLOCK
+from outlive.base.errors import EXIT_INTERRUPTED as INTERRUPTED
+from outlive.base.errors import LabError
+from outlive.base.paths import ROOT
+from outlive.base.verdict import Verdict, of_error
+from outlive.base.wait import WaitTimeoutError
+from outlive.drill import checker, lock_watch, logs, run
+from outlive.drill.faults import KINDS, Kind, named
+from outlive.drill.fencing import WatcherProcess as Watcher
+from outlive.drill.run import Drill
+from outlive.drill.workload import EXPECTED_TOTAL
+from outlive.lab import environment, inventory, kube, mysql, playbook, steady
+from outlive.lab.inventory import Inventory
+from outlive.lab.session import Lab
+from outlive.lab.ssh import Remote
+from outlive.report.model import REPORTS, Check, Report, Run
 
 PROFILES = ("default", "tuned", "fenced")
 SILENCE = 5.0
@@ -36,7 +40,7 @@ STATEMENTS = 7
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one drill; return the exit status: 0 only where every check passed."""
-    parser = argparse.ArgumentParser(prog="python -m verify.drill", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m outlive.drill.command", description=__doc__)
     parser.add_argument("--fault", required=True, help=f"one of {', '.join(KINDS)}")
     parser.add_argument("--profile", default="default", help=f"one of {', '.join(PROFILES)}; it has to be applied")
     parser.add_argument("--apply", action="store_true", help="apply the profile first where it isn't the lab's")
@@ -61,15 +65,15 @@ def one(fault: str, profile: str, node: str | None = None, *, apply: bool = Fals
     kind = named(fault)
     known_profile(profile)
     with ExitStack() as stack:
-        stack.enter_context(drill.alone())
+        stack.enter_context(run.alone())
         lab = inventory.load()
         remote = Remote(lab)
         stack.callback(remote.close)
-        stage = Stage(lab, kube.connect(), remote)
-        drill.target_of(stage, node)  # nothing is applied to a lab that the drill can't run on
+        stage = Lab(lab, kube.connect(), remote)
+        run.target_of(stage, node)  # nothing is applied to a lab that the drill can't run on
         if apply and _apply(stage, profile):
-            drill.target_of(stage, node)  # MySQL may have moved
-        drill.check_profile(stage.cluster.deployment(mysql.NAMESPACE, mysql.DEPLOYMENT).profile, profile)
+            run.target_of(stage, node)  # MySQL may have moved
+        run.check_profile(stage.cluster.deployment(mysql.NAMESPACE, mysql.DEPLOYMENT).profile, profile)
         report = Report(
             Run(f"drill-{kind.name}-{profile}", HOST_CLOCK.now(), planned=STATEMENTS + kind.stays),
             Path(os.environ.get("OUTLIVE_REPORTS") or ROOT / REPORTS),
@@ -98,14 +102,14 @@ def apply_profile(profile: str) -> None:
         LabError: the lab isn't steady, or the playbook failed.
     """
     with ExitStack() as stack:
-        stack.enter_context(drill.alone())
+        stack.enter_context(run.alone())
         lab = inventory.load()
         remote = Remote(lab)
         stack.callback(remote.close)
-        _apply(Stage(lab, kube.connect(), remote), profile)
+        _apply(Lab(lab, kube.connect(), remote), profile)
 
 
-def _drill(report: Report, stage: Stage, kind: Kind, profile: str, node: str | None, watcher: Watcher | None) -> None:
+def _drill(report: Report, stage: Lab, kind: Kind, profile: str, node: str | None, watcher: Watcher | None) -> None:
     told: set[str] = set()
     begun: list[Drill] = []
 
@@ -126,7 +130,7 @@ def _drill(report: Report, stage: Stage, kind: Kind, profile: str, node: str | N
         report.write()
 
     try:
-        seen = drill.run(stage, kind, profile, report.folder / "history.jsonl", node=node, on_change=keep)
+        seen = run.run(stage, kind, profile, report.folder / "history.jsonl", node=node, on_change=keep)
         for check in statements(seen):
             report.run.record(check)
         report.run.ledger = in_words(seen)
@@ -223,15 +227,15 @@ def statements(seen: Drill) -> list[Check]:
         ),
     ]
     samples = seen.locks()
-    double = locks.doubles(samples)
-    watched = seen.steady is not None and locks.watched(samples, timeline.origin, seen.steady)
+    double = lock_watch.doubles(samples)
+    watched = seen.steady is not None and lock_watch.watched(samples, timeline.origin, seen.steady)
     checks.append(
         Check(
             "split-brain",
             "At no time did two clients of the NFS server hold InnoDB's lock",
             Verdict.FAIL if double else Verdict.PASS if watched else Verdict.UNKNOWN,
             0.0,
-            f"{len(samples)} samples, at most {locks.longest_gap(samples):.0f} s apart"
+            f"{len(samples)} samples, at most {lock_watch.longest_gap(samples):.0f} s apart"
             + ("" if watched else ", and nobody seen to hold it both before the fault and after the healing")
             + (f", with two holders first at {double[0].at.wall:%H:%M:%S} UTC: {', '.join(double[0].holders)}" if double else ""),
         )
@@ -259,7 +263,7 @@ def statements(seen: Drill) -> list[Check]:
     return checks
 
 
-def _apply(stage: Stage, profile: str) -> bool:
+def _apply(stage: Lab, profile: str) -> bool:
     """Apply a profile that isn't the lab's to a lab that is steady, and wait until it is again; say whether that was needed.
 
     Raises:
@@ -271,7 +275,7 @@ def _apply(stage: Stage, profile: str) -> bool:
     steady.check(stage.cluster, stage.workers)
     print(f"applying the recovery profile {profile} ...", flush=True)
     playbook.play(_playbook(stage.inventory, before, profile), "-e", f"recovery_profile={profile}")
-    drill.await_steady(stage)
+    run.await_steady(stage)
     return True
 
 
@@ -281,10 +285,10 @@ def _playbook(lab: Inventory, before: str, profile: str) -> str:
     return "playbooks/tutorial.yml" if before in settings and settings[before] == settings.get(profile) else "playbooks/profile.yml"
 
 
-def _describe(run: Run, stage: Stage) -> None:
-    run.lab = describe.facts(lambda: describe.lab(stage.inventory))
-    run.versions = describe.facts(lambda: describe.versions(stage.cluster))
-    run.settings = describe.facts(lambda: describe.settings(stage.cluster, stage.inventory, stage.remote))
+def _describe(run: Run, stage: Lab) -> None:
+    run.lab = environment.facts(lambda: environment.lab(stage.inventory))
+    run.versions = environment.facts(lambda: environment.versions(stage.cluster))
+    run.settings = environment.facts(lambda: environment.settings(stage.cluster, stage.inventory, stage.remote))
 
 
 def known_profile(name: str) -> str:

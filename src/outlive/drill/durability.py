@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 
-from verify.lab import drill, mysql, nfs
-from verify.lab.drill import Stage
-from verify.lab.errors import LabError
-from verify.lab.mysql import NAMESPACE
-from verify.lab.wait import WaitTimeoutError, wait_for
-from verify.lab.workload import Workload
+from outlive.base.errors import LabError
+from outlive.base.wait import WaitTimeoutError, wait_for
+from outlive.drill import run
+from outlive.drill.workload import Workload
+from outlive.lab import mysql, nfs
+from outlive.lab.mysql import NAMESPACE
+from outlive.lab.session import Lab
 
 KEPT = "/var/lib/outlive-kept"
 """Folder on the NFS server for MySQL's data as it was; outside of the export."""
@@ -35,7 +36,7 @@ def commit(workload: Workload) -> Iterator[None]:
             workload.command("SET GLOBAL innodb_flush_log_at_trx_commit = 1", within=GIVEN_BACK_WITHIN)
 
 
-def export(stage: Stage) -> Weakened:
+def export(stage: Lab) -> Weakened:
     """Return a weakness: the NFS server acknowledges what is in its memory only."""
     server = stage.inventory.group("nfs_servers")[0].name
 
@@ -56,7 +57,7 @@ def export(stage: Stage) -> Weakened:
 
 
 @contextmanager
-def kept(stage: Stage) -> Iterator[None]:
+def kept(stage: Lab) -> Iterator[None]:
     """Keep MySQL's data folder as it is and put it back at the end, whatever became of it.
 
     Raises:
@@ -79,7 +80,7 @@ def kept(stage: Stage) -> Iterator[None]:
 
 
 @contextmanager
-def _stopped(stage: Stage) -> Iterator[None]:
+def _stopped(stage: Lab) -> Iterator[None]:
     """Stop MySQL in order, and start it again."""
     stage.cluster.scale(NAMESPACE, mysql.DEPLOYMENT, 0)
     try:
@@ -88,4 +89,4 @@ def _stopped(stage: Stage) -> Iterator[None]:
         yield
     finally:
         stage.cluster.scale(NAMESPACE, mysql.DEPLOYMENT, 1)
-        drill.await_steady(stage)
+        run.await_steady(stage)

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TypeGuard
 
-from verify.lab.clock import Instant
-from verify.lab.mysql import Answer
-from verify.lab.objects import Node, Pod
-from verify.lab.recorder import Sighting
-from verify.lab.timeline import Moment, Span, Timeline, ordered
+from outlive.base.clock import Instant
+from outlive.drill.recorder import Sighting
+from outlive.drill.timeline import Moment, Span, Timeline, ordered
+from outlive.lab.mysql import Answer
+from outlive.lab.objects import Node, Pod
 
 MOMENTS = (
     "power_off",

@@ -1,4 +1,4 @@
-"""The fencing watcher as a drill sees it: a program of its own (``python -m fence``), whose log becomes moments of the timeline."""
+"""The fencing watcher as a drill sees it: a program of its own (``outlive fence watch``), whose log becomes moments of the timeline."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from verify.lab.clock import HOST_CLOCK, Clock, Instant
-from verify.lab.errors import LabError
-from verify.lab.inventory import ROOT
-from verify.lab.timeline import Moment
-from verify.lab.wait import WaitTimeoutError, wait_for
+from outlive.base.clock import HOST_CLOCK, Clock, Instant
+from outlive.base.errors import LabError
+from outlive.base.paths import ROOT
+from outlive.base.wait import WaitTimeoutError, wait_for
+from outlive.drill.timeline import Moment
 
 TITLES = {
     "suspected": "watcher suspects the node",
@@ -37,7 +37,7 @@ GIVEN_BACK_WITHIN = 300.0
 """Seconds from a node's return, which drills wait for, until the watcher has taken its taint back."""
 
 
-class Watcher:
+class WatcherProcess:
     """Runs the watcher while it is entered."""
 
     def __init__(self, log: Path, workers: Collection[str], clock: Clock = HOST_CLOCK) -> None:
@@ -55,7 +55,7 @@ class Watcher:
             LabError: it ended; the sentence is its own.
         """
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "fence", "--log", str(self._log)],
+            [sys.executable, "-m", "outlive", "fence", "watch", "--log", str(self._log)],
             cwd=ROOT,
             stderr=subprocess.PIPE,
             text=True,

@@ -17,8 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from verify.lab.clock import HOST_CLOCK, Clock, Instant
-from verify.lab.errors import LabError
+from outlive.base.clock import HOST_CLOCK, Clock, Instant
+from outlive.base.errors import LabError
 
 Kind = Literal["insert", "transfer", "total"]
 

@@ -12,8 +12,8 @@ from itertools import pairwise
 from types import TracebackType
 from typing import Self
 
-from verify.lab import nfs
-from verify.lab.clock import HOST_CLOCK, Clock, Instant
+from outlive.base.clock import HOST_CLOCK, Clock, Instant
+from outlive.lab import nfs
 
 EVERY = 2
 """Seconds between two samples."""

@@ -7,10 +7,10 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-from verify.lab.clock import Instant
-from verify.lab.drill import Stage
-from verify.lab.errors import LabError
-from verify.lab.mysql import DEPLOYMENT, NAMESPACE
+from outlive.base.clock import Instant
+from outlive.base.errors import LabError
+from outlive.lab.mysql import DEPLOYMENT, NAMESPACE
+from outlive.lab.session import Lab
 
 SLACK = timedelta(seconds=60)
 """Machines' clocks differ from the host's by less."""
@@ -18,7 +18,7 @@ LINES = 5000
 """Of each log, the last ones."""
 
 
-def collect(stage: Stage, folder: Path, since: Instant) -> None:
+def collect(stage: Lab, folder: Path, since: Instant) -> None:
     """Write the logs since a moment; of a program that can't be asked, the reason."""
     _write(folder / "mysqld.log", lambda: _mysqld(stage))
     began = f"@{(since.wall - SLACK).timestamp():.0f}"
@@ -27,7 +27,7 @@ def collect(stage: Stage, folder: Path, since: Instant) -> None:
         _write(folder / f"{host.name}.log", partial(stage.remote.check, host.name, command))
 
 
-def _mysqld(stage: Stage) -> str:
+def _mysqld(stage: Lab) -> str:
     """Return the logs of MySQL's pods that are there, of each the container before the present one too."""
     selector = stage.cluster.deployment(NAMESPACE, DEPLOYMENT).selector
     parts = []

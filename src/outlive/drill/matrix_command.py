@@ -1,4 +1,4 @@
-"""Run the matrix of drills, every fault under every recovery profile: ``python -m verify.drills``; ``make drills`` calls it.
+"""Run the matrix of drills, every fault under every recovery profile: ``python -m outlive.drill.matrix_command``; ``outlive drills`` calls it.
 
 The lab has the profile again that it had before, unless something went wrong. ``reports/drills.html`` is one page over all drills that were ever run here.
 """
@@ -12,35 +12,36 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from verify import drill
-from verify.lab import overview
-from verify.lab.errors import INTERRUPTED, LabError
-from verify.lab.faults import KINDS, named
-from verify.lab.inventory import ROOT
-from verify.lab.report import REPORTS
-from verify.lab.verdict import Verdict
-from verify.lab.wait import WaitTimeoutError
+from outlive.base.errors import EXIT_INTERRUPTED as INTERRUPTED
+from outlive.base.errors import LabError
+from outlive.base.paths import ROOT
+from outlive.base.verdict import Verdict
+from outlive.base.wait import WaitTimeoutError
+from outlive.drill import command
+from outlive.drill.faults import KINDS, named
+from outlive.report import matrix
+from outlive.report.model import REPORTS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the drills; return the exit status: 0 only where all passed. A lab that isn't steady ends the row with its sentence."""
-    parser = argparse.ArgumentParser(prog="python -m verify.drills", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m outlive.drill.matrix_command", description=__doc__)
     parser.add_argument("--faults", default=",".join(KINDS), help="names, separated by commas (all)")
-    parser.add_argument("--profiles", default=",".join(drill.PROFILES), help="names, separated by commas (all)")
+    parser.add_argument("--profiles", default=",".join(command.PROFILES), help="names, separated by commas (all)")
     parser.add_argument("--times", default="1", help="how often each is run, in rounds over all faults (1)")
     options = parser.parse_args(arguments)
-    drill.end_on_signals()
+    command.end_on_signals()
     verdicts: list[Verdict] = []
     try:
         faults = [named(name).name for name in options.faults.split(",")]
-        profiles = [drill.known_profile(name) for name in options.profiles.split(",")]
+        profiles = [command.known_profile(name) for name in options.profiles.split(",")]
         rounds = rounds_of(options.times)
-        before = drill.applied_profile()
+        before = command.applied_profile()
         for profile in profiles:
             # In rounds: mysqld killed again at once would be found in the kubelet's back-off, and an hour's noise in one fault's figures.
             for _, fault in itertools.product(range(rounds), faults):
-                verdicts.append(drill.one(fault, profile, apply=True).verdict)
-        drill.apply_profile(before or drill.PROFILES[0])
+                verdicts.append(command.one(fault, profile, apply=True).verdict)
+        command.apply_profile(before or command.PROFILES[0])
     except (LabError, WaitTimeoutError) as error:
         print(f"error: {error}", file=sys.stderr)
         verdicts.append(Verdict.UNKNOWN)
@@ -65,12 +66,12 @@ def rounds_of(text: str) -> int:
 def summary() -> None:
     """Write the page over all drills and print its table."""
     reports = Path(os.environ.get("OUTLIVE_REPORTS") or ROOT / REPORTS)
-    page = overview.write(reports)
+    page = matrix.write(reports)
     if page is not None:
-        rows = overview.table(overview.results(reports))
+        rows = matrix.table(matrix.results(reports))
         print(
             "\n".join(
-                ["", "From the fault to the first committed write:", *overview.lines(rows, drill.PROFILES), "", f"all drills: {page}"]
+                ["", "From the fault to the first committed write:", *matrix.lines(rows, command.PROFILES), "", f"all drills: {page}"]
             )
         )
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from verify.lab import objects
-from verify.lab.clock import HOST_CLOCK, Clock, Instant
-from verify.lab.errors import LabError, UnreachableError
-from verify.lab.kube import ENDS_WITHIN, Cluster, Event, Line
-from verify.lab.objects import Node, Pod
+from outlive.base.clock import HOST_CLOCK, Clock, Instant
+from outlive.base.errors import LabError, UnreachableError
+from outlive.lab import objects
+from outlive.lab.kube import ENDS_WITHIN, Cluster, Event, Line
+from outlive.lab.objects import Node, Pod
 
 RETRY_AFTER = 1.0
 """Seconds between a broken watch and the next one."""

@@ -11,24 +11,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from verify.lab import checker, locks, machines, mysql, steady
-from verify.lab.checker import Final, Ledger
-from verify.lab.clock import HOST_CLOCK, Clock, Instant
-from verify.lab.errors import LabError, UnreachableError
-from verify.lab.exclusive import exclusive
-from verify.lab.failover import cluster_moments
-from verify.lab.faults import Fault, Kind, Target, heal
-from verify.lab.history import History, Operation, Outcome
-from verify.lab.inventory import ROOT, Inventory
-from verify.lab.kube import Cluster
-from verify.lab.locks import Sample, Sampler
-from verify.lab.mysql import NAMESPACE
-from verify.lab.objects import Json, Pod
-from verify.lab.recorder import Recorder, Sighting
-from verify.lab.remote import Remote, ssh_command
-from verify.lab.timeline import Moment, Span, Timeline, ordered
-from verify.lab.wait import WaitTimeoutError, persist, wait_for
-from verify.lab.workload import EXPECTED_TOTAL, Workload
+from outlive.base.clock import Clock, Instant
+from outlive.base.errors import LabError, UnreachableError
+from outlive.base.locks import exclusive
+from outlive.base.paths import ROOT
+from outlive.base.wait import WaitTimeoutError, persist, wait_for
+from outlive.drill import checker, lock_watch
+from outlive.drill.checker import Final, Ledger
+from outlive.drill.failover import cluster_moments
+from outlive.drill.faults import Fault, Kind, Target, heal
+from outlive.drill.history import History, Operation, Outcome
+from outlive.drill.lock_watch import Sample, Sampler
+from outlive.drill.recorder import Recorder, Sighting
+from outlive.drill.timeline import Moment, Span, Timeline, ordered
+from outlive.drill.workload import EXPECTED_TOTAL, Workload
+from outlive.lab import mysql, power, steady
+from outlive.lab.mysql import NAMESPACE
+from outlive.lab.objects import Json, Pod
+from outlive.lab.session import Lab
+from outlive.lab.ssh import ssh_command
 
 SERVICE = "mysql-drill"
 LOCKED = "ibdata1"
@@ -44,21 +45,6 @@ LOOK_WITHIN = 120.0
 """Seconds for a look at the lock's holder, taken every two where the NFS server answers."""
 ANSWER_WITHIN = 300.0
 """Seconds for an API server that is busy, or starts again, to answer."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """The lab that a drill runs on."""
-
-    inventory: Inventory
-    cluster: Cluster
-    remote: Remote
-    clock: Clock = HOST_CLOCK
-
-    @property
-    def workers(self) -> list[str]:
-        """Names of the nodes that MySQL may run on."""
-        return [host.name for host in self.inventory.group("workers")]
 
 
 @dataclass
@@ -165,7 +151,7 @@ def check_profile(applied: str, wanted: str) -> None:
         )
 
 
-def target_of(stage: Stage, node: str | None, on_change: Callable[[], object] = lambda: None) -> Target:
+def target_of(stage: Lab, node: str | None, on_change: Callable[[], object] = lambda: None) -> Target:
     """Return what a fault is made for: MySQL's pod where the lab is steady.
 
     Raises:
@@ -181,8 +167,8 @@ def target_of(stage: Stage, node: str | None, on_change: Callable[[], object] = 
     server = stage.inventory.group("nfs_servers")[0]
     return Target(
         pod,
-        machines.find(pod.node),
-        machines.find(server.name),
+        power.find(pod.node),
+        power.find(server.name),
         server.address,
         stage.cluster.volume("mysql-pv").path,
         stage.cluster,
@@ -193,7 +179,7 @@ def target_of(stage: Stage, node: str | None, on_change: Callable[[], object] = 
 
 
 @contextmanager
-def entry(stage: Stage, kind: Kind, pod: Pod) -> Iterator[Callable[[], tuple[str, int]]]:
+def entry(stage: Lab, kind: Kind, pod: Pod) -> Iterator[Callable[[], tuple[str, int]]]:
     """Open a way to MySQL's Service from the host while entered: a port of a node that the fault spares.
 
     Yields:
@@ -213,7 +199,7 @@ def entry(stage: Stage, kind: Kind, pod: Pod) -> Iterator[Callable[[], tuple[str
         persist(f"service {SERVICE}", lambda: stage.cluster.delete_service(NAMESPACE, SERVICE), within=ANSWER_WITHIN, clock=stage.clock)
 
 
-def service(stage: Stage) -> dict[str, Any]:
+def service(stage: Lab) -> dict[str, Any]:
     """Return the manifest of the drill's Service: MySQL's, on a port of every node."""
     selector = dict(each.split("=", 1) for each in stage.cluster.deployment(NAMESPACE, mysql.DEPLOYMENT).selector.split(","))
     manifest: Json = {
@@ -226,7 +212,7 @@ def service(stage: Stage) -> dict[str, Any]:
 
 
 def run(
-    stage: Stage,
+    stage: Lab,
     kind: Kind,
     profile: str,
     journal: Path,
@@ -264,7 +250,7 @@ def run(
         stack.enter_context(weakened(workload))
         recorder = stack.enter_context(Recorder(stage.cluster, NAMESPACE, stage.clock))
         server = stage.inventory.host(target.server.name)
-        sampler = stack.enter_context(Sampler(locks.command(ssh_command(server)), f"{target.export}/{LOCKED}", stage.clock))
+        sampler = stack.enter_context(Sampler(lock_watch.command(ssh_command(server)), f"{target.export}/{LOCKED}", stage.clock))
         drill = Drill(kind, profile, target.pod, kind.make(target), history.operations, recorder.sightings, sampler.samples)
         seen.append(drill)
         with workload:
@@ -311,7 +297,7 @@ def _break_and_heal(drill: Drill, clock: Clock, on_change: Callable[[Drill], obj
     on_change(drill)
 
 
-def await_steady(stage: Stage) -> Pod:
+def await_steady(stage: Lab) -> Pod:
     """Wait until a fault could be injected again: all nodes Ready, one pod of MySQL, none Terminating; return MySQL's pod."""
 
     def look() -> Pod | str:
@@ -329,7 +315,7 @@ def await_steady(stage: Stage) -> Pod:
     return seen
 
 
-def _tidy(stage: Stage, records: Collection[str]) -> None:
+def _tidy(stage: Lab, records: Collection[str]) -> None:
     """Delete the pods that ended for good meanwhile: the API keeps those of a node that was shut down in order."""
     for pod in stage.cluster.all_pods():
         if pod.over and pod.uid not in records:

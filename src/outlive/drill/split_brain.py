@@ -8,10 +8,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from verify.lab import probe
-from verify.lab.errors import LabError
-from verify.lab.remote import Remote
-from verify.lab.wait import wait_for
+from outlive.base.errors import LabError
+from outlive.base.wait import wait_for
+from outlive.drill import fsync_writer
+from outlive.lab.ssh import Remote
 
 FOLDER = "outlive-probe"
 """Folder below the export, and name of the mount point below /run."""
@@ -44,7 +44,7 @@ class Writer:
 
     def __enter__(self) -> Self:
         """Mount the export and start."""
-        program = Path(probe.__file__).read_text(encoding="utf-8")
+        program = Path(fsync_writer.__file__).read_text(encoding="utf-8")
         self._remote.check(self._share.server, f"install -d -m 0700 {self._share.export}/{FOLDER}")
         self._remote.check(
             self.node,

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from verify.lab.clock import Instant
+from outlive.base.clock import Instant
 
 
 @dataclass(frozen=True)

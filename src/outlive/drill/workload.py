@@ -25,12 +25,12 @@ from typing import Any, Protocol, Self, TypeVar
 
 import pymysql
 
-from verify.lab.checker import Final
-from verify.lab.clock import HOST_CLOCK, Clock
-from verify.lab.errors import LabError, RefusedError, UnreachableError
-from verify.lab.history import History, Kind, Outcome
-from verify.lab.mysql import ACCESS_DENIED, Password
-from verify.lab.wait import persist
+from outlive.base.clock import HOST_CLOCK, Clock
+from outlive.base.errors import LabError, RefusedError, UnreachableError
+from outlive.base.wait import persist
+from outlive.drill.checker import Final
+from outlive.drill.history import History, Kind, Outcome
+from outlive.lab.mysql import ACCESS_DENIED, Password
 
 DATABASE = "drill"
 ACCOUNTS = 10

@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from fence.watcher import TAINT, TAINT_EFFECT, TAINT_VALUE, Fenced, NodeState, Power, State
-from verify.lab import machines, nfs, objects
-from verify.lab.errors import LabError, UnreachableError
-from verify.lab.kube import LEASES, MERGE_PATCH, Cluster
-from verify.lab.machines import LibvirtMachine, Machine
-from verify.lab.objects import Json
-from verify.lab.remote import Remote
+from outlive.base.errors import LabError, UnreachableError
+from outlive.fence.decisions import TAINT, TAINT_EFFECT, TAINT_VALUE, Fenced, NodeState, Power, State
+from outlive.lab import nfs, objects, power
+from outlive.lab.kube import LEASES, MERGE_PATCH, Cluster
+from outlive.lab.objects import Json
+from outlive.lab.power import LibvirtMachine, Machine
+from outlive.lab.ssh import Remote
 
 ANNOTATION = "outlive.io/fenced"
 TOOL_TIMEOUT = 20.0
@@ -141,14 +141,14 @@ class VagrantMachines:
 
     def check(self, name: str) -> None:
         """Raise ``LabError`` where the VM or its hypervisor's tool is missing, ``UnreachableError`` where it gives no answer."""
-        _says(machines.find(name))
+        _says(power.find(name))
 
     def look(self, name: str) -> Power:
         """Look for the process; where there is none, the hypervisor has to say the same, and that it keeps no memory.
 
         One witness isn't enough: in another process namespace no VM has a process, and a saved VM has none either.
         """
-        machine = machines.find(name)
+        machine = power.find(name)
         process = self._processes.get(name)
         if process is None or not _runs(process, machine.identity):
             process = machine.process()
@@ -161,12 +161,10 @@ class VagrantMachines:
 
     def cut(self, name: str) -> None:
         """Destroy the domain or power the VM off; one that is saved loses its memory."""
-        machine = machines.find(name)
+        machine = power.find(name)
         if self.look(name).state is State.SAVED:
             libvirt = isinstance(machine, LibvirtMachine)
-            _tool(
-                [*machines.virsh(), "managedsave-remove", machine.identity] if libvirt else ["VBoxManage", "discardstate", machine.identity]
-            )
+            _tool([*power.virsh(), "managedsave-remove", machine.identity] if libvirt else ["VBoxManage", "discardstate", machine.identity])
         else:
             machine.cut()
 
@@ -189,7 +187,7 @@ class NfsServer:
         if self._remote.run(self._server, "test -d /proc/fs/nfsd/clients").status != 0:
             raise LabError(
                 f"{self._server} has no /proc/fs/nfsd/clients, by which a fenced node's locks are taken: "
-                "its NFS server has to run, on Linux 5.3 or newer, so run `make provision`."
+                "its NFS server has to run, on Linux 5.3 or newer, so run `outlive provision`."
             )
 
     def revoked(self) -> frozenset[str]:
@@ -263,7 +261,7 @@ def _age(process: int) -> float | None:
 def _says(machine: Machine) -> tuple[str, State]:
     """Return what the hypervisor says of a VM, in its own word and in ours; without a word it counts as running."""
     if isinstance(machine, LibvirtMachine):
-        fields = dict(re.findall(r"^([^:\n]+):\s*(.*?)\s*$", _tool([*machines.virsh(), "dominfo", machine.identity]), flags=re.MULTILINE))
+        fields = dict(re.findall(r"^([^:\n]+):\s*(.*?)\s*$", _tool([*power.virsh(), "dominfo", machine.identity]), flags=re.MULTILINE))
         word = fields.get("State", "")
         off, saved = word == "shut off", fields.get("Managed save") != "no"
     else:
@@ -283,7 +281,7 @@ def _rest(machine: Machine) -> State:
     if state is State.ON:
         raise UnreachableError(
             f"the VM of {machine.name} has no process here, but its hypervisor calls it {word!r}: "
-            "the watcher has to run where the VMs run (`python -m host run -- python -m fence`)"
+            "the watcher has to run where the VMs run (`outlive run outlive fence watch`)"
         )
     return state
 
@@ -293,7 +291,7 @@ def _tool(command: list[str]) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TOOL_TIMEOUT, env={**os.environ, "LC_ALL": "C"}, check=False)
     except FileNotFoundError as error:
-        raise LabError(f"The program {command[0]} is missing: it has to be on PATH; `make doctor` says how to get it.") from error
+        raise LabError(f"The program {command[0]} is missing: it has to be on PATH; `outlive doctor` says how to get it.") from error
     except subprocess.TimeoutExpired as error:
         raise UnreachableError(f"`{' '.join(command)}` gave no answer ({error})") from error
     if done.returncode != 0:

@@ -1,68 +1,85 @@
-"""Command line of the watcher: `python -m fence`, where hypervisor, API server and the NFS server's ssh can be reached."""
+"""What `outlive fence` does, where hypervisor, API server and the NFS server's ssh can be reached."""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from fence.actions import Api, Hypervisor, Kubernetes, NfsServer, Storage, VagrantMachines
-from fence.log import Log
-from fence.loop import Tools, Watcher
-from fence.watcher import Limits
-from verify.lab import inventory
-from verify.lab.errors import LabError, NotFoundError, UnreachableError
-from verify.lab.exclusive import exclusive
-from verify.lab.inventory import ROOT
-from verify.lab.remote import Remote
+from outlive.base.errors import LabError, NotFoundError, UnreachableError
+from outlive.base.locks import exclusive
+from outlive.base.paths import KUBECONFIG, STATE
+from outlive.fence.actions import Api, Hypervisor, Kubernetes, NfsServer, Storage, VagrantMachines
+from outlive.fence.decisions import Limits
+from outlive.fence.log import Log
+from outlive.fence.watcher import Tools, Watcher
+from outlive.lab import inventory
+from outlive.lab.ssh import Remote
 
-LOCK = ROOT / ".lab" / "fence.lock"
+LOCK = STATE / "fence.lock"
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the watcher, or one of its two other commands; return the exit status. What a user can cure is one sentence."""
+def watch(suspect_after: float | None, confirm_after: float | None, log_file: Path | None) -> None:
+    """Watch the workers and fence those that are lost, until SIGTERM or SIGINT (`outlive fence watch`).
+
+    Args:
+        suspect_after: Seconds without a renewed lease; the watcher's own default where None.
+        confirm_after: Seconds more before a power cut; likewise.
+        log_file: Appended to, a JSON line for each step; standard output where None.
+
+    Raises:
+        LabError: fencing could never work here, or another watcher runs.
+    """
     limits = Limits()
-    parser = argparse.ArgumentParser(prog="python -m fence", description="Fence workers whose VM is proven off.")
-    parser.add_argument(
-        "--suspect-after", type=_seconds, default=limits.suspect_after, metavar="S", help="without a renewed lease (%(default)s)"
-    )
-    parser.add_argument(
-        "--confirm-after", type=_seconds, default=limits.confirm_after, metavar="S", help="more, before a power cut (%(default)s)"
-    )
-    parser.add_argument("--log", type=Path, metavar="FILE", help="append the JSON lines to FILE, not to standard output")
-    other = parser.add_mutually_exclusive_group()
-    other.add_argument("--status", action="store_true", help="print what is fenced")
-    other.add_argument("--release", metavar="NODE", help="take the fence of a node back by hand")
-    options = parser.parse_args(arguments)
+    limits = Limits(suspect_after or limits.suspect_after, confirm_after or limits.confirm_after)
+    with contextlib.ExitStack() as stack:
+        tools = stack.enter_context(_tools())
+        stack.enter_context(only_one(LOCK))
+        log = Log(stack.enter_context(log_file.open("a", encoding="utf-8")) if log_file else sys.stdout)
+        check([*(partial(tools.hypervisor.check, name) for name in tools.workers), tools.storage.check], log)
+        run(Watcher(tools.workers, Tools(tools.api, tools.hypervisor, tools.storage, log, limits)))
+
+
+def print_status() -> None:
+    """Print a line for each worker (`outlive fence status`)."""
+    with _tools() as tools:
+        print("\n".join(status(tools.workers, tools.api, tools.hypervisor, tools.storage)))
+
+
+def release_by_hand(name: str) -> None:
+    """Take the fence of a node back and say so (`outlive fence release`). Fails as ``release`` does."""
+    with _tools() as tools:
+        print(release(name, tools.workers, tools.api, tools.storage))
+
+
+@dataclass(frozen=True)
+class _Real:
+    """The lab's API, hypervisor and NFS server, with the workers' addresses."""
+
+    workers: Mapping[str, str]
+    api: Kubernetes
+    hypervisor: VagrantMachines
+    storage: NfsServer
+
+
+@contextlib.contextmanager
+def _tools() -> Iterator[_Real]:
+    lab = inventory.load()
+    remote = Remote(lab)
     try:
-        with contextlib.ExitStack() as stack:
-            lab = inventory.load()
-            workers = {host.name: host.address for host in lab.group("workers")}
-            remote = Remote(lab)
-            stack.callback(remote.close)
-            api = Kubernetes(Path(os.environ.get("KUBECONFIG") or ROOT / ".lab" / "kubeconfig"))
-            storage = NfsServer(remote, lab.group("nfs_servers")[0].name)
-            hypervisor = VagrantMachines()
-            if options.status:
-                print("\n".join(status(workers, api, hypervisor, storage)))
-            elif options.release:
-                print(release(options.release, workers, api, storage))
-            else:
-                stack.enter_context(only_one(LOCK))
-                stream = stack.enter_context(options.log.open("a", encoding="utf-8")) if options.log else sys.stdout
-                log = Log(stream)
-                limits = Limits(options.suspect_after, options.confirm_after)
-                check([*(partial(hypervisor.check, name) for name in workers), storage.check], log)
-                watch(Watcher(workers, Tools(api, hypervisor, storage, log, limits)))
-    except (LabError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+        yield _Real(
+            {host.name: host.address for host in lab.group("workers")},
+            Kubernetes(Path(os.environ.get("KUBECONFIG") or KUBECONFIG)),
+            VagrantMachines(),
+            NfsServer(remote, lab.group("nfs_servers")[0].name),
+        )
+    finally:
+        remote.close()
 
 
 def check(checks: Iterable[Callable[[], None]], log: Log) -> None:
@@ -74,7 +91,7 @@ def check(checks: Iterable[Callable[[], None]], log: Log) -> None:
             log.write("failed", text=f"check: {error}")
 
 
-def watch(watcher: Watcher) -> None:
+def run(watcher: Watcher) -> None:
     """Run until SIGTERM or SIGINT."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: watcher.stop())
@@ -123,14 +140,3 @@ def release(name: str, workers: Mapping[str, str], api: Api, storage: Storage) -
         if node.fenced is not None or node.tainted:
             api.unmark(node)
     return f"{name} is released; a watcher that runs fences it again while its VM is off."
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 1 <= value <= 3600:
-        raise argparse.ArgumentTypeError(f"{text} isn't possible: give 1 to 3600 seconds")
-    return value
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from verify.lab.objects import Json
+from outlive.lab.objects import Json
 
 TAINT = "node.kubernetes.io/out-of-service"
 TAINT_VALUE = "nodeshutdown"

@@ -6,7 +6,7 @@ import json
 import threading
 from typing import TextIO
 
-from verify.lab.clock import HOST_CLOCK, Clock
+from outlive.base.clock import HOST_CLOCK, Clock
 
 
 class Log:

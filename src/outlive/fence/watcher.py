@@ -10,11 +10,11 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from fence.actions import Api, Hypervisor, Storage
-from fence.log import Log
-from fence.watcher import Action, Fenced, Limits, Memory, NodeState, Power, Seen, State, decide, marked, remember, returned
-from verify.lab.clock import HOST_CLOCK, Clock
-from verify.lab.errors import LabError
+from outlive.base.clock import HOST_CLOCK, Clock
+from outlive.base.errors import LabError
+from outlive.fence.actions import Api, Hypervisor, Storage
+from outlive.fence.decisions import Action, Fenced, Limits, Memory, NodeState, Power, Seen, State, decide, marked, remember, returned
+from outlive.fence.log import Log
 
 LOOK_EVERY = 1.0
 """Seconds between two looks at the VMs."""

@@ -13,13 +13,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from host import lab, private
-from host.access import build_mirror
-from host.command import logged
-from host.paths import LOGS, REPORTS, machine_ids
-from host.settings import decide
-from verify.lab.errors import LabError
-from verify.lab.wait import wait_for
+from outlive.base.errors import LabError
+from outlive.base.paths import LOGS, REPORTS, machine_ids
+from outlive.base.process import logged
+from outlive.base.wait import wait_for
+from outlive.host import private, steps
+from outlive.host.reach import build_mirror
+from outlive.host.settings import decide
 
 IDLE_CORES = 1.4
 """Cores that an idle lab's VMs stay below under emulation (measured: 0.9 to 1.2); with hardware virtualization a tenth of it."""
@@ -41,25 +41,25 @@ def run(*, cold: bool) -> Path:
     """
     if machine_ids():
         raise LabError(
-            "this checkout has a lab, and what is measured is how a new one is made: run `make destroy`, or measure in another clone"
+            "this checkout has a lab, and what is measured is how a new one is made: run `outlive destroy`, or measure in another clone"
         )
     figures: dict[str, float] = {}
     settings = decide()
-    lab.destroy()
+    steps.destroy()
     figures["this host's speed: ten million steps of Python, s"] = _speed()
     if cold:
         figures["mirror and box from cold, s"] = _cold_mirror()
     if settings.builds_mirror:
         build_mirror()
         figures["mirror and box again, s"] = build_mirror()
-    steps = lab.make()
-    for name, seconds in steps.items():
+    took = steps.make()
+    for name, seconds in took.items():
         figures[f"first make lab: {name}, s"] = seconds
-    figures["from boxes to MySQL Ready, s"] = sum(steps[name] for name in ("inventory", "up", "site", "tutorial"))
+    figures["from boxes to MySQL Ready, s"] = sum(took[name] for name in ("inventory", "up", "site", "tutorial"))
     figures["memory of all VMs, MiB"] = _memory()
     figures["idle after the fail-over, s"] = _timed(_idle)
-    figures["make lab again, s"] = _timed(lab.make)
-    figures["reset to Ready, s"] = _timed(lab.reset)
+    figures["make lab again, s"] = _timed(steps.make)
+    figures["reset to Ready, s"] = _timed(steps.reset)
     record = {
         "format": 1,
         "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -117,7 +117,7 @@ def _cold_mirror() -> float:
     try:
         return logged(
             "mirror from cold",
-            [sys.executable, "-m", "mirror", "build", "--box", "full"],
+            [sys.executable, "-m", "outlive", "mirror", "build", "--box", "full"],
             LOGS / "mirror-cold.log",
             env=env,
             show=lambda line: line,

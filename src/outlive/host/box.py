@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
-from host.command import as_root, logged, remove
-from host.paths import LOGS
-from verify.lab.errors import LabError
+from outlive.base.errors import LabError
+from outlive.base.paths import LOGS
+from outlive.base.process import as_root, logged, remove
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,14 @@ def read_catalog(catalog: Path) -> Box:
         newest = data["versions"][-1]
         url = next(provider["url"] for provider in newest["providers"] if provider["name"] == "libvirt")
     except FileNotFoundError as error:
-        raise LabError(f"lab_box_catalog names {catalog}, which isn't there: run `make mirror`, which builds the boxes") from error
+        raise LabError(f"lab_box_catalog names {catalog}, which isn't there: run `outlive mirror build`, which builds the boxes") from error
     except (ValueError, KeyError, IndexError, StopIteration) as error:
         raise LabError(
-            f"lab_box_catalog names {catalog}, which is no catalogue with a libvirt box: run `make mirror`, which rebuilds it"
+            f"lab_box_catalog names {catalog}, which is no catalogue with a libvirt box: run `outlive mirror build`, which rebuilds it"
         ) from error
     file = Path(unquote(url.removeprefix("file://")))
     if not file.exists():
-        raise LabError(f"the box {data['name']} {newest['version']} isn't there ({file}): run `make mirror`, which builds it")
+        raise LabError(f"the box {data['name']} {newest['version']} isn't there ({file}): run `outlive mirror build`, which builds it")
     return Box(data["name"], newest["version"], file)
 
 

@@ -6,18 +6,17 @@ import json
 import re
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from host import checks
-from host.access import Lab, build_mirror, reach
-from host.paths import LOGS, REPORTS, ROOT, SCENARIOS
-from host.settings import Settings, decide
-from verify.lab.errors import LabError
+from outlive.base.errors import LabError
+from outlive.base.paths import LOGS, REPORTS, ROOT, SCENARIOS
+from outlive.host.doctor import checklist
+from outlive.host.reach import Lab, build_mirror, reach
+from outlive.host.settings import Settings, decide
 
 PLAYBOOKS = ("playbooks/site.yml", "playbooks/tutorial.yml")
 """What applies the roles, in the order in which one needs the other."""
-STEPS = ("test", "converge", "idempotence", "verify", "side-effect")
-"""What Molecule can be asked for: the whole scenario, or one step of it, after which the machines stay for the next one."""
 LIMIT = 5400
 """Seconds that a scenario may take. The longest one, storage_tutorial's, makes a cluster of bare machines first."""
 
@@ -41,48 +40,32 @@ def roles() -> list[str]:
     return sorted(there, key=lambda role: applied.index(role) if role in applied else len(applied))
 
 
-def chosen(named: str) -> list[str]:
-    """Return the roles that are named, separated by commas; all where none is.
-
-    Raises:
-        LabError: one isn't known.
-    """
-    known = roles()
-    names = [name.strip() for name in named.split(",") if name.strip()]
-    for name in names:
-        if name not in known:
-            raise LabError(
-                f"ROLE is '{named}', and no role {name} has a scenario: set it to some of {', '.join(known)}, separated by commas, or leave it out"
-            )
-    return names or known
-
-
-def prepare(named: str, step: str) -> Settings:
+def prepare(named: Sequence[str], step: str) -> Settings:
     """Look at everything that would stop a scenario, and make the mirror and its bare box as far as they aren't made.
 
     Args:
-        named: Roles as for `chosen`.
-        step: One of `STEPS`.
+        named: Roles; none for all.
+        step: `test`, or one step of the scenario, after which the machines stay for the next one.
 
     Returns:
         How the machines are made.
 
     Raises:
-        LabError: the role or the step isn't known, something of the host is wrong, or the checkout has a lab.
+        LabError: a step of several roles was asked for, something of the host is wrong, or the checkout has a lab.
     """
-    wanted = chosen(named)
-    if step not in STEPS:
-        raise LabError(f"STEP is '{step}', which isn't known: set it to one of {', '.join(STEPS)}, or leave it out")
+    wanted = named or roles()
     if step != "test" and len(wanted) > 1:
-        raise LabError(f"STEP is '{step}', which is a step of one role's scenario: name that role, such as ROLE={wanted[0]}")
+        raise LabError(
+            f"--step is '{step}', which is a step of one role's scenario: name that role, such as `outlive molecule {wanted[0]} --step {step}`"
+        )
     settings = replace(decide(), bare=True)
-    checks.before_anything(settings)
+    checklist.before_anything(settings)
     if settings.builds_mirror:
         build_mirror("bare")
     return settings
 
 
-def run(settings: Settings, named: str, step: str) -> None:
+def run(settings: Settings, named: Sequence[str], step: str) -> None:
     """Run the scenarios of some roles, one after the other; print how each ended.
 
     Args:
@@ -95,7 +78,7 @@ def run(settings: Settings, named: str, step: str) -> None:
     """
     SCENARIOS.mkdir(parents=True, exist_ok=True)
     lab = reach(settings)
-    outcomes = [_scenario(lab, each, step) for each in chosen(named)]
+    outcomes = [_scenario(lab, each, step) for each in named or roles()]
     width = max(len(outcome.role) for outcome in outcomes)
     for outcome in outcomes:
         print(f"  {outcome.role:<{width}}  {outcome.seconds:6.0f} s  {'FAILED' if outcome.error else 'passed'}", flush=True)
@@ -103,7 +86,7 @@ def run(settings: Settings, named: str, step: str) -> None:
     if failed:
         raise LabError(
             f"{len(failed)} of {len(outcomes)} scenarios failed ({', '.join(outcome.role for outcome in failed)}): {failed[0].error}; "
-            f"`make molecule ROLE={failed[0].role}` runs this one alone"
+            f"`outlive molecule {failed[0].role}` runs this one alone"
         )
 
 

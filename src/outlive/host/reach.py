@@ -12,11 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from host import box, checks, private
-from host.command import PATIENCE, end, logged
-from host.paths import BIN, LOGS, ROOT, SCENARIOS, cache, machine_ids
-from host.settings import Settings, decide
-from verify.lab.errors import LabError
+from outlive.base.errors import LabError
+from outlive.base.paths import BIN, LOGS, ROOT, SCENARIOS, cache, machine_ids
+from outlive.base.process import PATIENCE, end, logged
+from outlive.host import box, private
+from outlive.host.doctor import checklist
+from outlive.host.settings import Settings, decide
 
 HEALING = 1800.0
 """Seconds that an interrupted drill has to heal its fault: a shutdown that has to end first, a boot, and a node that becomes Ready."""
@@ -136,12 +137,14 @@ def reach(settings: Settings | None = None) -> Lab:
 def build_mirror(box: str = "full", *also: str) -> float:
     """Build the mirror, one of its boxes and the named extras, as far as they aren't built; return the seconds it took."""
     extras = [word for name in also for word in ("--also", name)]
-    return logged("mirror", [sys.executable, "-m", "mirror", "build", "--box", box, *extras], LOGS / "mirror.log", show=lambda line: line)
+    return logged(
+        "mirror", [sys.executable, "-m", "outlive", "mirror", "build", "--box", box, *extras], LOGS / "mirror.log", show=lambda line: line
+    )
 
 
 def mirror_argv(*words: str) -> list[str]:
     """Return the command line of the mirror's command `words`, for a process that has neither this folder nor these variables."""
-    return ["/usr/bin/env", f"OUTLIVE_CACHE={cache()}", f"PYTHONPATH={ROOT}", str(ROOT / ".venv/bin/python"), "-m", "mirror", *words]
+    return ["/usr/bin/env", f"OUTLIVE_CACHE={cache()}", str(ROOT / ".venv/bin/python"), "-m", "outlive", "mirror", *words]
 
 
 def link_kubectl() -> None:
@@ -158,7 +161,7 @@ def _catalog(settings: Settings) -> Path | None:
     """Return the box catalogue of this host's mirror, None where the box comes from elsewhere."""
     if not settings.builds_mirror:
         return None
-    named = checks.load_inventory(settings).setting("lab_box_catalog")
+    named = checklist.load_inventory(settings).setting("lab_box_catalog")
     return cache() / named if named else None
 
 

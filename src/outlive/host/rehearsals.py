@@ -1,4 +1,4 @@
-"""Ways to a cluster that the lab itself doesn't go, each gone on fresh machines: `make rehearse`."""
+"""Ways to a cluster that the lab itself doesn't go, each gone on fresh machines: `outlive rehearse`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from host.command import end
-from host.paths import ROOT
-from verify.lab.errors import LabError
+from outlive.base.paths import ROOT
+from outlive.base.process import end
 
 WAYS = {
     "names": "the upstream's names, by what a bare root file system asks them for, without a VM",
@@ -18,19 +17,12 @@ WAYS = {
     "metal": "machines that exist already",
     "upgrade": "a lab of an earlier Kubernetes that is brought to this one",
 }
-"""The rehearsals, each a module of tests beside this file."""
+"""The rehearsals, each a module of tests in verify/rehearsal."""
 
 
 def run(chosen: Sequence[str]) -> int:
-    """Run rehearsals, all where none is chosen; return pytest's exit status.
-
-    Raises:
-        LabError: one isn't known.
-    """
-    for way in chosen:
-        if way not in WAYS:
-            raise LabError(f"WAY is '{way}', which isn't known: leave it out for all, or set it to one of {', '.join(WAYS)}")
-    files = [f"host/rehearsals/test_{way}.py" for way in chosen or WAYS]
+    """Run rehearsals, all where none is chosen; return pytest's exit status."""
+    files = [f"verify/rehearsal/test_{way}.py" for way in chosen or WAYS]
     argv = [sys.executable, "-m", "pytest", *files, "-m", "rehearsal", "--capture=no", "--verbose"]
     process = subprocess.Popen(argv, cwd=ROOT, env={**os.environ, "PYTHONUNBUFFERED": "1"}, text=True)
     try:

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from host import virtualization
-from host.paths import BIN, KUBECONFIG, ROOT, STATE, cache
-from verify.lab.errors import LabError
+from outlive.base.errors import LabError
+from outlive.base.paths import BIN, KUBECONFIG, ROOT, STATE, cache
+from outlive.host import virtualization
 
 Provider = Literal["libvirt", "virtualbox"]
 Driver = Literal["kvm", "qemu"]
@@ -43,10 +43,10 @@ class Settings:
     sources: Sources
     """Packages and images from the internet or from the mirror on this host."""
     private: bool
-    """The lab runs a libvirtd of its own, in namespaces of its own (`host/private.py`)."""
+    """The lab runs a libvirtd of its own, in namespaces of its own (`src/outlive/host/private/__init__.py`)."""
     why: str
     mirror: str = ""
-    """Address of another host that serves the mirror to this lab (`make mirror-serve` there); empty where this one does."""
+    """Address of another host that serves the mirror to this lab (`outlive mirror serve` there); empty where this one does."""
     bare: bool = False
     """The machines come from a box without packages and images: the mirror's other one; the upstream's has none anyway."""
 
@@ -170,11 +170,11 @@ def _mirror(address: str, *, private: bool) -> str:
         ipaddress.IPv4Address(address)
     except ValueError as error:
         raise LabError(
-            f"OUTLIVE_MIRROR is '{address}', which is no IPv4 address: give that of the host on which `make mirror-serve` runs, or leave it out"
+            f"OUTLIVE_MIRROR is '{address}', which is no IPv4 address: give that of the host on which `outlive mirror serve` runs, or leave it out"
         ) from error
     if private:
         raise LabError(
-            f"OUTLIVE_MIRROR is '{address}', but the lab's own libvirt has no way out: leave it out and run `make mirror` here, "
+            f"OUTLIVE_MIRROR is '{address}', but the lab's own libvirt has no way out: leave it out and run `outlive mirror build` here, "
             "or use the system's libvirt (be a member of the group libvirt, OUTLIVE_LIBVIRT 'system')"
         )
     return address

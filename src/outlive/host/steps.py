@@ -5,32 +5,34 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from host import checks, molecule, packages, private
-from host.access import Lab, build_mirror, reach
-from host.command import remove
-from host.paths import LOGS, REPORTS, STATE, machine_ids
-from host.settings import decide
-from verify.lab import objects
-from verify.lab.errors import LabError, UnreachableError
-from verify.lab.wait import wait_for
+from outlive.base.errors import FailedError, LabError, UnreachableError
+from outlive.base.paths import LOGS, REPORTS, ROOT, STATE, machine_ids
+from outlive.base.process import remove
+from outlive.base.wait import wait_for
+from outlive.host import environment, molecule, packages, private
+from outlive.host.doctor import checklist
+from outlive.host.reach import Lab, build_mirror, reach
+from outlive.host.settings import decide
+from outlive.lab import objects
 
 SNAPSHOT = "fresh"
-"""Name of the snapshot that `make reset` goes back to: the cluster as site.yml left it."""
+"""Name of the snapshot that `outlive reset` goes back to: the cluster as site.yml left it."""
 
 VERIFIED = STATE / "verified.json"
 """Which VMs passed the power-off verification, and where its report lies."""
 
 DRILLS = (("mysqld-kill,nfs-restart", "default"), ("power-cut", "fenced"))
-"""The faults that `make test` runs, each with its recovery profile: `make drills` runs them all."""
+"""The faults that `make test` runs, each with its recovery profile: `outlive drills` runs them all."""
 PAGES = "01-emptydir or 04-nfs"
-"""The pages of the tutorial that `make test` runs: `make pages` runs them all."""
+"""The pages of the tutorial that `make test` runs: `outlive pages` runs them all."""
 MORE_UNTIL = 3300.0
 """Seconds after the beginning of `make test` in which pages or a row of drills may begin: a slow host that built the mirror first has shown the main
 job by then, and isn't kept for a quarter of an hour more."""
@@ -50,13 +52,13 @@ def test(*, everything: bool = False) -> None:
     VERIFIED.unlink(missing_ok=True)
     try:
         make()
-        more: list[tuple[str, str, Callable[[], None]]] = [("pages", "make pages", partial(_pages, "" if everything else PAGES))]
+        more: list[tuple[str, str, Callable[[], None]]] = [("pages", "outlive pages", partial(_pages, "" if everything else PAGES))]
         more += [
-            (f"drills {profile} ({faults})", f"make drills FAULTS={faults} PROFILES={profile}", partial(_drill, faults, profile))
+            (f"drills {profile} ({faults})", f"outlive drills FAULTS={faults} PROFILES={profile}", partial(_drill, faults, profile))
             for faults, profile in DRILLS
         ]
         if everything:
-            more.append(("lifecycle", "make lifecycle", _lifecycle))
+            more.append(("lifecycle", "outlive lifecycle", _lifecycle))
         for what, command, run in more:
             minutes = (time.monotonic() - began) / 60
             if minutes * 60 > MORE_UNTIL and not everything:
@@ -76,18 +78,18 @@ def test(*, everything: bool = False) -> None:
     if everything and ours:
         roles()
     elif everything:
-        print("roles' scenarios: not run, since this checkout's lab stays: `make molecule` in another checkout runs them")
+        print("roles' scenarios: not run, since this checkout's lab stays: `outlive molecule` in another checkout runs them")
 
 
-def roles(named: str = "", step: str = "test") -> None:
+def roles(named: Sequence[str] = (), step: str = "test") -> None:
     """Run the roles' scenarios on machines of the bare box; remove the machines afterwards.
 
     Args:
-        named: The roles' names, separated by commas; empty for all.
+        named: The roles' names; none for all.
         step: `test`, or one step of the role's scenario, which leaves the machines for the next one.
 
     Raises:
-        LabError: see `host/molecule.py`.
+        LabError: see `src/outlive/host/molecule.py`.
     """
     settings = molecule.prepare(named, step)
     try:
@@ -118,7 +120,10 @@ def _drill(faults: str, profile: str) -> None:
     what = f"drills {profile}"
     try:
         reach().step(
-            what, [sys.executable, "-m", "verify.drills", "--faults", faults, "--profiles", profile], lambda line: line, heals=True
+            what,
+            [sys.executable, "-m", "outlive.drill.matrix_command", "--faults", faults, "--profiles", profile],
+            lambda line: line,
+            heals=True,
         )
     finally:
         print((LOGS / f"{what.replace(' ', '-')}.log").read_text(encoding="utf-8", errors="replace"), flush=True)
@@ -140,12 +145,12 @@ def make() -> dict[str, float]:
     took["tutorial"] = lab.step("tutorial", ["ansible-playbook", "playbooks/tutorial.yml"], task_of)
     took["verification"] = _verify(lab)
     print(
-        f"\nThe lab is up after {(time.monotonic() - started) / 60:.0f} minutes. `make shell` opens a shell in which kubectl and vagrant see it.\n",
+        f"\nThe lab is up after {(time.monotonic() - started) / 60:.0f} minutes. `outlive shell` opens a shell in which kubectl and vagrant see it.\n",
         flush=True,
     )
-    status = lab.run([sys.executable, "-m", "verify.summary"])
+    status = lab.run([sys.executable, "-m", "outlive", "report"])
     if status != 0:
-        raise LabError("the summary could not be printed: run `make report` to see where the reports lie")
+        raise LabError("the summary could not be printed: run `outlive report` to see where the reports lie")
     return took
 
 
@@ -162,7 +167,7 @@ def _make_cluster() -> tuple[Lab, dict[str, float]]:
     print(
         f"provider: {settings.provider}{f' ({settings.driver})' if settings.driver else ''}, sources: {settings.sources} [{settings.why}]"
     )
-    checks.before_anything(settings)
+    checklist.before_anything(settings)
     took: dict[str, float] = {}
     if settings.builds_mirror:
         took["mirror"] = build_mirror()
@@ -179,9 +184,9 @@ def _verify(lab: Lab) -> float:
     identity = machine_ids()
     kept = _kept()
     if identity and kept.get("machines") == identity and Path(str(kept.get("report"))).is_dir():
-        print(f"verification: passed on these machines at {kept['when']} (run it again: `make verify`)")
+        print(f"verification: passed on these machines at {kept['when']} (run it again: `outlive verify`)")
         return 0.0
-    seconds = lab.step("verification", ["pytest", "verify", "-m", "static or storage or disruptive"], _pytest, heals=True)
+    seconds = lab.step("verification", ["pytest", "verify", "-m", "static or storage or power_off"], _pytest, heals=True)
     print(_closing_line(LOGS / "verification.log"))
     latest = (REPORTS / "latest").resolve()
     VERIFIED.write_text(
@@ -206,7 +211,7 @@ def _kept() -> dict[str, object]:
 
 
 def _snapshot(lab: Lab) -> float:
-    """Keep the fresh cluster, once, for `make reset`; return the seconds it took.
+    """Keep the fresh cluster, once, for `outlive reset`; return the seconds it took.
 
     All machines stand while they are saved, one after the other: else a connection between two of them would be
     at different bytes on its two ends, and hang after the restore.
@@ -216,7 +221,7 @@ def _snapshot(lab: Lab) -> float:
     if have >= len(names):
         return 0.0
     if have and (STATE / "tutorial").exists():
-        print("snapshot: not taken, as a machine came later and the others aren't fresh any more: `make reset` needs a new lab")
+        print("snapshot: not taken, as a machine came later and the others aren't fresh any more: `outlive reset` needs a new lab")
         return 0.0
     seconds = lab.step("snapshot: suspend", ["vagrant", "suspend"], vagrant_line)
     try:
@@ -244,14 +249,14 @@ def reset() -> None:
     if have < machines:
         raise LabError(
             f"{machines - have} of {machines} machines came after the snapshot of the fresh cluster, which can't go back without them: "
-            "remove them (docs/lifecycle.md), or run `make destroy` and `make lab`"
+            "remove them (docs/lifecycle.md), or run `outlive destroy` and `make lab`"
         )
     lab.step("restore", ["vagrant", "snapshot", "restore", "--no-provision", "--no-start", SNAPSHOT], vagrant_line)
     VERIFIED.unlink(missing_ok=True)
     lab.step("resume", ["vagrant", "resume", "--no-provision"], vagrant_line)
     restored = datetime.now(UTC)
     # The guests' clocks go on from the moment of the snapshot.
-    lab.step("clocks", [sys.executable, "-m", "host.clocks"], lambda line: line)
+    lab.step("clocks", [sys.executable, "-m", "outlive.lab.guest_clocks"], lambda line: line)
     wait_for(
         "nodes",
         "Ready with a lease renewed since",
@@ -298,7 +303,7 @@ def destroy() -> None:
         status = Lab(decide(), None).run(["vagrant", "destroy", "--force"])
         if status != 0:
             raise LabError(
-                f"`vagrant destroy` ended with status {status}, so the lab's state stays: see its words above, then run `make destroy` again"
+                f"`vagrant destroy` ended with status {status}, so the lab's state stays: see its words above, then run `outlive destroy` again"
             )
     private.forget_vms()
     remove(STATE)
@@ -308,17 +313,36 @@ def setup() -> None:
     """Install what the host lacks and make the virtual environment.
 
     Raises:
-        LabError: see `host/packages.py`.
+        LabError: see `src/outlive/host/packages.py`.
     """
     # Only hosts that build the mirror need its tools; whether this one does is known once QEMU is there to try KVM.
     packages.install_packages(packages.missing_packages(packages.TOOLS, packages.LIBVIRT if _wants_libvirt() else {}))
-    packages.make_environment()
+    environment.make()
     if decide().builds_mirror:
         packages.install_packages(packages.missing_mirror_packages())
 
 
 def _wants_libvirt() -> bool:
     return os.environ.get("OUTLIVE_PROVIDER", "auto") != "virtualbox"
+
+
+def lint() -> None:
+    """Run the linters on the whole checkout.
+
+    Raises:
+        FailedError: one of them found something; its words were printed.
+    """
+    tools = ["ruff check .", "ruff format --check .", "mypy", "yamllint --strict .", "ansible-lint --offline"]
+    programs = Path(sys.executable).parent
+    # ansible-lint looks for ansible-playbook on the path.
+    environment_ = {**os.environ, "PATH": f"{programs}:{os.environ.get('PATH', '')}"}
+    failed = [
+        tool
+        for tool in tools
+        if subprocess.run([programs / tool.split()[0], *tool.split()[1:]], cwd=ROOT, env=environment_, check=False).returncode
+    ]
+    if failed:
+        raise FailedError(f"{', '.join(failed)}: see the words above, correct what they name, then run `outlive lint` again")
 
 
 def task_of(line: str) -> str | None:

@@ -10,8 +10,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from host.command import said
-from host.paths import STATE, cache
+from outlive.base.paths import STATE, cache
+from outlive.base.process import said
 
 BOOT_SECONDS = 25.0
 """Time that a kernel gets to reach its own panic for want of a root file system; on KVM it takes about two seconds."""

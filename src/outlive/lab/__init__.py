@@ -1,5 +1,1 @@
-"""The library beneath the tests, in layers that call only downward.
-
-From the top: ``faults`` · ``steady`` · ``failover`` · ``report`` · ``picture`` use ``machines`` · ``kube`` ·
-``recorder`` · ``mysql`` · ``nfs`` · ``remote``, and those use ``inventory`` · ``wait`` · ``clock`` · ``errors``.
-"""
+"""What a lab is, without judgement: its inventory, its cluster, its machines and their power, the NFS server, MySQL."""

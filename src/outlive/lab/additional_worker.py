@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from verify.lab.errors import LabError
+from outlive.base.errors import LabError
 
 
 def with_worker(hosts: dict[str, Any]) -> tuple[dict[str, Any], str]:

@@ -7,8 +7,8 @@ import ssl
 from collections.abc import Mapping
 from datetime import datetime
 
-from verify.lab.errors import UnreachableError
-from verify.lab.remote import Remote
+from outlive.base.errors import UnreachableError
+from outlive.lab.ssh import Remote
 
 LIST = "kubeadm certs check-expiration --config /etc/kubernetes/kubeadm-config.yaml --output json"
 PORT = 6443

@@ -7,12 +7,12 @@ import platform
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from verify.lab import machines, nfs
-from verify.lab.errors import LabError, NotFoundError
-from verify.lab.inventory import Inventory
-from verify.lab.kube import Cluster
-from verify.lab.mysql import DEPLOYMENT, NAMESPACE
-from verify.lab.remote import Remote
+from outlive.base.errors import LabError, NotFoundError
+from outlive.lab import nfs, power
+from outlive.lab.inventory import Inventory
+from outlive.lab.kube import Cluster
+from outlive.lab.mysql import DEPLOYMENT, NAMESPACE
+from outlive.lab.ssh import Remote
 
 KUBERNETES_DEFAULT = "Kubernetes' default"
 
@@ -72,7 +72,7 @@ def _toleration(cluster: Cluster) -> str:
             if each.get("key") == "node.kubernetes.io/unreachable" and "tolerationSeconds" in each:
                 return str(each["tolerationSeconds"])
         return "for ever"
-    raise NotFoundError("MySQL has no pod: its tolerations can be read only from one, so run `make tutorial`.")
+    raise NotFoundError("MySQL has no pod: its tolerations can be read only from one, so run `outlive tutorial apply`.")
 
 
 def _option(command: tuple[str, ...], name: str) -> str:
@@ -83,7 +83,7 @@ def _option(command: tuple[str, ...], name: str) -> str:
 def _power(name: str, inventory: Inventory) -> str:
     """Return what the machine is made of; machines that exist without Vagrant have no VM that is known here."""
     try:
-        provider = machines.find(name).provider
+        provider = power.find(name).provider
     except LabError:
         return "its own hardware"
     driver = inventory.setting("lab_libvirt_driver")

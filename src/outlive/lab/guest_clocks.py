@@ -1,4 +1,4 @@
-"""Set the machines' clocks to this host's: `python -m host.clocks [NAME ...]` (all), where the machines can be reached.
+"""Set the machines' clocks to this host's: `python -m outlive.lab.guest_clocks [NAME ...]` (all), where the machines can be reached.
 
 For machines that went on from a snapshot. Not by Ansible: starting its modules took two minutes on emulated machines that had just
 been restored, while a shell took seconds.
@@ -11,10 +11,10 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from verify.lab import inventory
-from verify.lab.errors import LabError
-from verify.lab.inventory import Host
-from verify.lab.remote import ssh_command
+from outlive.base.errors import LabError
+from outlive.lab import inventory
+from outlive.lab.inventory import Host
+from outlive.lab.ssh import ssh_command
 
 ASK = "sudo sh -c 'echo ready; read now; date --set=@$now'"
 """Tells that it is there, reads the time and sets it: so the way there, which may take seconds, doesn't count."""
@@ -43,7 +43,7 @@ def _set(host: Host) -> tuple[str, str]:
     told, _ = process.communicate(f"{time.time():.3f}\n" if first == "ready" else "")
     if process.returncode != 0:
         raise LabError(
-            f"The clock of {host.name} could not be set ({told.strip() or first}): see `vagrant status`, then run `make reset` again."
+            f"The clock of {host.name} could not be set ({told.strip() or first}): see `vagrant status`, then run `outlive reset` again."
         )
     return host.name, told.strip()
 

@@ -15,10 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from verify.lab.errors import LabError
-
-ROOT = Path(__file__).resolve().parents[2]
-"""The folder of the checkout: ``ansible.cfg``, ``inventories/`` and ``playbooks/`` are in it."""
+from outlive.base.errors import LabError
+from outlive.base.paths import ROOT
 
 
 @dataclass(frozen=True)
@@ -111,7 +109,7 @@ def ansible_program(name: str) -> str:
     beside = Path(sys.executable).with_name(name)
     found = shutil.which(name) or (str(beside) if beside.exists() else None)
     if found is None:
-        raise LabError(f"The program {name} is missing: it has to be on PATH; `make doctor` says how to get the tools.")
+        raise LabError(f"The program {name} is missing: it has to be on PATH; `outlive doctor` says how to get the tools.")
     return found
 
 

@@ -17,10 +17,10 @@ import urllib3.exceptions
 from kubernetes import client, config
 from urllib3 import BaseHTTPResponse
 
-from verify.lab import objects
-from verify.lab.errors import LabError, NotFoundError, UnreachableError
-from verify.lab.inventory import ROOT
-from verify.lab.objects import Claim, Deployment, Json, Node, Pod, SecretKey, Volume
+from outlive.base.errors import LabError, NotFoundError, UnreachableError
+from outlive.base.paths import ROOT
+from outlive.lab import objects
+from outlive.lab.objects import Claim, Deployment, Json, Node, Pod, SecretKey, Volume
 
 CALL_TIMEOUT = (10.0, 60.0)
 """Seconds to connect and to wait for an answer; an emulated API server is slow, not dead."""
@@ -76,7 +76,7 @@ class Cluster:
         """Read the kubeconfig; nothing is sent yet."""
         if not kubeconfig.is_file():
             raise LabError(
-                f"The kubeconfig {kubeconfig} (KUBECONFIG) isn't there: it has to be a file that `make provision` writes, "
+                f"The kubeconfig {kubeconfig} (KUBECONFIG) isn't there: it has to be a file that `outlive provision` writes, "
                 "so run that first or correct KUBECONFIG."
             )
         settings: Any = client.Configuration
@@ -87,7 +87,7 @@ class Cluster:
         except Exception as error:  # the loader raises whatever its YAML and base64 readers raise
             raise LabError(
                 f"The kubeconfig {kubeconfig} (KUBECONFIG) can't be read ({_first_line(error)}): "
-                "remove it and run `make provision`, which writes it again."
+                "remove it and run `outlive provision`, which writes it again."
             ) from error
         configuration.retries = False
         self.kubeconfig = kubeconfig
@@ -174,7 +174,9 @@ class Cluster:
         data = self._get(f"secret {namespace}/{reference.name}", read, reference.name, namespace)
         values = data.get("data", {})
         if reference.key not in values:
-            raise NotFoundError(f"The secret {namespace}/{reference.name} has no key {reference.key!r}: `make tutorial` writes it.")
+            raise NotFoundError(
+                f"The secret {namespace}/{reference.name} has no key {reference.key!r}: `outlive tutorial apply` writes it."
+            )
         return base64.b64decode(values[reference.key]).decode()
 
     def create_pod(self, namespace: str, manifest: Json) -> None:
@@ -308,11 +310,13 @@ def connect() -> Cluster:
 def _refusal(subject: str, cluster: Cluster, status: int, message: str) -> LabError:
     """Return the error for an answer that isn't the wanted one."""
     if status == HTTPStatus.NOT_FOUND:
-        return NotFoundError(f"The cluster has no {subject}: `kubectl get` shows what it has; `make tutorial` applies the manifests.")
+        return NotFoundError(
+            f"The cluster has no {subject}: `kubectl get` shows what it has; `outlive tutorial apply` applies the manifests."
+        )
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return LabError(
             f"The API server {cluster.server} refuses the credentials of {cluster.kubeconfig} ({message}): "
-            "the kubeconfig has to be of this cluster, so run `make provision`, which writes it again."
+            "the kubeconfig has to be of this cluster, so run `outlive provision`, which writes it again."
         )
     if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return UnreachableError(f"the API server {cluster.server} answered {status} ({message})")

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from verify.lab.clock import HOST_CLOCK, Clock, Instant
-from verify.lab.errors import LabError, NotFoundError, RefusedError, UnreachableError
-from verify.lab.kube import ENDS_WITHIN, Cluster, Line
-from verify.lab.objects import Deployment, Json, SecretKey
-from verify.lab.wait import wait_for
+from outlive.base.clock import HOST_CLOCK, Clock, Instant
+from outlive.base.errors import LabError, NotFoundError, RefusedError, UnreachableError
+from outlive.base.wait import wait_for
+from outlive.lab.kube import ENDS_WITHIN, Cluster, Line
+from outlive.lab.objects import Deployment, Json, SecretKey
 
 NAMESPACE = "default"
 DEPLOYMENT = "mysql"
@@ -95,7 +95,7 @@ def account(cluster: Cluster, deployment: Deployment) -> Account:
     if deployment.password is None:
         raise LabError(
             f"The deployment {deployment.name} takes MYSQL_ROOT_PASSWORD from no Secret: it has to refer to one, "
-            "so apply the tutorial's manifests with `make tutorial`."
+            "so apply the tutorial's manifests with `outlive tutorial apply`."
         )
     return Account(deployment.image, deployment.password, Password(cluster.secret(NAMESPACE, deployment.password)))
 
@@ -147,7 +147,7 @@ def _kubectl(command: list[str], statements: str, account: Account) -> str:
     try:
         done = subprocess.run(command, input=statements, capture_output=True, text=True, check=False, timeout=CLIENT_SECONDS)
     except FileNotFoundError:
-        raise LabError("The program kubectl is missing: it has to be on PATH, so use `make shell` or install it.") from None
+        raise LabError("The program kubectl is missing: it has to be on PATH, so use `outlive shell` or install it.") from None
     except subprocess.TimeoutExpired:
         # `from None`: the cause would show the command with the password.
         raise UnreachableError(f"the pod {CLIENT_POD} had no answer from MySQL within {CLIENT_SECONDS} s") from None

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from verify.lab.errors import LabError
-from verify.lab.inventory import Host, Inventory
-from verify.lab.remote import Remote
+from outlive.base.errors import LabError
+from outlive.lab.inventory import Host, Inventory
+from outlive.lab.ssh import Remote
 
 READ_CLIENTS = 'for each in /proc/fs/nfsd/clients/*/; do echo "== $each"; cat "$each/info" "$each/states"; done 2>/dev/null; true'
 

@@ -8,8 +8,9 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from verify.lab.errors import LabError
-from verify.lab.inventory import ROOT, ansible_program
+from outlive.base.errors import LabError
+from outlive.base.paths import ROOT
+from outlive.lab.inventory import ansible_program
 
 PLAIN = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_STDOUT_CALLBACK": "default"}
 """Variables under which Ansible prints what ``parse`` reads."""

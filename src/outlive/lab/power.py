@@ -12,10 +12,10 @@ import subprocess
 from abc import ABC, abstractmethod
 from pathlib import Path
 
-from verify.lab.clock import HOST_CLOCK, Clock
-from verify.lab.errors import LabError, UnreachableError
-from verify.lab.inventory import ROOT
-from verify.lab.wait import wait_for
+from outlive.base.clock import HOST_CLOCK, Clock
+from outlive.base.errors import LabError, UnreachableError
+from outlive.base.paths import ROOT
+from outlive.base.wait import wait_for
 
 OFF_WITHIN = 300.0
 """Seconds that a guest may take to shut down; a software-emulated one under load needs tens of seconds."""
@@ -191,7 +191,7 @@ def _tool(command: list[str]) -> str:
     except subprocess.TimeoutExpired as error:
         raise UnreachableError(f"`{' '.join(command)}` didn't end within {TOOL_SECONDS:.0f} s") from error
     except FileNotFoundError as error:
-        raise LabError(f"The program {command[0]} is missing: it has to be on PATH; `make doctor` says how to get it.") from error
+        raise LabError(f"The program {command[0]} is missing: it has to be on PATH; `outlive doctor` says how to get it.") from error
     if done.returncode != 0:
         reason = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()[-1]
         raise LabError(f"`{' '.join(command)}` failed ({reason}): see whether the VM is there with `vagrant status`.")

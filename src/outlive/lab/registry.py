@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from verify.lab.errors import LabError
-from verify.lab.remote import Remote
+from outlive.base.errors import LabError
+from outlive.lab.ssh import Remote
 
 LOOK = (
     "server=$(sed -n 's/^server = \"\\(.*\\)\"$/\\1/p' /etc/containerd/certs.d/docker.io/hosts.toml 2>/dev/null); "
@@ -33,5 +33,5 @@ def mirror_lacks(remote: Remote, node: str, image: str) -> bool:
     if answer == "404":
         return True
     raise LabError(
-        f"The mirror gave {node} no answer about {image} ({answer or done.stderr.strip()}): see `make doctor`, then run this again."
+        f"The mirror gave {node} no answer about {image} ({answer or done.stderr.strip()}): see `outlive doctor`, then run this again."
     )

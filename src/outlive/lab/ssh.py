@@ -11,9 +11,9 @@ from typing import Any
 
 import testinfra
 
-from verify.lab.errors import LabError, UnreachableError
-from verify.lab.inventory import Host, Inventory
-from verify.lab.machines import vagrant_folder
+from outlive.base.errors import LabError, UnreachableError
+from outlive.lab.inventory import Host, Inventory
+from outlive.lab.power import vagrant_folder
 
 SSH_OPTIONS = (
     # VMs are made anew under the same addresses, so their host keys are as short-lived as they are (as Vagrant does it).

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from verify.lab.errors import LabError, NotFoundError
-from verify.lab.kube import Cluster
-from verify.lab.mysql import DEPLOYMENT, NAMESPACE
-from verify.lab.objects import Deployment, Node, Pod
+from outlive.base.errors import LabError, NotFoundError
+from outlive.lab.kube import Cluster
+from outlive.lab.mysql import DEPLOYMENT, NAMESPACE
+from outlive.lab.objects import Deployment, Node, Pod
 
 WORKERS_NEEDED = 2
 """The one that is powered off and one to go to."""
@@ -31,12 +31,12 @@ def _nodes(nodes: Sequence[Node], workers: Sequence[str]) -> str | None:
     if missing:
         return (
             f"The cluster has no node {', '.join(missing)} of the inventory's group workers: all of them have to have joined, "
-            "so run `make provision`."
+            "so run `outlive provision`."
         )
     if len(workers) < WORKERS_NEEDED:
         return (
             f"The inventory's group workers has {len(workers)} host ({', '.join(workers)}): a fail-over needs at least "
-            f"{WORKERS_NEEDED}, so add one to hosts.yml and run `make up provision`."
+            f"{WORKERS_NEEDED}, so add one to hosts.yml and run `outlive up && outlive provision`."
         )
     unwell = [f"{node.name} is {node.state}" for node in nodes if node.ready != "True"]
     if unwell:
@@ -44,7 +44,7 @@ def _nodes(nodes: Sequence[Node], workers: Sequence[str]) -> str | None:
     shut = [f"{node.name} has {', '.join(node.shut)}" for node in nodes if node.name in workers and node.shut]
     if shut:
         return (
-            f"Not every worker takes pods ({'; '.join(shut)}): a taint keeps them away, so run `python -m fence` until it has taken back "
+            f"Not every worker takes pods ({'; '.join(shut)}): a taint keeps them away, so run `outlive fence watch` until it has taken back "
             "what it fenced, or `kubectl taint node` and `kubectl uncordon` where it is yours."
         )
     return None
@@ -52,7 +52,7 @@ def _nodes(nodes: Sequence[Node], workers: Sequence[str]) -> str | None:
 
 def _mysql(workers: Sequence[str], deployment: Deployment | None, pods: Sequence[Pod]) -> str | None:
     if deployment is None:
-        return "MySQL is not deployed: its Deployment has to be there before its node is powered off, so run `make tutorial`."
+        return "MySQL is not deployed: its Deployment has to be there before its node is powered off, so run `outlive tutorial apply`."
     states = ", ".join(f"{pod.name} {pod.state}" for pod in pods) or "no pod"
     if (deployment.wanted, deployment.available, len(pods)) != (1, 1, 1) or pods[0].deleted:
         return (

@@ -1,96 +1,56 @@
-"""Command line of the mirror: build, serve, stand in for the upstream, lock and check; what it is made of, and what is newer."""
+"""What `outlive mirror` does."""
 
-import argparse
-import sys
+from __future__ import annotations
+
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-from mirror import boxes, build, debian, lock, outdated, same, sbom, serve, upstream
-from mirror.errors import MirrorError
-from mirror.paths import LOCK_FILE, REPORTS, cache_folder
-from mirror.shell import ended_by_signals
-from mirror.store import Store
+from outlive.mirror import build as steps
+from outlive.mirror import compare, lock, upstream
+from outlive.mirror import serve as server
+from outlive.mirror.build import boxes, debian
+from outlive.mirror.paths import LOCK_FILE, cache_folder
+from outlive.mirror.store import Store
+from outlive.mirror.tools import ended_by_signals
 
-INTERRUPTED = 130  # as shells report it
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run one command; give the exit status."""
-    options = _parser().parse_args(arguments)
-    started = time.monotonic()
-
-    def report(line: str) -> None:
-        print(f"[{time.monotonic() - started:5.0f} s] {line}", flush=True)
-
-    try:
-        if options.command == "build":
-            chosen = boxes.BOXES if options.box == "all" else (options.box,)
-            store = Store(cache_folder(), report)
-            with ended_by_signals(), store.locked():
-                build.build(store, lock.load(), chosen, options.also)
-        elif options.command == "check":
-            store = Store(cache_folder(), report)
-            same.check_whole(store)
-            report(f"{store.cache}: every checksum is right")
-            if options.against:
-                report(same.check(store, Store(options.against, report)))
-        elif options.command == "serve":
-            serve.serve(Store(cache_folder(), report), options.address, options.apt_port, options.registry_port)
-        elif options.command == "stand-in":
-            upstream.serve(Store(cache_folder(), report), lock.load(), options.address, options.folder)
-        elif options.command == "lock":
-            for file, wanted in [(lock.EXTRAS[name], lock.load_extra(name).debian) for name in options.also] or [
-                (LOCK_FILE, lock.load().debian)
-            ]:
-                timestamp, packages = debian.resolve(wanted)
-                lock.write_debian(file, timestamp, packages)
-                report(f"{file.name}: {len(packages)} Debian packages as of {timestamp}")
-        elif options.command == "sbom":
-            for file in sbom.write(Store(cache_folder(), report), lock.load(), options.to, options.artefact):
-                report(str(file))
-        elif options.command == "outdated":
-            problems: list[str] = []
-            print(outdated.table(outdated.ask(lock.load(), problems), problems), end="")
-    except MirrorError as error:
-        print(f"mirror: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("mirror: interrupted: run the command again, it goes on from the last finished step", file=sys.stderr)
-        return INTERRUPTED
-    return 0
+_BEGAN = time.monotonic()
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m mirror", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    make = commands.add_parser("build", help="make packages, images and boxes; what is there and right is kept")
-    make.add_argument("--box", choices=[*boxes.BOXES, "all"], default="full", help="which box to make (default: full)")
-    make.add_argument(
-        "--also",
-        choices=sorted([*lock.EXTRAS, lock.EARLIER]),
-        action="append",
-        default=[],
-        help="an extra image or the earlier Kubernetes, once made it is kept up to date",
-    )
-    offer = commands.add_parser("serve", help="serve packages and images until it is ended")
-    offer.add_argument("--address", required=True, help="IPv4 address to listen on")
-    offer.add_argument("--apt-port", type=int, default=8480, help="port of the packages (default: 8480)")
-    offer.add_argument("--registry-port", type=int, default=8481, help="port of the images (default: 8481)")
-    stand_in = commands.add_parser(
-        "stand-in", help="answer under the upstream's own names, in a network of a test's own, until it is ended"
-    )
-    stand_in.add_argument("--address", required=True, help="IPv4 address to listen on")
-    stand_in.add_argument("--folder", type=Path, required=True, help="where its keys, certificates and signatures go")
-    whole = commands.add_parser("check", help="compare every file of the cache with its checksum")
-    whole.add_argument("--against", type=Path, metavar="CACHE", help="and with another cache's, built from the same lock file")
-    made_of = commands.add_parser("sbom", help="write down what images and boxes are made of: CycloneDX documents and a summary")
-    made_of.add_argument("artefact", nargs="*", help="an image or box, such as image-etcd (default: all)")
-    made_of.add_argument("--to", type=Path, default=REPORTS, metavar="FOLDER", help="folder to write to (default: reports/sbom)")
-    commands.add_parser("outdated", help="ask the registries what is newer than the lock file")
-    anew = commands.add_parser("lock", help="resolve the Debian packages anew and write them into the lock file")
-    anew.add_argument("--also", choices=sorted(lock.EXTRAS), action="append", default=[], help="those of an extra image instead")
-    return parser
+def report(line: str) -> None:
+    """Print a line with the seconds since the program's start."""
+    print(f"[{time.monotonic() - _BEGAN:5.0f} s] {line}", flush=True)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def build(box: str, also: Sequence[str]) -> None:
+    """Make packages, images and a box (or ``all``), and the named extras, as far as they aren't there and right."""
+    store = Store(cache_folder(), report)
+    with ended_by_signals(), store.locked():
+        steps.build(store, lock.load(), boxes.BOXES if box == "all" else (box,), list(also))
+
+
+def serve(address: str, apt_port: int, registry_port: int) -> None:
+    """Serve what is built, until this process is ended."""
+    server.serve(Store(cache_folder(), report), address, apt_port, registry_port)
+
+
+def check(against: Path | None) -> None:
+    """Compare every file of the cache with its checksum, and with another cache's."""
+    store = Store(cache_folder(), report)
+    compare.check_whole(store)
+    report(f"{store.cache}: every checksum is right")
+    if against:
+        report(compare.check(store, Store(against, report)))
+
+
+def lock_anew(also: Sequence[str]) -> None:
+    """Resolve the Debian packages of the lock file, or of the named extras, and write them into it."""
+    for file, wanted in [(lock.EXTRAS[name], lock.load_extra(name).debian) for name in also] or [(LOCK_FILE, lock.load().debian)]:
+        timestamp, packages = debian.resolve(wanted)
+        lock.write_debian(file, timestamp, packages)
+        report(f"{file.name}: {len(packages)} Debian packages as of {timestamp}")
+
+
+def stand_in(address: str, folder: Path) -> None:
+    """Answer under the upstream's own names, until this process is ended."""
+    upstream.serve(Store(cache_folder(), report), lock.load(), address, folder)

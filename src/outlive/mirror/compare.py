@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
-from mirror.errors import MirrorError
-from mirror.store import Store
+from outlive.base.errors import LabError
+from outlive.mirror.store import Store
 
 Digests = Mapping[str, Mapping[str, str]]
 """The sha256 of each file, by artefact and by name."""
@@ -20,27 +20,27 @@ _TOLD = 3  # files named for each artefact
 
 
 def check_whole(store: Store) -> None:
-    """Raise MirrorError if a file of the cache hasn't the checksum that was written down, or if nothing is there."""
+    """Raise LabError if a file of the cache hasn't the checksum that was written down, or if nothing is there."""
     damaged = store.check()
     if damaged:
-        raise MirrorError(f"{store.cache} is damaged ({'; '.join(damaged)}): run `python -m mirror build`, which builds those anew")
+        raise LabError(f"{store.cache} is damaged ({'; '.join(damaged)}): run `outlive mirror build`, which builds those anew")
 
 
 def check(store: Store, other: Store) -> str:
     """Compare the artefacts of a whole cache with those of another; give a sentence on what was compared.
 
-    Raises MirrorError naming what differs and isn't expected to, or if the other cache is empty or damaged.
+    Raises LabError naming what differs and isn't expected to, or if the other cache is empty or damaged.
     """
     if other.cache.resolve() == store.cache.resolve():
-        raise MirrorError(f"--against is {other.cache}, which is this cache itself: name another one, built with OUTLIVE_CACHE set to it")
+        raise LabError(f"--against is {other.cache}, which is this cache itself: name another one, built with OUTLIVE_CACHE set to it")
     check_whole(other)
     one, two = ({name: each.record(name).files for name in each.names()} for each in (store, other))
     both = sorted(one.keys() & two.keys())
     if not both:
-        raise MirrorError(f"{store.cache} and {other.cache} have no artefact in common: build both with the same `python -m mirror build`")
+        raise LabError(f"{store.cache} and {other.cache} have no artefact in common: build both with the same `outlive mirror build`")
     found = differences(one, two)
     if found:
-        raise MirrorError(
+        raise LabError(
             f"{store.cache} and {other.cache} differ ({'; '.join(found)}): "
             "where both were built from one lock file with one version of Go and of gcc, report it"
         )

@@ -15,10 +15,10 @@ from debian.copyright import Copyright, FilesParagraph, Header, MachineReadableF
 from debian.deb822 import Deb822
 from debian.debfile import DebFile
 
-from mirror.errors import MirrorError
-from mirror.lock import Debian, DebianPackage
-from mirror.shell import capture
-from mirror.store import Artefact
+from outlive.base.errors import LabError
+from outlive.mirror.lock import Debian, DebianPackage
+from outlive.mirror.store import Artefact
+from outlive.mirror.tools import capture
 
 # It tells of each outdated form that it understands all the same.
 logging.getLogger("debian.copyright").setLevel(logging.ERROR)
@@ -96,7 +96,7 @@ def _short_name(part: Header | FilesParagraph) -> str:
 
 
 def debs_of_root(root: Artefact, archive: Debian) -> list[Deb]:
-    """Give the packages installed in a root file system, with the lock file's checksums; raise MirrorError on one that it lacks."""
+    """Give the packages installed in a root file system, with the lock file's checksums; raise LabError on one that it lacks."""
     locked = {package.filename: package for package in archive.packages}
     found = []
     with tarfile.open(root.path / "root.tar", "r:") as tar:
@@ -107,8 +107,8 @@ def debs_of_root(root: Artefact, archive: Debian) -> list[Deb]:
             # A file's name has no epoch.
             package = locked.get(f"{name}_{version.partition(':')[2] or version}_{architecture}.deb")
             if package is None:
-                raise MirrorError(
-                    f"{root.name} has {name} {version}, which the lock file doesn't list: it was built from another one, run `make mirror`"
+                raise LabError(
+                    f"{root.name} has {name} {version}, which the lock file doesn't list: it was built from another one, run `outlive mirror build`"
                 )
             found.append(Deb(name, version, architecture, package.sha256, licences_of(_copyright(tar, name))))
     return found
@@ -146,9 +146,9 @@ def _read(tar: tarfile.TarFile, name: str) -> str | None:
 
 
 def go_program(file: Path, folder: str) -> GoProgram:
-    """Read the build information of a program that was built in `folder`; raise MirrorError if it has none."""
+    """Read the build information of a program that was built in `folder`; raise LabError if it has none."""
     if shutil.which("go") is None:
-        raise MirrorError("this host has no `go`, which reads a program's modules: install Go, as for building the mirror")
+        raise LabError("this host has no `go`, which reads a program's modules: install Go, as for building the mirror")
     return parse_build_info(capture(["go", "version", "-m", "-json", file]), folder)
 
 

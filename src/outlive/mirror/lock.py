@@ -8,12 +8,12 @@ from typing import Any, TypeVar
 
 import yaml
 
-from mirror.errors import MirrorError
-from mirror.paths import LOCK_FILE, PACKAGE
+from outlive.base.errors import LabError
+from outlive.mirror.paths import LOCK_FILE, PACKAGE
 
 T = TypeVar("T")
 
-GENERATED = "  # Written by `python -m mirror lock`: what apt resolved, with checksums.\n"
+GENERATED = "  # Written by `outlive mirror lock`: what apt resolved, with checksums.\n"
 
 
 @dataclass(frozen=True)
@@ -175,12 +175,12 @@ def _debian(name: str, data: Mapping[str, Any]) -> Debian:
 
 
 def load(path: Path = LOCK_FILE) -> Lock:
-    """Read the lock file, or raise MirrorError with the reason."""
+    """Read the lock file, or raise LabError with the reason."""
     return _read(path, parse)
 
 
 def load_extra(name: str) -> Extra:
-    """Read the lock file of an extra image, or raise MirrorError with the reason."""
+    """Read the lock file of an extra image, or raise LabError with the reason."""
     return _read(EXTRAS[name], lambda data: Extra(name, tuple(data["image"]), _debian(name, data["debian"])))
 
 
@@ -188,7 +188,7 @@ def _read(path: Path, parser: Callable[[Any], T]) -> T:
     try:
         return parser(yaml.safe_load(path.read_text()))
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise MirrorError(
+        raise LabError(
             f"the lock file {path} can't be read ({type(error).__name__}: {' '.join(str(error).split())}): restore it with `git checkout` or mend the named entry"
         ) from error
 

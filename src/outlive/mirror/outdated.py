@@ -22,10 +22,10 @@ from typing import NoReturn
 
 from debian.debian_support import Version
 
-from mirror import debian
-from mirror.errors import MirrorError
-from mirror.lock import EXTRAS, Debian, DebianPackage, Lock, load_extra
-from mirror.paths import GO, PACKAGE
+from outlive.base.errors import LabError
+from outlive.mirror.build import debian
+from outlive.mirror.lock import EXTRAS, Debian, DebianPackage, Lock, load_extra
+from outlive.mirror.paths import GO, PACKAGE
 
 QUESTION_SECONDS = 45.0
 """How long one question to a registry may take."""
@@ -93,13 +93,13 @@ def _parts(package: DebianPackage) -> tuple[str, str]:
 
 
 def pins(wanted: str, locked: str) -> Mapping[str, str]:
-    """Give the locked version of each name in requirements.in; raise MirrorError if one is in no line of requirements.lock."""
+    """Give the locked version of each name in requirements.in; raise LabError if one is in no line of requirements.lock."""
     versions = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", locked, re.MULTILINE))
     names = [line.partition("#")[0].strip() for line in wanted.splitlines()]
     found = {name: versions.get(name, "") for name in names if name}
     missing = [name for name, version in found.items() if not version]
     if missing:
-        raise MirrorError(
+        raise LabError(
             f"requirements.lock has no {', '.join(missing)}, which requirements.in names: run pip-compile as its first lines say"
         )
     return found
@@ -192,7 +192,7 @@ def debian_rows(archives: Sequence[Debian], problems: list[str]) -> list[Row]:
         try:
             with limited(ARCHIVE_SECONDS):
                 _, now = debian.resolve(archive)
-        except (MirrorError, TimeoutError, OSError) as error:
+        except (LabError, TimeoutError, OSError) as error:
             problems.append(f"{kind}: {error}")
             rows.append(Row(kind, f"{len(archive.packages)} packages", archive.timestamp, None, "unknown"))
         else:

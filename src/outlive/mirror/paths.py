@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from mirror.errors import MirrorError
+from outlive.base.errors import LabError
 
 PACKAGE = Path(__file__).resolve().parent
 FILES = PACKAGE / "files"
@@ -15,7 +15,7 @@ REPORTS = PACKAGE.parent / "reports" / "sbom"
 def cache_folder() -> Path:
     """Give the cache folder: $OUTLIVE_CACHE, else $XDG_CACHE_HOME/outlive, else ~/.cache/outlive.
 
-    Raises MirrorError if its path has white space, at which apt would cut it in two, minutes after a build began.
+    Raises LabError if its path has white space, at which apt would cut it in two, minutes after a build began.
     """
     chosen, base = os.environ.get("OUTLIVE_CACHE"), os.environ.get("XDG_CACHE_HOME")
     if chosen:
@@ -25,7 +25,7 @@ def cache_folder() -> Path:
     else:
         setting, value, folder = "the home folder", str(Path.home()), Path.home() / ".cache" / "outlive"
     if any(character.isspace() for character in str(folder)):
-        raise MirrorError(
+        raise LabError(
             f"{setting} is {value!r}, which makes {str(folder)!r} the cache folder, and apt takes no path with white space: "
             "set OUTLIVE_CACHE to a folder without"
         )

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from mirror.errors import MirrorError
-from mirror.shell import run
-from mirror.store import Artefact, Store
+from outlive.base.errors import LabError
+from outlive.mirror.store import Artefact, Store
+from outlive.mirror.tools import run
 
 _START_SECONDS = 30.0
 
@@ -38,7 +38,7 @@ def make_registry(store: Store, layouts: Sequence[Artefact]) -> Artefact:
 def serving(storage: Path, address: str, log: Path, read_only: bool = False) -> Iterator[subprocess.Popen[bytes]]:
     """Run docker-registry on `address` (host:port) over a storage folder until the block ends.
 
-    It's started when the block begins: it answers by then. Raises MirrorError if it doesn't, or if the port is taken.
+    It's started when the block begins: it answers by then. Raises LabError if it doesn't, or if the port is taken.
     """
     _check_free(address)
     configuration = {
@@ -73,14 +73,14 @@ def free_port() -> int:
 
 
 def _check_free(address: str) -> None:
-    """Raise MirrorError if somebody listens on `address`: another registry there would answer in place of ours."""
+    """Raise LabError if somebody listens on `address`: another registry there would answer in place of ours."""
     host, _, port = address.rpartition(":")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the registry does
         try:
             probe.bind((host, int(port)))
         except OSError as error:
-            raise MirrorError(
+            raise LabError(
                 f"docker-registry can't listen on {address} ({error.strerror}): end what uses that port, or choose another one"
             ) from error
 
@@ -96,4 +96,4 @@ def _wait(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
                 return
         except OSError:
             time.sleep(0.05)
-    raise MirrorError(f"docker-registry doesn't answer on {address} (see {log}): end what uses that port, or choose another port")
+    raise LabError(f"docker-registry doesn't answer on {address} (see {log}): end what uses that port, or choose another port")

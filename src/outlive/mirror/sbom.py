@@ -22,12 +22,13 @@ from cyclonedx.spdx import fixup_id
 from cyclonedx.validation.json import JsonStrictValidator
 from packageurl import PackageURL
 
-from mirror import boxes, contents, images
-from mirror.contents import Deb, GoProgram, Licences, Module
-from mirror.errors import MirrorError
-from mirror.lock import EXTRAS, Debian, Lock, Mysql, load_extra
-from mirror.packages import PACKAGES
-from mirror.store import Artefact, Record, Store, digest_file, write_atomically
+from outlive.base.errors import LabError
+from outlive.mirror import contents
+from outlive.mirror.build import boxes, images
+from outlive.mirror.build.packages import PACKAGES
+from outlive.mirror.contents import Deb, GoProgram, Licences, Module
+from outlive.mirror.lock import EXTRAS, Debian, Lock, Mysql, load_extra
+from outlive.mirror.store import Artefact, Record, Store, digest_file, write_atomically
 
 NOASSERTION = "NOASSERTION"
 """What stands for a component's licence where its own papers name none; the name is SPDX's."""
@@ -45,13 +46,13 @@ _C_LIBRARY = "what is linked in of it is the building host's; its version isn't 
 def write(store: Store, lock: Lock, folder: Path, wanted: Collection[str] = ()) -> list[Path]:
     """Write the documents of the artefacts `wanted`, or else of all, the summary and the checksums; give the files.
 
-    Nothing is written before all of it is made. Raises MirrorError if something isn't built, is damaged or unknown, and if the
+    Nothing is written before all of it is made. Raises LabError if something isn't built, is damaged or unknown, and if the
     folder can't be written.
     """
     there = artefacts(store)
     for name in wanted:
         if name not in there:
-            raise MirrorError(f"{name!r} is no image or box of the mirror in {store.cache}: choose among {', '.join(there)}")
+            raise LabError(f"{name!r} is no image or box of the mirror in {store.cache}: choose among {', '.join(there)}")
     reader = _Reader(store, lock)
     boms = {name: reader.bom(name) for name in there if not wanted or name in wanted}
     texts = {f"{name}{_SUFFIX}": JsonV1Dot6(bom).output_as_string(indent=1) + "\n" for name, bom in boms.items()}
@@ -64,24 +65,24 @@ def write(store: Store, lock: Lock, folder: Path, wanted: Collection[str] = ()) 
         for name, text in texts.items():
             write_atomically(folder / name, text)
     except OSError as error:
-        raise MirrorError(f"the folder {folder} can't be written ({error.strerror}): name another one with --to") from error
+        raise LabError(f"the folder {folder} can't be written ({error.strerror}): name another one with --to") from error
     return [folder / name for name in texts]
 
 
 def check_document(name: str, text: str) -> None:
-    """Raise MirrorError unless `text` is what the published schema of CycloneDX 1.6 allows, and nothing beside."""
+    """Raise LabError unless `text` is what the published schema of CycloneDX 1.6 allows, and nothing beside."""
     error = JsonStrictValidator(SchemaVersion.V1_6).validate_str(text)
     if error is not None:
-        raise MirrorError(f"{name} isn't valid CycloneDX 1.6 ({error!r}): report it")
+        raise LabError(f"{name} isn't valid CycloneDX 1.6 ({error!r}): report it")
 
 
 def artefacts(store: Store) -> list[str]:
-    """Give the images and boxes that are there; raise MirrorError if there are none."""
+    """Give the images and boxes that are there; raise LabError if there are none."""
     known = [f"image-{name}" for name in (*images.IMAGES, *images.EXTRA_IMAGES)] + [f"box-{name}" for name in boxes.BOXES]
     there = set(store.names())
     found = [name for name in known if name in there]
     if not found:
-        raise MirrorError(f"the mirror in {store.cache} isn't built: run `make mirror` (OUTLIVE_CACHE names its folder)")
+        raise LabError(f"the mirror in {store.cache} isn't built: run `outlive mirror build` (OUTLIVE_CACHE names its folder)")
     return found
 
 
@@ -139,10 +140,10 @@ class _Reader:
         return self._artefacts[name]
 
     def _part(self, name: str, whole: str) -> Artefact:
-        """Give a part of the artefact `whole`; raise MirrorError if it's known to be another one than that was made of."""
+        """Give a part of the artefact `whole`; raise LabError if it's known to be another one than that was made of."""
         part = self._read(name)
         if not _made_of(self._store.record(whole), part.key, unsaid=True):
-            raise MirrorError(f"{whole} in {self._store.cache} was made of another {name} than is there now: run `make mirror`")
+            raise LabError(f"{whole} in {self._store.cache} was made of another {name} than is there now: run `outlive mirror build`")
         return part
 
     def _image(self, image: str, ref: str) -> Component:
@@ -198,15 +199,15 @@ class _Reader:
         )
 
     def _images_in(self, box: str) -> list[str]:
-        """Give the images that the full box was made of; raise MirrorError if one of them is another one by now."""
+        """Give the images that the full box was made of; raise LabError if one of them is another one by now."""
         for image in images.IMAGES:
             self._part(f"image-{image}", box)
         extras = extras_of(self._store, box)
         # An extra with another key was made later, or made anew: then the box has one more image than are known by their keys.
         if _layouts_in(self._store.record(box)) > len(images.IMAGES) + len(extras):
             unknown = ", ".join(name for name in images.EXTRA_IMAGES if name not in extras)
-            raise MirrorError(
-                f"{box} in {self._store.cache} was made of another extra image ({unknown}) than is there now: run `make mirror`"
+            raise LabError(
+                f"{box} in {self._store.cache} was made of another extra image ({unknown}) than is there now: run `outlive mirror build`"
             )
         return [*images.IMAGES, *extras]
 
@@ -222,7 +223,7 @@ class _Reader:
         package, version = PACKAGES[name], self._lock.packages[name]
         file = self._part("kubernetes-packages", whole).path / self._lock.packages["repository"] / "amd64" / f"{name}_{version}_amd64.deb"
         if not file.exists():
-            raise MirrorError(f"kubernetes-packages has no {file.name}: it was built from another lock file, run `make mirror`")
+            raise LabError(f"kubernetes-packages has no {file.name}: it was built from another lock file, run `outlive mirror build`")
         ref = f"{ref}/{file.name}"
         programs = [self._program(group, program, f"/usr/bin/{program}", "kubernetes-packages", ref) for group, program in package.programs]
         for group in package.plugins:
@@ -234,7 +235,7 @@ class _Reader:
     def _program(self, group: str, program: str, place: str, whole: str, ref: str) -> Component:
         file = self._part(f"programs-{group}", whole).path / program
         if file not in self._programs:
-            self._programs[file] = contents.go_program(file, f"mirror/go/{group}")
+            self._programs[file] = contents.go_program(file, f"src/outlive/mirror/go/{group}")
         built = self._programs[file]
         ref = f"{ref}{place}"
         properties = [Property(name="outlive:path", value=place), Property(name="outlive:main-package", value=built.package)]
@@ -253,7 +254,7 @@ class _Reader:
 
     def _pause(self, ref: str) -> Component:
         # It's no Go program: its source is a file of the module that kubelet is built from.
-        kubernetes = contents.go_program(self._read("programs-kubernetes").path / "kubelet", "mirror/go/kubernetes").modules[0]
+        kubernetes = contents.go_program(self._read("programs-kubernetes").path / "kubelet", "src/outlive/mirror/go/kubernetes").modules[0]
         return _component(
             Licences(reason=_PAUSE_REASON),
             [Property(name="outlive:path", value="/pause"), Property(name="outlive:c-library", value=_C_LIBRARY)],

@@ -19,10 +19,10 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from mirror import registry
-from mirror.errors import MirrorError
-from mirror.lock import EARLIER
-from mirror.store import Store
+from outlive.base.errors import LabError
+from outlive.mirror import registry
+from outlive.mirror.lock import EARLIER
+from outlive.mirror.store import Store
 
 if TYPE_CHECKING:
     from _typeshed import SupportsRead, SupportsWrite
@@ -159,7 +159,7 @@ def http_server(address: str, port: int, folder: Path) -> Server:
     try:
         return Server((address, port), functools.partial(FileHandler, directory=str(folder)))
     except OSError as error:
-        raise MirrorError(
+        raise LabError(
             f"the mirror can't listen on {address} port {port} ({error.strerror}): end what uses that port, "
             "choose another one with --apt-port, or name an address of this host with --address"
         ) from error
@@ -170,7 +170,7 @@ def serve(store: Store, address: str, apt_port: int, registry_port: int) -> None
     check_address(address)
     check_ports(apt_port, registry_port)
     if not (store.path_of("registry") / "docker").is_dir():
-        raise MirrorError(f"the mirror in {store.cache} isn't built: run `python -m mirror build`")
+        raise LabError(f"the mirror in {store.cache} isn't built: run `outlive mirror build`")
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
@@ -183,22 +183,22 @@ def serve(store: Store, address: str, apt_port: int, registry_port: int) -> None
         print(f"packages and boxes: http://{address}:{apt_port}/  images: http://{address}:{registry_port}/v2/{everywhere}", flush=True)
         while not ended.wait(1.0):
             if process.poll() is not None:
-                raise MirrorError(f"docker-registry ended with status {process.returncode}: read {log}")
+                raise LabError(f"docker-registry ended with status {process.returncode}: read {log}")
     packages.shutdown()
 
 
 def check_address(address: str) -> None:
-    """Raise MirrorError unless `address` is an IPv4 address."""
+    """Raise LabError unless `address` is an IPv4 address."""
     try:
         ipaddress.IPv4Address(address)
     except ValueError as error:
-        raise MirrorError(f"--address is {address!r}, which is no IPv4 address: give one of this host's") from error
+        raise LabError(f"--address is {address!r}, which is no IPv4 address: give one of this host's") from error
 
 
 def check_ports(apt_port: int, registry_port: int) -> None:
-    """Raise MirrorError unless both are ports and differ."""
+    """Raise LabError unless both are ports and differ."""
     for option, port in (("--apt-port", apt_port), ("--registry-port", registry_port)):
         if not 1 <= port <= 65535:
-            raise MirrorError(f"{option} is {port}, and a port is a number from 1 to 65535: give such a number")
+            raise LabError(f"{option} is {port}, and a port is a number from 1 to 65535: give such a number")
     if apt_port == registry_port:
-        raise MirrorError(f"--apt-port and --registry-port are both {apt_port}: give two different ports")
+        raise LabError(f"--apt-port and --registry-port are both {apt_port}: give two different ports")

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mirror.errors import MirrorError
-from mirror.shell import as_root
+from outlive.base.errors import LabError
+from outlive.mirror.tools import as_root
 
 Build = Callable[[Path], None]
 Report = Callable[[str], None]
@@ -79,19 +79,19 @@ class Store:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the cache for this process; raise MirrorError if another one builds in it."""
+        """Hold the cache for this process; raise LabError if another one builds in it."""
         try:
             self.cache.mkdir(parents=True, exist_ok=True)
             lock = (self.cache / "lock").open("w")
         except OSError as error:
-            raise MirrorError(
+            raise LabError(
                 f"the cache folder {self.cache} can't be written ({error.strerror}): set OUTLIVE_CACHE to a folder of yours"
             ) from error
         with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise MirrorError(
+                raise LabError(
                     f"another build is at work in {self.cache}: wait until it ends, or set OUTLIVE_CACHE to another folder"
                 ) from error
             yield
@@ -130,9 +130,9 @@ class Store:
         return Artefact(name, path, key)
 
     def check(self) -> list[str]:
-        """Give a line for each artefact that's damaged; an empty list if all are whole. Raise MirrorError if there is none."""
+        """Give a line for each artefact that's damaged; an empty list if all are whole. Raise LabError if there is none."""
         if not self.names():
-            raise MirrorError(f"the mirror in {self.cache} isn't built: run `make mirror` (OUTLIVE_CACHE names its folder)")
+            raise LabError(f"the mirror in {self.cache} isn't built: run `outlive mirror build` (OUTLIVE_CACHE names its folder)")
         found = [(name, self._damage(name, self._record(name))) for name in self.names()]
         return [f"{name}: {damage}" for name, damage in found if damage is not None]
 
@@ -141,20 +141,20 @@ class Store:
         return sorted(path.stem for path in self._folder.glob("*.json"))
 
     def record(self, name: str) -> Record:
-        """Give what was written down of a finished artefact; raise MirrorError if it isn't there or its record is damaged."""
+        """Give what was written down of a finished artefact; raise LabError if it isn't there or its record is damaged."""
         if not self._manifest(name).exists():
-            raise MirrorError(f"the mirror in {self.cache} has no {name}: run `make mirror`, which builds what is missing")
+            raise LabError(f"the mirror in {self.cache} has no {name}: run `outlive mirror build`, which builds what is missing")
         record = self._record(name)
         if record is None:
-            raise MirrorError(f"{name} in {self.cache} is damaged (its record is damaged): run `make mirror`, which builds it anew")
+            raise LabError(f"{name} in {self.cache} is damaged (its record is damaged): run `outlive mirror build`, which builds it anew")
         return record
 
     def read(self, name: str) -> Artefact:
-        """Give a finished artefact, whatever its inputs are today; raise MirrorError if it isn't there or is damaged."""
+        """Give a finished artefact, whatever its inputs are today; raise LabError if it isn't there or is damaged."""
         record = self.record(name)
         damage = self._damage(name, record)
         if damage is not None:
-            raise MirrorError(f"{name} in {self.cache} is damaged ({damage}): run `make mirror`, which builds it anew")
+            raise LabError(f"{name} in {self.cache} is damaged ({damage}): run `outlive mirror build`, which builds it anew")
         return Artefact(name, self.path_of(name), record.key)
 
     def _manifest(self, name: str) -> Path:

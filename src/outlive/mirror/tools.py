@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from mirror.errors import MirrorError
+from outlive.base.errors import LabError
 
 # Which Debian packages bring a tool that may be missing.
 PACKAGES_OF = {
@@ -41,11 +41,11 @@ _PRESERVED = "DEBIAN_FRONTEND,E2FSPROGS_FAKE_TIME,LC_ALL,SOURCE_DATE_EPOCH"
 
 
 def require_tools(names: Sequence[str]) -> None:
-    """Raise MirrorError naming the tools among `names` that this host lacks, and their packages."""
+    """Raise LabError naming the tools among `names` that this host lacks, and their packages."""
     missing = [name for name in names if shutil.which(name) is None]
     if missing:
         packages = " ".join(PACKAGES_OF.get(name, name) for name in missing)
-        raise MirrorError(
+        raise LabError(
             f"the mirror can't be built because this host lacks {', '.join(missing)}: install what is missing "
             f"(on Debian: sudo apt-get install {packages})"
         )
@@ -146,7 +146,7 @@ def run(
     stdin: Path = Path(os.devnull),
     cleanup: bool = False,
 ) -> None:
-    """Run a command, its output appended to `log`; raise MirrorError if it fails.
+    """Run a command, its output appended to `log`; raise LabError if it fails.
 
     `env` is added to this process's environment; `stdin` is the file that the command reads. A `cleanup` takes away what
     others left, after an interrupt too: `end_all` doesn't end it.
@@ -171,16 +171,16 @@ def run(
             _running.discard(process)
     if status != 0:
         lines = log.read_text(errors="replace").strip().splitlines()
-        raise MirrorError(
+        raise LabError(
             f"{words[0]} failed with status {status} ({lines[-1].strip()}): read {log}, mend what it says and run the command again"
         )
 
 
 def capture(command: Sequence[str | Path]) -> str:
-    """Give what a command prints; raise MirrorError if it fails."""
+    """Give what a command prints; raise LabError if it fails."""
     words = [str(word) for word in command]
     result = subprocess.run(words, capture_output=True, text=True, check=False)
     if result.returncode != 0:
         last = (result.stderr.strip().splitlines() or ["no message"])[-1]
-        raise MirrorError(f"{' '.join(words)} failed with status {result.returncode}: {last}")
+        raise LabError(f"{' '.join(words)} failed with status {result.returncode}: {last}")
     return result.stdout

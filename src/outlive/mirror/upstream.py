@@ -24,12 +24,13 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
-from mirror import aptrepo, authority, registry
-from mirror.errors import MirrorError
-from mirror.lock import Lock
-from mirror.serve import FileHandler, Server, check_address
-from mirror.signing import Signer
-from mirror.store import Store
+from outlive.base.errors import LabError
+from outlive.mirror import authority, registry
+from outlive.mirror.build import apt_repository
+from outlive.mirror.build.signing import Signer
+from outlive.mirror.lock import Lock
+from outlive.mirror.serve import FileHandler, Server, check_address
+from outlive.mirror.store import Store
 
 HTTP_PORT, HTTPS_PORT = 80, 443
 
@@ -94,7 +95,7 @@ def lay_out(store: Store, lock: Lock, folder: Path) -> None:
     """
     debian, kubernetes = store.path_of("debian-repository"), store.path_of("kubernetes-packages") / lock.packages["repository"]
     if not debian.is_dir() or not kubernetes.is_dir() or not (store.path_of("registry") / "docker").is_dir():
-        raise MirrorError(f"the mirror in {store.cache} isn't built: run `python -m mirror build`")
+        raise LabError(f"the mirror in {store.cache} isn't built: run `outlive mirror build`")
     site = folder / "site"
     shutil.rmtree(site, ignore_errors=True)
     site.mkdir(parents=True)
@@ -130,7 +131,7 @@ def _empty(target: Path, suite: str, signer: Signer) -> None:
     """Publish a suite that has no packages."""
     (target / "pool/none").mkdir(parents=True, exist_ok=True)
     release = {"Origin": "Debian", "Label": "Debian", "Suite": suite, "Codename": suite, "Components": "main", "Architectures": "amd64"}
-    aptrepo.index(target, Path("pool/none"), Path("dists") / suite, release, signer)
+    apt_repository.index(target, Path("pool/none"), Path("dists") / suite, release, signer)
 
 
 class _Handler(FileHandler):
@@ -211,7 +212,7 @@ def servers(address: str, ports: tuple[int, int], folder: Path, registry_port: i
     """Give the servers for HTTP and HTTPS on `address`, not serving yet.
 
     Raises:
-        MirrorError: one of the ports can't be used.
+        LabError: one of the ports can't be used.
     """
     handler = functools.partial(_Handler, site=folder / "site", registry_port=registry_port, token=secrets.token_urlsafe(32))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -223,9 +224,9 @@ def servers(address: str, ports: tuple[int, int], folder: Path, registry_port: i
         except OSError as error:
             for server in made:
                 server.server_close()
-            raise MirrorError(
+            raise LabError(
                 f"the upstream's stand-in can't listen on {address} port {port} ({error.strerror}): it needs root and a network of its own, "
-                "as `make rehearse WAY=upstream` makes it"
+                "as `outlive rehearse upstream` makes it"
             ) from error
     # The handshake is the client's own thread's: one that doesn't go on with it keeps nobody waiting.
     made[1].socket = context.wrap_socket(made[1].socket, server_side=True, do_handshake_on_connect=False)
@@ -248,6 +249,6 @@ def serve(store: Store, lock: Lock, address: str, folder: Path) -> None:
         print(f"standing in for {', '.join(NAMES)} on {address}", flush=True)
         while not ended.wait(1.0):
             if process.poll() is not None:
-                raise MirrorError(f"docker-registry ended with status {process.returncode}: read {log}")
+                raise LabError(f"docker-registry ended with status {process.returncode}: read {log}")
     for server in both:
         server.shutdown()

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from verify.lab import picture, report
-from verify.lab.picture import Picture
-from verify.lab.verdict import Verdict, combined
+from outlive.base.verdict import Verdict, combined
+from outlive.report import model, pictures
+from outlive.report.pictures import Picture
 
 PAGE = "drills.html"
 DATA = "drills.json"
@@ -46,7 +46,7 @@ class Result:
     @property
     def drawn(self) -> list[tuple[Mapping[str, Any], Picture]]:
         """Return its timelines with their pictures."""
-        return [(each, picture.draw(report.timeline_of(each))) for each in self.data.get("timelines", []) if each["moments"]]
+        return [(each, pictures.draw(model.timeline_of(each))) for each in self.data.get("timelines", []) if each["moments"]]
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,8 @@ def write(reports: Path) -> Path | None:
     rows = table(found)
     profiles = list(dict.fromkeys(each.profile for each in found))
     (reports / DATA).write_text(json.dumps(as_json(rows), indent=2) + "\n", encoding="utf-8")
-    (reports / JUNIT).write_text(report.junit((each.run, each.data) for each in found), encoding="utf-8")
-    page = report.render(
+    (reports / JUNIT).write_text(model.junit((each.run, each.data) for each in found), encoding="utf-8")
+    page = model.render(
         "drills.html.j2", rows=rows, profiles=profiles, found=found, settings=newest(found, "settings"), versions=newest(found, "versions")
     )
     (reports / PAGE).write_text(page, encoding="utf-8")

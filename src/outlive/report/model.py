@@ -17,10 +17,10 @@ from xml.etree import ElementTree as ET  # writes only
 import pytest
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from verify.lab import picture
-from verify.lab.clock import Instant
-from verify.lab.timeline import Moment, Span, Timeline
-from verify.lab.verdict import Verdict, combined
+from outlive.base.clock import Instant
+from outlive.base.verdict import Verdict, combined
+from outlive.drill.timeline import Moment, Span, Timeline
+from outlive.report import pictures
 
 SCHEMA = 1
 """Version of timeline.json: it rises when a key changes its meaning or goes."""
@@ -160,7 +160,7 @@ def junit(runs: Iterable[tuple[str, Mapping[str, Any]]]) -> str:
 
 def as_html(run: Run, data: Mapping[str, Any]) -> str:
     """Return the run as one page that needs nothing else: style and pictures are in it, scripts there are none."""
-    pictures = {key: picture.draw(timeline) for key, timeline in run.timelines.items() if timeline.moments}
+    pictures = {key: pictures.draw(timeline) for key, timeline in run.timelines.items() if timeline.moments}
     return render("report.html.j2", run=data, pictures=pictures)
 
 

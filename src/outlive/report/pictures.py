@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from verify.lab.timeline import Timeline
+from outlive.drill.timeline import Timeline
 
 LINE = 34.0
 """Height that a label of two lines needs, in the picture's units (one is a CSS pixel on a phone)."""

@@ -1,23 +1,18 @@
-"""The short closing table: nodes, pods, volumes, verdicts, the moments of the fail-over and where the report lies.
-
-``python -m verify.summary [--report DIR]``
-"""
+"""The short closing table: nodes, pods, volumes, verdicts, the moments of the fail-over and where the report lies."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from verify.lab import kube
-from verify.lab.errors import LabError
-from verify.lab.inventory import ROOT
-from verify.lab.kube import Cluster
-from verify.lab.report import REPORTS, SCHEMA, latest
+from outlive.base.errors import LabError
+from outlive.base.paths import ROOT
+from outlive.lab import kube
+from outlive.lab.kube import Cluster
+from outlive.report.model import REPORTS, SCHEMA, latest
 
 
 def table(title: str, rows: Sequence[Sequence[str]]) -> str:
@@ -50,27 +45,23 @@ def of_report(folder: Path) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the table; the status is 0 where there is a report, whatever its verdict."""
-    parser = argparse.ArgumentParser(prog="python -m verify.summary", description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--report", type=Path, metavar="DIR", help=f"folder of a report (default: the newest below {REPORTS}/)")
-    chosen: Path | None = parser.parse_args(arguments).report
-    try:
-        reports = Path(os.environ.get("OUTLIVE_REPORTS") or ROOT / REPORTS)
-        folder = chosen or latest(reports)
-        if folder is None:
-            raise LabError(f"There is no report below {reports}: `make verify` writes one.")
-        text = of_report(folder)
-    except LabError as error:
-        print(error, file=sys.stderr)
-        return 1
+def show(chosen: Path | None = None) -> None:
+    """Print what is in the lab now, as far as it is reached, and what a report says: the newest where none is chosen.
+
+    Raises:
+        LabError: there is no such report.
+    """
+    reports = Path(os.environ.get("OUTLIVE_REPORTS") or ROOT / REPORTS)
+    folder = chosen or latest(reports)
+    if folder is None:
+        raise LabError(f"There is no report below {reports}: `outlive verify` writes one.")
+    text = of_report(folder)
     try:
         print(of_cluster(kube.connect()))
     except LabError as error:
         # A report outlives its lab.
         print(f"The lab isn't reached: {error}\n")
     print(text)
-    return 0
 
 
 def _read(folder: Path) -> dict[str, Any]:
@@ -78,7 +69,7 @@ def _read(folder: Path) -> dict[str, Any]:
     try:
         data: dict[str, Any] = json.loads(path.read_text())
     except (OSError, json.JSONDecodeError) as error:
-        raise LabError(f"--report {folder} has no readable timeline.json ({error}): give a folder below {REPORTS}/.") from error
+        raise LabError(f"{folder} has no readable timeline.json ({error}): give a folder below {REPORTS}/.") from error
     if data.get("schema") != SCHEMA:
         raise LabError(f"{path} has schema {data.get('schema')!r}, and {SCHEMA} is what is read here: use the version that wrote it.")
     return data
@@ -87,7 +78,3 @@ def _read(folder: Path) -> dict[str, Any]:
 def _right_aligned(rows: Sequence[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
     width = max((len(row[0]) for row in rows), default=0)
     return [(first.rjust(width), second, third) for first, second, third in rows]
-
-
-if __name__ == "__main__":
-    sys.exit(main())

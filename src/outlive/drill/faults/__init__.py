@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from verify.lab.errors import LabError
-from verify.lab.faults import network, pods, power, process, storage
-from verify.lab.faults.base import READY_WITHIN, Fault, Target, heal, injected
-from verify.lab.faults.power import PowerOff
+from outlive.base.errors import LabError
+from outlive.drill.faults import network, pods, power, process, storage
+from outlive.drill.faults.base import READY_WITHIN, Fault, Target, heal, injected
+from outlive.drill.faults.power import PowerOff
 
 __all__ = ["KINDS", "READY_WITHIN", "Fault", "Kind", "PowerOff", "Target", "heal", "injected", "named"]
 

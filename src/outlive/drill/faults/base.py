@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from verify.lab.clock import HOST_CLOCK, Clock, Instant
-from verify.lab.kube import Cluster
-from verify.lab.machines import Machine
-from verify.lab.objects import Node, Pod
-from verify.lab.remote import Remote
-from verify.lab.wait import persist, wait_for
+from outlive.base.clock import HOST_CLOCK, Clock, Instant
+from outlive.base.wait import persist, wait_for
+from outlive.lab.kube import Cluster
+from outlive.lab.objects import Node, Pod
+from outlive.lab.power import Machine
+from outlive.lab.ssh import Remote
 
 READY_WITHIN = 600.0
 """Seconds from power-on to a Ready node; a software-emulated one under load needs minutes."""

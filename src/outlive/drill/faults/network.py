@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Self
 
-from verify.lab.faults.base import Command, Target
+from outlive.drill.faults.base import Command, Target
 
 TABLE = "outlive_fault"
 API_PORT = 6443

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Self
 
-from verify.lab.faults.base import Target, Timed
-from verify.lab.faults.process import await_ended, mysqlds
-from verify.lab.mysql import NAMESPACE
-from verify.lab.objects import Pod
-from verify.lab.wait import persist, wait_for
+from outlive.base.wait import persist, wait_for
+from outlive.drill.faults.base import Target, Timed
+from outlive.drill.faults.process import await_ended, mysqlds
+from outlive.lab.mysql import NAMESPACE
+from outlive.lab.objects import Pod
 
 
 class PodDeleted(Timed):

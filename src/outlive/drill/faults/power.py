@@ -5,11 +5,11 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Self
 
-from verify.lab.clock import Instant
-from verify.lab.errors import LabError, UnreachableError
-from verify.lab.faults.base import READY_WITHIN, Target, Timed, await_ready
-from verify.lab.machines import OFF_WITHIN, Machine
-from verify.lab.wait import WaitTimeoutError, persist, wait_for
+from outlive.base.clock import Instant
+from outlive.base.errors import LabError, UnreachableError
+from outlive.base.wait import WaitTimeoutError, persist, wait_for
+from outlive.drill.faults.base import READY_WITHIN, Target, Timed, await_ready
+from outlive.lab.power import OFF_WITHIN, Machine
 
 
 class _Power(Timed):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Self
 
-from verify.lab.faults.base import Command, Target
-from verify.lab.wait import wait_for
+from outlive.base.wait import wait_for
+from outlive.drill.faults.base import Command, Target
 
 MAIN_PID = "systemctl show --property=MainPID --value containerd"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Self
 
-from verify.lab.errors import LabError
-from verify.lab.faults.base import Command, Target
+from outlive.base.errors import LabError
+from outlive.drill.faults.base import Command, Target
 
 STARTED = "systemctl show --property=ActiveEnterTimestampMonotonic --value nfs-server"
 

@@ -1,7 +1,7 @@
 """What can be wrong with a host, a topic a module.
 
 A finding is a pure function of what was read: text that a program printed, a file's content, numbers. What reads stands at each module's
-end, is bounded in time, and gives None where there is nothing to read. `host/checks.py` says in which order all of it is looked at.
+end, is bounded in time, and gives None where there is nothing to read. `src/outlive/host/doctor/checklist.py` says in which order all of it is looked at.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What is looked at, and in which order, before anything is made: `make doctor` prints all of it, `make lab` stops at what is wrong.
+"""What is looked at, and in which order, before anything is made: `outlive doctor` prints all of it, `make lab` stops at what is wrong.
 
-The findings themselves are in `host/findings/`; here is what the inventory file alone can be asked.
+The findings themselves are in `src/outlive/host/doctor/`; here is what the inventory file alone can be asked.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 
-from host import packages, private, virtualization
-from host.findings import Finding, clock, fine, hypervisors, leftovers, networks, resources, software, wrong
-from host.paths import ROOT, SCENARIOS, STATE, cache, machine_ids
-from host.settings import Settings, decide
-from verify.lab import inventory
-from verify.lab.errors import LabError
+from outlive.base.errors import LabError
+from outlive.base.paths import ROOT, SCENARIOS, STATE, cache, machine_ids
+from outlive.host import environment, packages, private, virtualization
+from outlive.host.doctor import Finding, clock, fine, hypervisors, leftovers, networks, resources, software, wrong
+from outlive.host.settings import Settings, decide
+from outlive.lab import inventory
 
 POOLS = {"libvirt": Path("/var/lib/libvirt/images"), "virtualbox": Path("~/VirtualBox VMs").expanduser()}
 """Where the provider keeps the VMs' disks by default, without a libvirt of the lab's own."""
@@ -200,7 +200,7 @@ def before_anything(settings: Settings) -> None:
 def everything() -> Iterator[Finding]:
     """Look at all there is to look at, as far as it can be looked at; nothing is made or installed."""
     yield hypervisors.system(*hypervisors.read_system())
-    yield software.python(*packages.python_version())
+    yield software.python(*environment.python_version())
     link = ROOT / ".venv"
     there = find_spec("yaml") is not None and find_spec("ansible") is not None
     yield software.environment(there=there, foreign=link.is_dir() and not link.is_symlink())
@@ -227,7 +227,7 @@ def everything() -> Iterator[Finding]:
 
 
 def report() -> int:
-    """Print every finding (`make doctor`); return 1 if any would break the lab."""
+    """Print every finding (`outlive doctor`); return 1 if any would break the lab."""
     bad = 0
     for finding in everything():
         bad += finding.verdict == "WRONG"

@@ -8,9 +8,9 @@ import re
 import time
 from collections.abc import Mapping
 
-from host.command import said
-from host.findings import Finding, fine, note, wrong
-from host.paths import ROOT, cache
+from outlive.base.paths import ROOT, cache
+from outlive.base.process import said
+from outlive.host.doctor import Finding, fine, note, wrong
 
 SLACK = 86400.0
 """Seconds that a clock may lie behind something that was written before: whoever made a commit may have had a clock that was ahead."""

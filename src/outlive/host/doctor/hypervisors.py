@@ -9,8 +9,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from host.command import said
-from host.findings import Finding, fine, note, numbers, wrong
+from outlive.base.process import said
+from outlive.host.doctor import Finding, fine, note, numbers, wrong
 
 ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 """What `uname -m` says, and what boxes call it; Debian's box is made for these two."""
@@ -117,7 +117,7 @@ def emulated(reason: str, device: bool, flags: Collection[str], module: str | No
     if device and "can't be opened" in reason:
         cure = 'join its group (`sudo usermod -aG kvm "$USER"`) and log in anew'
     elif device and ("installed" in reason or "no kernel was found" in reason):
-        cure = "run `make setup`, then `make doctor` again"
+        cure = "run `make setup`, then `outlive doctor` again"
     elif device and "busy" in reason:
         cure = "end the VMs of the other hypervisor (VirtualBox's, for one), then run the command again"
     elif device:

@@ -6,11 +6,11 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from host import private
-from host.command import said
-from host.findings import Finding, fine, note, wrong
-from host.paths import machine_ids
-from host.settings import Settings
+from outlive.base.paths import machine_ids
+from outlive.base.process import said
+from outlive.host import private
+from outlive.host.doctor import Finding, fine, note, wrong
+from outlive.host.settings import Settings
 
 
 def orphans(holders: Sequence[private.Holder]) -> Finding:
@@ -28,7 +28,7 @@ def ended(process: int | None, machines: Collection[str]) -> Finding:
         return fine("no leftovers of this checkout's libvirt")
     names = f" with its machines {', '.join(sorted(machines))}" if machines else ""
     return note(
-        f"this checkout's own libvirt (process {process}) has ended{names}: `make lab` starts it again and goes on with their disks, `make destroy` removes them"
+        f"this checkout's own libvirt (process {process}) has ended{names}: `make lab` starts it again and goes on with their disks, `outlive destroy` removes them"
     )
 
 
@@ -44,7 +44,7 @@ def vagrant_state(machines: Mapping[str, str], existing: Collection[str] | None)
     gone = sorted(name for name, identity in machines.items() if identity not in existing)
     if gone:
         return note(
-            f".vagrant names machines that are no more ({', '.join(gone)}): `make destroy` forgets them; `make lab` makes them anew, beside what is left of the others"
+            f".vagrant names machines that are no more ({', '.join(gone)}): `outlive destroy` forgets them; `make lab` makes them anew, beside what is left of the others"
         )
     return fine(f"Vagrant's machines: {', '.join(sorted(machines)) or 'none yet'}")
 
@@ -58,9 +58,9 @@ def purpose(machines: Collection[str], *, scenarios: bool, bare: bool) -> Findin
         bare: Machines for the roles' scenarios are wanted, not a lab's.
     """
     if machines and scenarios != bare:
-        there, wanted = ("`make molecule`'s", "the lab") if scenarios else ("a lab's", "`make molecule`")
+        there, wanted = ("`outlive molecule`'s", "the lab") if scenarios else ("a lab's", "`outlive molecule`")
         return wrong(
-            f"this checkout has machines that are {there} ({', '.join(sorted(machines))}), and {wanted} makes others of the same names: run `make destroy`, which removes them, or use another checkout"
+            f"this checkout has machines that are {there} ({', '.join(sorted(machines))}), and {wanted} makes others of the same names: run `outlive destroy`, which removes them, or use another checkout"
         )
     return fine("no machines of this checkout that are there for something else")
 
@@ -77,7 +77,7 @@ def foreign(wanted: Collection[str], domains: Mapping[str, str], machines: Mappi
     others = sorted(name for name, identity in domains.items() if name in wanted and identity not in ours)
     if others:
         return wrong(
-            f"the system's libvirt has {', '.join(others)} already, which this checkout's Vagrant doesn't know: run `make destroy` in the checkout that made it, or remove it (`virsh -c qemu:///system undefine {others[0]} --remove-all-storage --snapshots-metadata`), or give lab_libvirt_prefix in inventories/lab/group_vars/all/vagrant.yml another value"
+            f"the system's libvirt has {', '.join(others)} already, which this checkout's Vagrant doesn't know: run `outlive destroy` in the checkout that made it, or remove it (`virsh -c qemu:///system undefine {others[0]} --remove-all-storage --snapshots-metadata`), or give lab_libvirt_prefix in inventories/lab/group_vars/all/vagrant.yml another value"
         )
     return fine("libvirt: no machines of the lab's names but its own")
 

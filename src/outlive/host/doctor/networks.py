@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterable, Mapping
 from http.client import HTTPException
 from pathlib import Path
 
-from host.command import said
-from host.findings import Finding, fine, note, numbers, wrong
+from outlive.base.process import said
+from outlive.host.doctor import Finding, fine, note, numbers, wrong
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -142,7 +142,7 @@ def mirror_ports(ports: Collection[int], listening: Mapping[int, bool]) -> Findi
             )
     if set(listening) != set(ports):
         return note(
-            "the mirror isn't served, and only a lab with a libvirt of its own starts its server by itself: once `make mirror` has built it, run `make mirror-serve` in another terminal before playbooks/site.yml begins"
+            "the mirror isn't served, and only a lab with a libvirt of its own starts its server by itself: once `outlive mirror build` has built it, run `outlive mirror serve` in another terminal before playbooks/site.yml begins"
         )
     return fine(f"mirror: served on ports {' and '.join(map(str, ports))}")
 

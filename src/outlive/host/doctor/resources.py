@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from host.findings import Finding, fine, note, wrong
+from outlive.host.doctor import Finding, fine, note, wrong
 
 HOST_MEMORY = 1024
 """MiB that the host needs beside the VMs: Ansible, pytest, the mirror's server, QEMU's own (measured: below 900)."""

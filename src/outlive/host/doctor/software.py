@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from host import OLDEST_PYTHON, packages
-from host.command import said
-from host.findings import Finding, fine, note, numbers, wrong
-from mirror.paths import LOCK_FILE
+from outlive import OLDEST_PYTHON
+from outlive.base.process import said
+from outlive.host import environment as python_environment
+from outlive.host import packages
+from outlive.host.doctor import Finding, fine, note, numbers, wrong
+from outlive.mirror.paths import LOCK_FILE
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ QEMU = Tool(
 )
 
 PLUGIN_OLDEST = "0.10.0"
-"""The first vagrant-libvirt with snapshots of its own (its change 1456), which `make reset` goes back to, and with `sysinfo`."""
+"""The first vagrant-libvirt with snapshots of its own (its change 1456), which `outlive reset` goes back to, and with `sysinfo`."""
 
 
 def tool(which: Tool, printed: str | None) -> Finding:
@@ -52,7 +54,7 @@ def plugin(gemspecs: Sequence[str]) -> Finding:
     versions = [found[1] for name in gemspecs if (found := re.search(r"vagrant-libvirt-(\d[\d.]*\d)\.gemspec$", name))]
     newest = max(versions, key=numbers, default=None)
     return _compare(
-        "vagrant-libvirt", newest, PLUGIN_OLDEST, "the first with Vagrant's snapshots, for `make reset`", "its gem specification"
+        "vagrant-libvirt", newest, PLUGIN_OLDEST, "the first with Vagrant's snapshots, for `outlive reset`", "its gem specification"
     )
 
 
@@ -63,14 +65,14 @@ def go(printed: str | None, oldest: str) -> Finding:
         return wrong(f"Go isn't installed, and the mirror's programs are built with Go {oldest} or newer: {cure}")
     found = version(printed.removeprefix("go version go"))
     if found is not None and numbers(found) < numbers(oldest):
-        return wrong(f"Go is {found}, and the mirror's programs are built with Go {oldest} or newer (mirror/lock.yml): {cure}")
-    return _compare("Go", found, oldest, "mirror/lock.yml", "`go version`")
+        return wrong(f"Go is {found}, and the mirror's programs are built with Go {oldest} or newer (src/outlive/mirror/lock.yml): {cure}")
+    return _compare("Go", found, oldest, "src/outlive/mirror/lock.yml", "`go version`")
 
 
 def python(version: tuple[int, int], path: str) -> Finding:
     """Compare the Python that the environment is made with to the oldest one that works."""
     if version < OLDEST_PYTHON:
-        return wrong(packages.too_old(version, path))
+        return wrong(python_environment.too_old(version, path))
     return fine(f"Python {version[0]}.{version[1]} (oldest that works: {'.'.join(map(str, OLDEST_PYTHON))})")
 
 
@@ -80,7 +82,7 @@ def environment(*, there: bool, foreign: bool) -> Finding:
         return wrong(".venv is a folder that the lab did not make: move it away, the lab links its own environment there")
     if not there:
         return note(
-            "the Python environment isn't made yet, so the inventory's sizes and network weren't looked at: run `make setup`, then `make doctor` again"
+            "the Python environment isn't made yet, so the inventory's sizes and network weren't looked at: run `make setup`, then `outlive doctor` again"
         )
     return fine("Python environment: there")
 
@@ -131,6 +133,6 @@ def read_gemspecs() -> list[str]:
 
 def read_go() -> tuple[str | None, str]:
     """Return what `go version` prints and the oldest Go that builds the mirror."""
-    # Not by mirror.lock: there may be no PyYAML yet, and the file is long.
+    # Not by outlive.mirror.lock: there may be no PyYAML yet, and the file is long.
     oldest = re.search(r'^go: "([\d.]+)"$', LOCK_FILE.read_text(encoding="utf-8"), re.MULTILINE)
     return said(("go", "version")), oldest[1] if oldest else "0"

@@ -1,7 +1,7 @@
 """A libvirt of the lab's own, in its own network, mount and process namespaces.
 
 For hosts without a system libvirt, or whose networks must not be touched. The lab's networks exist only inside, nothing
-leaves it, two checkouts don't meet, and when the holder (process 1 inside, `host/holder.py`) ends, every process of the
+leaves it, two checkouts don't meet, and when the holder (process 1 inside, `src/outlive/host/private/init.py`) ends, every process of the
 lab ends with it. Every start is noted in `/run/outlive/`, so that a lab whose checkout is gone can be found and cleared.
 """
 
@@ -17,9 +17,9 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from host.command import as_root, remove
-from host.paths import ROOT, STATE
-from verify.lab.errors import LabError
+from outlive.base.errors import LabError
+from outlive.base.paths import ROOT, STATE
+from outlive.base.process import as_root, remove
 
 FOLDER = STATE / "private"
 REGISTRY = Path("/run/outlive")
@@ -39,7 +39,7 @@ class Holder:
 
 
 def inside(folder: Path = FOLDER) -> bool:
-    """Say whether this process runs within the checkout's private libvirt, as in `make shell`: there the usual commands work as they are."""
+    """Say whether this process runs within the checkout's private libvirt, as in `outlive shell`: there the usual commands work as they are."""
     return bool(os.environ.get("OUTLIVE_SHELL")) and (folder / "ready").exists()
 
 
@@ -73,7 +73,7 @@ def ensure(*, hide_kvm: bool, mirror: list[str], folder: Path = FOLDER) -> Holde
     (folder / "ready").unlink(missing_ok=True)
     log = folder / "holder.log"
     argv = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private"]
-    argv += ["/usr/bin/python3", str(ROOT / "host/holder.py"), "--state", str(folder)]
+    argv += ["/usr/bin/python3", str(Path(__file__).with_name("init.py")), "--state", str(folder)]
     argv += (["--hide-kvm"] if hide_kvm else []) + ["--", *mirror]
     with log.open("wb") as file:
         # A session of its own: a Ctrl-C in the terminal is not meant for the lab's VMs.
@@ -141,7 +141,7 @@ def serve_mirror(holder: Holder, ports: Sequence[int] = MIRROR_PORTS, seconds: f
     done = subprocess.run(enter(holder, argv, {}), capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise LabError(
-            f"the mirror's server did not answer on {done.stderr.strip()} within {seconds:.0f} s (log: {FOLDER / 'mirror.log'}): run `make mirror`, then the command again"
+            f"the mirror's server did not answer on {done.stderr.strip()} within {seconds:.0f} s (log: {FOLDER / 'mirror.log'}): run `outlive mirror build`, then the command again"
         )
 
 
@@ -159,7 +159,7 @@ def stop(folder: Path = FOLDER) -> None:
 def orphans() -> list[Holder]:
     """Return the holders on this machine whose checkout is gone."""
     found = [_alive(_read(path)) for path in sorted(REGISTRY.glob("*.json"))]
-    return [holder for holder in found if holder is not None and not _is_there(Path(holder.root, "host/holder.py"))]
+    return [holder for holder in found if holder is not None and not _is_there(Path(holder.root, "Vagrantfile"))]
 
 
 def clear_orphans(say: Callable[[str], None] = print) -> None:

@@ -1,6 +1,6 @@
 """Process 1 of the private libvirt's namespaces: libvirtd and the mirror's server run below it and end with it.
 
-Started by `host/private.py` in new mount, network and process namespaces, with Debian's own Python and the standard
+Started by `src/outlive/host/private/__init__.py` in new mount, network and process namespaces, with Debian's own Python and the standard
 library only. It lays the lab's folders over libvirt's, starts libvirtd, and on SIGHUP the mirror's server; it reaps
 what dies. When it ends, the kernel ends every process of the lab, the VMs included: nothing is left behind.
 """

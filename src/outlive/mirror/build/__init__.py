@@ -1,4 +1,4 @@
-"""What `python -m mirror build` does, in order."""
+"""What `outlive mirror build` does, in order."""
 
 import os
 import shutil
@@ -7,12 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from mirror import boxes, debian, images, packages, programs, registry
-from mirror.errors import MirrorError
-from mirror.lock import EARLIER, EXTRAS, Lock, earlier, load_extra
-from mirror.shell import require_tools
-from mirror.signing import Signer
-from mirror.store import Artefact, Store
+from outlive.base.errors import LabError
+from outlive.mirror import registry
+from outlive.mirror.build import boxes, debian, images, packages, programs
+from outlive.mirror.build.signing import Signer
+from outlive.mirror.lock import EARLIER, EXTRAS, Lock, earlier, load_extra
+from outlive.mirror.store import Artefact, Store
+from outlive.mirror.tools import require_tools
 
 TOOLS = (
     "apt-ftparchive",
@@ -40,10 +41,10 @@ NEEDED_GIB = 15
 
 
 def check_disk(folder: Path, needed_gib: int) -> None:
-    """Raise MirrorError if the file system of `folder` has less than `needed_gib` GiB left."""
+    """Raise LabError if the file system of `folder` has less than `needed_gib` GiB left."""
     free = shutil.disk_usage(folder).free / (1 << 30)
     if free < needed_gib:
-        raise MirrorError(
+        raise LabError(
             f"the cache folder {folder} has {free:.1f} GiB of disk left, and a first build takes {needed_gib}: "
             "free some, or set OUTLIVE_CACHE to a folder on a larger disk"
         )

@@ -4,8 +4,8 @@ import gzip
 import subprocess
 from pathlib import Path
 
-from mirror.errors import MirrorError
-from mirror.signing import Signer
+from outlive.base.errors import LabError
+from outlive.mirror.build.signing import Signer
 
 
 def index(root: Path, packages: Path, folder: Path, release: dict[str, str], signer: Signer) -> None:
@@ -33,5 +33,5 @@ def _ftparchive(cwd: Path, *words: str) -> bytes:
     result = subprocess.run(["apt-ftparchive", *words], cwd=cwd, capture_output=True, check=False)
     if result.returncode != 0:
         message = result.stderr.decode(errors="replace").strip()
-        raise MirrorError(f"apt-ftparchive {words[0]} failed in {cwd} ({message}): free some disk space and try again")
+        raise LabError(f"apt-ftparchive {words[0]} failed in {cwd} ({message}): free some disk space and try again")
     return result.stdout

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mirror import images
-from mirror.errors import MirrorError
-from mirror.lock import Lock
-from mirror.paths import FILES
-from mirror.shell import as_root, run
-from mirror.store import Artefact, Store, digest_file, digest_tree, publish, write_atomically
+from outlive.base.errors import LabError
+from outlive.mirror.build import images
+from outlive.mirror.lock import Lock
+from outlive.mirror.paths import FILES
+from outlive.mirror.store import Artefact, Store, digest_file, digest_tree, publish, write_atomically
+from outlive.mirror.tools import as_root, run
 
 BOXES = ("bare", "full")
 
@@ -225,7 +225,7 @@ def _make_disk(root: Path, work: Path, lock: Lock, log: Path) -> Path:
     boot = root / "usr/lib/grub/i386-pc/boot.img"
     core = root / "boot/grub/core.img"
     if core.stat().st_size > offset - _SECTOR:
-        raise MirrorError(f"GRUB has {core.stat().st_size} bytes and {offset - _SECTOR} fit: name fewer modules")
+        raise LabError(f"GRUB has {core.stat().st_size} bytes and {offset - _SECTOR} fit: name fewer modules")
     with raw.open("r+b") as file:
         # The first 440 bytes are code, the partition table follows; core.img lies where boot.img looks by itself.
         file.write(boot.read_bytes()[:440])

@@ -9,21 +9,21 @@ import tempfile
 import urllib.parse
 from pathlib import Path
 
-from mirror import aptrepo
-from mirror.download import Download, fetch_all
-from mirror.errors import MirrorError
-from mirror.lock import Debian, DebianPackage
-from mirror.paths import FILES
-from mirror.shell import as_root, run
-from mirror.signing import Signer
-from mirror.store import Artefact, Store, digest_file, digest_tree
+from outlive.base.errors import LabError
+from outlive.mirror.build import apt_repository
+from outlive.mirror.build.download import Download, fetch_all
+from outlive.mirror.build.signing import Signer
+from outlive.mirror.lock import Debian, DebianPackage
+from outlive.mirror.paths import FILES
+from outlive.mirror.store import Artefact, Store, digest_file, digest_tree
+from outlive.mirror.tools import as_root, run
 
 # What these lines make changes with them. Read once: an edit during a build must not count as built.
 _SOURCE = digest_file(Path(__file__))
 
 _KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
-# Which sets of the lock file make up each root file system, and mmdebstrap's variant for it.
+# Which sets of the lock file outlive up each root file system, and mmdebstrap's variant for it.
 ROOTS = {
     "bare": ("apt", ("bare",)),
     "full": ("apt", ("bare", "full")),
@@ -73,7 +73,7 @@ def parse_uri_line(line: str, mirror: str) -> DebianPackage:
     algorithm, _, value = digest.partition(":")
     path = urllib.parse.unquote(address.strip("'").removeprefix(f"{mirror}/"))
     if algorithm != "SHA256" or path.startswith("http"):
-        raise MirrorError(f"apt printed {line!r}, of which the mirror can't make a lock entry: report it")
+        raise LabError(f"apt printed {line!r}, of which the mirror can't make a lock entry: report it")
     return DebianPackage(path, int(size), value)
 
 
@@ -104,7 +104,7 @@ def _apt(config: Path, *words: str) -> str:
     )
     errors = [line for line in result.stderr.splitlines() if line.startswith(("E:", "W: Failed"))]
     if result.returncode != 0 or errors:
-        raise MirrorError(
+        raise LabError(
             f"apt-get {words[0]} failed while resolving ({' '.join(errors) or result.returncode}): "
             "check the network and the names under debian.sets in the lock file"
         )
@@ -116,13 +116,13 @@ def _archive_timestamp(lists: Path) -> str:
         for line in path.read_text().splitlines():
             if line.startswith("Date: "):
                 return email.utils.parsedate_to_datetime(line[6:]).strftime("%Y%m%dT%H%M%SZ")
-    raise MirrorError("apt fetched no InRelease file: check debian.mirror and debian.suite in the lock file")
+    raise LabError("apt fetched no InRelease file: check debian.mirror and debian.suite in the lock file")
 
 
 def fetch_packages(store: Store, debian: Debian) -> Artefact:
     """Fetch every package of a lock file."""
     name = f"{debian.name}-packages"
-    lock = f"python -m mirror lock{'' if debian.name == 'debian' else f' --also {debian.name}'}"
+    lock = f"outlive mirror lock{'' if debian.name == 'debian' else f' --also {debian.name}'}"
 
     def build(target: Path) -> None:
         # What is there already is kept in a folder of its own, so that a cut download goes on.
@@ -154,7 +154,7 @@ def fetch_packages(store: Store, debian: Debian) -> Artefact:
         shutil.rmtree(kept)
 
     if not debian.packages:
-        raise MirrorError(f"the lock file lists no Debian packages: run `{lock}`")
+        raise LabError(f"the lock file lists no Debian packages: run `{lock}`")
     return store.make(name, [[p.path, p.sha256] for p in debian.packages], build)
 
 
@@ -171,7 +171,7 @@ def make_repository(store: Store, debian: Debian, packages: Artefact, signer: Si
             "Components": "main",
             "Architectures": "amd64",
         }
-        aptrepo.index(target, Path("pool"), Path("dists") / debian.suite, release, signer)
+        apt_repository.index(target, Path("pool"), Path("dists") / debian.suite, release, signer)
 
     return store.make(f"{debian.name}-repository", [packages.key, signer.fingerprint, debian.suite, 1], build)
 

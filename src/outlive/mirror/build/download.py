@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from mirror.errors import MirrorError
+from outlive.base.errors import LabError
 
 _TRIES = 4
 _TIMEOUT_SECONDS = 60.0
@@ -38,14 +38,14 @@ class _GoneError(Exception):
 
 
 def fetch_all(downloads: Sequence[Download], workers: int = 8) -> None:
-    """Fetch many files side by side; raise the first MirrorError."""
+    """Fetch many files side by side; raise the first LabError."""
     with ThreadPoolExecutor(workers) as pool:
         for future in [pool.submit(fetch, download) for download in downloads]:
             future.result()
 
 
 def fetch(download: Download) -> None:
-    """Fetch one file unless it's there already and right; raise MirrorError if it can't be had."""
+    """Fetch one file unless it's there already and right; raise LabError if it can't be had."""
     if download.target.exists() and _digest(download.target, download.algorithm) == download.digest:
         return
     download.target.parent.mkdir(parents=True, exist_ok=True)
@@ -66,7 +66,7 @@ def fetch(download: Download) -> None:
                 return
             problem, cure = f"{url} has another {download.algorithm} than the lock file's {download.digest}", download.cure
             partial.unlink()
-    raise MirrorError(f"{download.target.name} can't be downloaded ({problem}): {cure}")
+    raise LabError(f"{download.target.name} can't be downloaded ({problem}): {cure}")
 
 
 def _transfer(url: str, partial: Path) -> None:

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mirror.download import Download, fetch
-from mirror.errors import MirrorError
-from mirror.lock import Lock
-from mirror.paths import FILES, GO
-from mirror.shell import as_root, capture, run
-from mirror.store import Artefact, Store, digest_file, digest_tree
+from outlive.base.errors import LabError
+from outlive.mirror.build.download import Download, fetch
+from outlive.mirror.lock import Lock
+from outlive.mirror.paths import FILES, GO
+from outlive.mirror.store import Artefact, Store, digest_file, digest_tree
+from outlive.mirror.tools import as_root, capture, run
 
 # What these lines make changes with them. Read once: an edit during a build must not count as built.
 _SOURCE = digest_file(Path(__file__))
@@ -31,7 +31,7 @@ _MYSQL_ID = 999  # the official image's user and group
 class Image:
     """What an image is made of, from the lowest layer to the highest, and how it starts.
 
-    `base` names a root file system of `mirror.debian`; `programs` lists sets of programs, the program
+    `base` names a root file system of `outlive.mirror.build.debian`; `programs` lists sets of programs, the program
     and where it goes.
     """
 
@@ -94,7 +94,7 @@ IMAGES: Mapping[str, Image] = {
     "mysql": _mysql("5.6", "image-mysql", "3306/tcp"),
 }
 EXTRA_IMAGES: Mapping[str, Image] = {"mysql-9.7": _mysql("9.7", "image-mysql-9.7", "3306/tcp", "33060/tcp")}
-"""Images of `mirror.lock.EXTRAS`."""
+"""Images of `outlive.mirror.lock.EXTRAS`."""
 
 
 @dataclass(frozen=True)
@@ -237,7 +237,7 @@ def _fill_busybox(top: Path, packages: Artefact, log: Path) -> None:
     """Lay out Debian's static busybox as the official image has it: every applet by its name in /bin."""
     found = sorted(packages.path.glob("pool/main/b/busybox/busybox-static_*_amd64.deb"))
     if not found:
-        raise MirrorError("mirror/lock.yml lists no package busybox-static: run `python -m mirror lock`")
+        raise LabError("src/outlive/mirror/lock.yml lists no package busybox-static: run `outlive mirror lock`")
     extracted = top.with_name("busybox-deb")
     run(["dpkg-deb", "--extract", found[0], extracted], log)
     for name in ("bin", "etc", "home", "root", "tmp", "usr", "var"):
@@ -270,7 +270,7 @@ def _fill_mysql(top: Path, store: Store, lock: Lock) -> None:
     """Lay out the server of MySQL 5.6 and its initial data."""
     archive = store.cache / "downloads" / lock.mysql.url.rpartition("/")[2]
     algorithm, _, digest = lock.mysql.integrity.partition("-")
-    fetch(Download((lock.mysql.url,), archive, _hex(digest), algorithm, "check mysql in mirror/lock.yml"))
+    fetch(Download((lock.mysql.url,), archive, _hex(digest), algorithm, "check mysql in src/outlive/mirror/lock.yml"))
     share = top / "usr/share/mysql-5.6"
     extracted = top.with_name("mysql-npm")
     extracted.mkdir()
@@ -300,7 +300,7 @@ def add_mysql_user(top: Path, base: Path) -> None:
         base: The archive of its root file system.
 
     Raises:
-        MirrorError: the archive has no such files.
+        LabError: the archive has no such files.
     """
     (top / "etc").mkdir(parents=True, exist_ok=True)
     with tarfile.open(base) as root:
@@ -313,7 +313,7 @@ def add_mysql_user(top: Path, base: Path) -> None:
             except KeyError:
                 member = None
             if member is None:
-                raise MirrorError(f"{base} has no file /etc/{file}: remove it and run the command again")
+                raise LabError(f"{base} has no file /etc/{file}: remove it and run the command again")
             (top / "etc" / file).write_text(member.read().decode() + line)
 
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mirror import aptrepo
-from mirror.lock import Lock
-from mirror.paths import FILES
-from mirror.shell import run
-from mirror.signing import Signer
-from mirror.store import Artefact, Store, digest_file, digest_tree
+from outlive.mirror.build import apt_repository
+from outlive.mirror.build.signing import Signer
+from outlive.mirror.lock import Lock
+from outlive.mirror.paths import FILES
+from outlive.mirror.store import Artefact, Store, digest_file, digest_tree
+from outlive.mirror.tools import run
 
 # What these lines make changes with them. Read once: an edit during a build must not count as built.
 _SOURCE = digest_file(Path(__file__))
@@ -71,7 +71,7 @@ def make_packages(
             )
             shutil.rmtree(staging)
         release = {"Origin": "outlive", "Label": "kubernetes", "Architectures": "amd64"}
-        aptrepo.index(repository, Path("amd64"), Path(), release, signer)
+        apt_repository.index(repository, Path("amd64"), Path(), release, signer)
         signer.export_armored(repository / "Release.key")
 
     inputs = [

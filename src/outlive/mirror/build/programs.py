@@ -4,11 +4,11 @@ import os
 import re
 from pathlib import Path
 
-from mirror.errors import MirrorError
-from mirror.lock import Lock, Program
-from mirror.paths import GO
-from mirror.shell import capture, run
-from mirror.store import Artefact, Store, digest_tree
+from outlive.base.errors import LabError
+from outlive.mirror.lock import Lock, Program
+from outlive.mirror.paths import GO
+from outlive.mirror.store import Artefact, Store, digest_tree
+from outlive.mirror.tools import capture, run
 
 # The linker leaves debugging data out; a compiler that never writes them is a tenth faster (measured).
 COMPILE = ("go", "build", "-trimpath", "-buildvcs=false", "-mod=readonly", "-tags=netgo,osusergo", "-gcflags=all=-dwarf=false")
@@ -20,14 +20,14 @@ def go_version() -> str:
     """Give the version of this host's Go, such as 1.26.8."""
     found = re.search(r"go(\d+(?:\.\d+)+)", capture(["go", "version"]))
     if found is None:
-        raise MirrorError("`go version` prints no version: install Go again")
+        raise LabError("`go version` prints no version: install Go again")
     return found.group(1)
 
 
 def check_go(needed: str, found: str) -> None:
-    """Raise MirrorError if `found` is older than `needed`."""
+    """Raise LabError if `found` is older than `needed`."""
     if [int(part) for part in found.split(".")] < [int(part) for part in needed.split(".")]:
-        raise MirrorError(f"the Go of this host is {found}, and the mirror needs {needed} or newer: install a newer Go")
+        raise LabError(f"the Go of this host is {found}, and the mirror needs {needed} or newer: install a newer Go")
 
 
 def linker_flags(program: Program) -> str:

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from mirror.shell import capture, run
-from mirror.store import Store
+from outlive.mirror.store import Store
+from outlive.mirror.tools import capture, run
 
 _IDENTITY = "outlive mirror"
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import testinfra
 
-from verify.lab.inventory import Host
-from verify.lab.kube import Cluster
-from verify.lab.wait import wait_for
+from outlive.base.wait import wait_for
+from outlive.lab.inventory import Host
+from outlive.lab.kube import Cluster
 
 PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 

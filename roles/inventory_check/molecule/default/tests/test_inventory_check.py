@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from verify.lab.errors import LabError
-from verify.lab.playbook import play
+from outlive.base.errors import LabError
+from outlive.lab.playbook import play
 
 CONVERGE = str(Path(__file__).parents[1] / "converge.yml")
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import testinfra
 
-from verify.lab import nfs
-from verify.lab.inventory import Host, Inventory
+from outlive.lab import nfs
+from outlive.lab.inventory import Host, Inventory
 
 
 def test_the_export_is_seen(host: testinfra.host.Host, lab: Inventory) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import testinfra
 
-from verify.lab import nfs
-from verify.lab.inventory import Host
-from verify.lab.remote import Remote
+from outlive.lab import nfs
+from outlive.lab.inventory import Host
+from outlive.lab.ssh import Remote
 
 
 def test_it_runs_and_starts_with_the_machine(host: testinfra.host.Host) -> None:

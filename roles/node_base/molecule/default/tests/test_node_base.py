@@ -8,7 +8,7 @@ from typing import Any
 
 import testinfra
 
-from verify.lab.inventory import Host, Inventory
+from outlive.lab.inventory import Host, Inventory
 
 
 def test_the_machine_has_its_name(host: testinfra.host.Host, tested: Host) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 
 import testinfra
 
-from verify.lab.inventory import Host
-from verify.lab.kube import Cluster
-from verify.lab.objects import Node
-from verify.lab.wait import wait_for
+from outlive.base.wait import wait_for
+from outlive.lab.inventory import Host
+from outlive.lab.kube import Cluster
+from outlive.lab.objects import Node
 
 
 def test_the_node_is_ready(ready_node: Node) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import testinfra
 
-from verify.lab.inventory import Host
-from verify.lab.kube import Cluster
-from verify.lab.objects import Node
-from verify.lab.wait import wait_for
+from outlive.base.wait import wait_for
+from outlive.lab.inventory import Host
+from outlive.lab.kube import Cluster
+from outlive.lab.objects import Node
 
 
 def test_it_is_a_ready_node(ready_node: Node, tested: Host, told: Callable[[str], Any]) -> None:

@@ -1,0 +1,1 @@
+"""What a run leaves: its model as JSON, one HTML page with pictures, the matrix of all drills, and the closing table."""
