@@ -14,6 +14,8 @@ from tests import samples
 from tests.fake_api import FakeApi, serve, small_lab
 from tests.samples import ManualClock
 
+pytest_plugins = ["pytester"]
+
 
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,16 +7,19 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from outlive.base.errors import LabError
+from outlive.base.errors import EXIT_UNKNOWN, LabError
 from outlive.drill import run
-from outlive.lab import environment, inventory, kube, mysql
+from outlive.lab import inventory, kube, mysql
 from outlive.lab.inventory import Inventory
 from outlive.lab.kube import Cluster
 from outlive.lab.mysql import Account
+from outlive.lab.session import Lab
 from outlive.lab.ssh import Remote
-from outlive.report.model import REPORT, Report
+from outlive.report import lab_description
+from outlive.report.model import Report
+from verify.stories import KEPT
 
-pytest_plugins = ["verify.plugin", "pytester"]
+pytest_plugins = ["verify.plugin"]
 
 
 @contextmanager
@@ -25,7 +28,7 @@ def _once() -> Iterator[None]:
     try:
         yield
     except LabError as error:
-        pytest.exit(str(error), returncode=pytest.ExitCode.TESTS_FAILED)
+        pytest.exit(str(error), returncode=EXIT_UNKNOWN)
 
 
 @pytest.fixture(scope="session")
@@ -71,9 +74,7 @@ def account(cluster: Cluster) -> Account:
 @pytest.fixture(scope="session")
 def report(request: pytest.FixtureRequest, lab: Inventory, cluster: Cluster, remote: Remote) -> Report:
     """Return the run's report, with the description of the lab in it."""
-    kept = request.config.stash[REPORT]
-    kept.run.lab = environment.facts(lambda: environment.lab(lab))
-    kept.run.versions = environment.facts(lambda: environment.versions(cluster))
-    kept.run.settings = environment.facts(lambda: environment.settings(cluster, lab, remote))
+    kept: Report = request.config.stash[KEPT].report()
+    lab_description.into(kept.run, Lab(lab, cluster, remote))
     kept.write()
     return kept

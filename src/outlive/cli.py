@@ -23,9 +23,6 @@ STATUSES = (
     (EXIT_UNKNOWN, "not known, or wrong use: the sentence names the cure"),
     (EXIT_INTERRUPTED, "interrupted: what was broken on purpose is healed"),
 )
-PROFILES = ("default", "tuned", "fenced")
-"""The recovery profiles; the inventory's recovery_profiles has what each sets."""
-
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -54,6 +51,12 @@ def _faults() -> Iterable[str]:
     from outlive.drill.faults import KINDS
 
     return KINDS
+
+
+def _profiles() -> Iterable[str]:
+    from outlive.drill.profiles import PROFILES
+
+    return PROFILES
 
 
 def _exercises() -> Iterable[str]:
@@ -382,7 +385,7 @@ outlive.add("Break and measure")
 
 @outlive.command()
 @click.argument("fault", type=Named("fault", _faults))
-@click.option("--profile", type=click.Choice(PROFILES), default=PROFILES[0], show_default=True, help="recovery profile, applied first")
+@click.option("--profile", type=Named("profile", _profiles), default="default", show_default=True, help="recovery profile, applied first")
 @click.option("--node", help="node that has to run MySQL")
 @in_lab
 def drill(fault: str, profile: str, node: str | None) -> int:
@@ -392,12 +395,12 @@ def drill(fault: str, profile: str, node: str | None) -> int:
     outlive drill power-cut
     outlive drill freeze --profile fenced
     """
-    return _pytest("verify/drills", "--fault", fault, "--profile", profile, *(["--node", node] if node else []))
+    return _pytest("verify/drills", "-m", "drills", "--fault", fault, "--profile", profile, *(["--node", node] if node else []))
 
 
 @outlive.command()
 @click.option("--fault", "faults", multiple=True, type=Named("fault", _faults), help="one of the faults; again for more (all)")
-@click.option("--profile", "profiles", multiple=True, type=click.Choice(PROFILES), help="one of the profiles; again for more (all)")
+@click.option("--profile", "profiles", multiple=True, type=Named("profile", _profiles), help="one of the profiles; again for more (all)")
 @click.option("--times", type=click.IntRange(min=1), default=1, show_default=True, help="how often, in rounds over the faults")
 @in_lab
 def drills(faults: tuple[str, ...], profiles: tuple[str, ...], times: int) -> int:
@@ -408,8 +411,8 @@ def drills(faults: tuple[str, ...], profiles: tuple[str, ...], times: int) -> in
     outlive drills --fault power-cut --fault mysqld-kill --profile fenced --times 3
     """
     chosen = [word for name in faults or _faults() for word in ("--fault", name)]
-    chosen += [word for name in profiles or PROFILES for word in ("--profile", name)]
-    return _pytest("verify/drills", *chosen, "--times", str(times))
+    chosen += [word for name in profiles or _profiles() for word in ("--profile", name)]
+    return _pytest("verify/drills", "-m", "drills", *chosen, "--times", str(times))
 
 
 @outlive.command()

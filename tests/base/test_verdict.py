@@ -6,7 +6,7 @@ import pytest
 
 from outlive.base.errors import LabError, RefusedError, UnreachableError
 from outlive.base.verdict import Verdict, combined, of_error
-from outlive.base.wait import WaitTimeoutError
+from outlive.base.wait import SilenceError, StateNotReachedError
 
 PASS, FAIL, UNKNOWN = Verdict.PASS, Verdict.FAIL, Verdict.UNKNOWN
 
@@ -28,7 +28,8 @@ def test_combined(verdicts: list[Verdict], expected: Verdict) -> None:
     ("error", "expected"),
     [
         (AssertionError("1 != 2"), FAIL),
-        (WaitTimeoutError("too long"), FAIL),
+        (StateNotReachedError("too long"), FAIL),
+        (SilenceError("no answer for too long"), UNKNOWN),
         (RefusedError("no such table"), FAIL),
         (LabError("not ready"), UNKNOWN),
         (UnreachableError("no answer"), UNKNOWN),

@@ -6,7 +6,8 @@ import pytest
 
 from outlive.base.clock import HOST_CLOCK, Instant
 from outlive.base.errors import LabError, UnreachableError
-from outlive.base.wait import WaitTimeoutError, wait_for
+from outlive.base.verdict import Verdict, of_error
+from outlive.base.wait import SilenceError, StateNotReachedError, WaitTimeoutError, wait_for
 from tests.samples import ManualClock, instant
 
 
@@ -27,8 +28,30 @@ def test_no_answer_is_a_state(clock: ManualClock) -> None:
     def look() -> bool:
         raise UnreachableError("refused")
 
-    with pytest.raises(WaitTimeoutError, match=r"last seen no answer \(refused\)"):
+    with pytest.raises(SilenceError, match=r"last seen no answer \(refused\)"):
         wait_for("node n1", "Ready", look, bool, within=1, clock=clock)
+
+
+def test_silence_at_the_end_is_not_known_whatever_was_seen_before(clock: ManualClock) -> None:
+    def look() -> bool:
+        if clock.seconds > 2:
+            raise UnreachableError("refused")
+        return False
+
+    with pytest.raises(SilenceError) as raised:
+        wait_for("node n1", "Ready", look, bool, within=5, clock=clock)
+    assert of_error(raised.value) is Verdict.UNKNOWN
+
+
+def test_another_state_at_the_end_is_a_failure_whatever_was_silent_before(clock: ManualClock) -> None:
+    def look() -> bool:
+        if clock.seconds < 4:
+            raise UnreachableError("refused")
+        return False
+
+    with pytest.raises(StateNotReachedError) as raised:
+        wait_for("node n1", "Ready", look, bool, within=5, clock=clock)
+    assert of_error(raised.value) is Verdict.FAIL
 
 
 def test_other_errors_end_the_wait(clock: ManualClock) -> None:

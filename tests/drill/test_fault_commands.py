@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from outlive.base.errors import LabError, UnreachableError
-from outlive.base.wait import WaitTimeoutError
+from outlive.base.wait import StateNotReachedError
 from outlive.drill.faults import KINDS, Fault, Target, injected
 from outlive.drill.faults.power import Freeze, ServerReboot
 from outlive.lab import objects
@@ -71,9 +71,19 @@ def make(machine: StandIn, small_inventory: Inventory, fake_cluster: Cluster, cl
         ("containerd-kill", {"MainPID": ["7", "7", "9"], "ctr": ["yes"]}, "--signal=KILL containerd", "systemctl start containerd"),
         ("nfs-restart", {"ActiveEnter": ["5", "5", "8"]}, "systemctl restart nfs-server", "systemctl start nfs-server"),
         ("nfs-full", {"stat": ["7\n1"], "df": ["9", "0"]}, "fallocate --length $left ", "rm -f /nfsdata/mysql-pv/.outlive-ballast"),
-        ("cut-api", {"nft list": ["0", "3"]}, "ip daddr 192.0.2.10 tcp dport { 6443 } counter drop", "nft delete table inet outlive_fault"),
-        ("cut-nfs", {"nft list": ["3"]}, "tcp dport { 2049 } counter drop", "nft delete table inet outlive_fault"),
-        ("cut-both", {"nft list": ["3"]}, "tcp dport { 6443, 2049 } counter drop", "nft delete table inet outlive_fault"),
+        (
+            "cut-api",
+            {"nft list": ["6443 0", "6443 3"]},
+            "ip daddr 192.0.2.10 tcp dport 6443 counter drop",
+            "nft delete table inet outlive_fault",
+        ),
+        ("cut-nfs", {"nft list": ["2049 3"]}, "tcp dport 2049 counter drop", "nft delete table inet outlive_fault"),
+        (
+            "cut-both",
+            {"nft list": ["6443 3", "6443 4\n2049 0", "6443 4\n2049 1"]},
+            "tcp dport 2049 counter drop",
+            "nft delete table inet outlive_fault",
+        ),
         (
             "nfs-slow",
             {"route get": ["eth1"], "qdisc show": ["0", "4"]},
@@ -111,22 +121,31 @@ def test_the_server_s_own_file_system_is_not_filled(make: Make) -> None:
 
 
 def test_an_effect_that_does_not_come_is_a_failure_and_is_healed(make: Make) -> None:
-    fault, shell = make("cut-nfs", {"nft list": ["0"]})
-    with pytest.raises(WaitTimeoutError, match=r"dropped packets on n1: wanted at least one"), injected(fault):
+    fault, shell = make("cut-nfs", {"nft list": ["2049 0"]})
+    with (
+        pytest.raises(StateNotReachedError, match=r"dropped packets on n1: wanted at least one to each of the ports 2049, last seen"),
+        injected(fault),
+    ):
         pass
     assert any("nft delete table" in command for command in shell.commands)
 
 
+def test_a_cut_of_two_ports_is_seen_only_when_packets_to_both_were_dropped(make: Make) -> None:
+    fault, _ = make("cut-both", {"nft list": ["6443 9\n2049 0"]})
+    with pytest.raises(StateNotReachedError, match=r"to each of the ports 6443, 2049, last seen '6443 9.n2049 0'"), injected(fault):
+        pass
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), LabError("x")])
 def test_an_interrupted_cut_is_healed(make: Make, error: BaseException) -> None:
-    fault, shell = make("cut-api", {"nft list": ["3"]})
+    fault, shell = make("cut-api", {"nft list": ["6443 3"]})
     with pytest.raises(type(error)), injected(fault):
         raise error
     assert any("nft delete table" in command for command in shell.commands)
 
 
 def test_a_node_that_was_shot_meanwhile_is_switched_on(make: Make, machine: StandIn) -> None:
-    fault, shell = make("cut-both", {"nft list": ["3"]})
+    fault, shell = make("cut-both", {"nft list": ["6443 3\n2049 1"]})
     with injected(fault):
         machine.cut()
     assert machine.log[-1] == "start"
@@ -149,7 +168,7 @@ def test_a_machine_that_does_not_answer_yet_is_healed_when_it_does(make: Make, m
 
 
 def test_a_node_counts_as_back_only_with_a_new_heartbeat(make: Make, api: FakeApi) -> None:
-    fault, _ = make("cut-api", {"nft list": ["3"]})
+    fault, _ = make("cut-api", {"nft list": ["6443 3"]})
     api.answers[LEASE] = [samples.lease("1"), samples.lease("1"), samples.lease("1"), samples.lease("2")]
     with injected(fault):
         pass

@@ -51,7 +51,7 @@ def stand_in(folder: Path, monkeypatch: pytest.MonkeyPatch, *steps: tuple[str, s
     """Put a program in the watcher's place that writes steps into its log, the last one a moment later, and waits for its end."""
     lines = [line(step, node, 1) for step, node in steps]
     program = folder / "watcher"
-    program.write_text(f"#!/bin/sh\nprintf %s '{''.join(lines[:-1])}' >>$4\nsleep 0.3\nprintf %s '{lines[-1]}' >>$4\nexec sleep 60\n")
+    program.write_text(f"#!/bin/sh\nprintf %s '{''.join(lines[:-1])}' >>$6\nsleep 0.3\nprintf %s '{lines[-1]}' >>$6\nexec sleep 60\n")
     program.chmod(0o755)
     monkeypatch.setattr("outlive.drill.fencing.sys.executable", str(program))
 

@@ -15,7 +15,7 @@ FILE = "/nfsdata/mysql-pv/ibdata1"
 
 def samples(script: str, number: int) -> tuple[lock_watch.Sample, ...]:
     """Return at least so many samples of a server that tells what a script prints instead."""
-    with Sampler(["sh", "-c", script], FILE) as sampler:
+    with Sampler(["sh", "-c", script], FILE, lambda: True) as sampler:
         return wait_for("sampler", f"{number} samples", sampler.samples, lambda found: len(found) >= number, within=60, every=0.1)
 
 
@@ -43,16 +43,29 @@ def test_two_holders_in_two_looks_are_two() -> None:
 
 @pytest.mark.parametrize(
     ("held", "watched"),
-    [((9, 61), True), ((9,), False), ((61,), False), ((9, 59), False), ((10, 60), False), ((9, 60), True), ((), False)],
+    [((9, 61), True), ((9,), False), ((61,), False), ((9, 59), False), ((10, 61), False), ((9, 60), True), ((), False)],
 )
 def test_a_lock_is_watched_before_the_fault_and_after_the_healing(held: tuple[float, ...], watched: bool) -> None:
-    found = [lock_watch.Sample(instant(at), ("192.0.2.11",) if at in held else ()) for at in sorted({5, 30, 65, *held})]
-    assert lock_watch.watched(found, instant(10), instant(60)) is watched
+    found = [lock_watch.Sample(instant(at), ("192.0.2.11",) if at in held else ()) for at in sorted({5, 20, 30, 45, 65, *held})]
+    assert (lock_watch.watch(found, (), instant(10), instant(60)).missing is None) is watched
 
 
-def test_longest_time_without_a_look() -> None:
-    assert lock_watch.longest_gap([lock_watch.Sample(instant(at), ()) for at in (1, 3, 33, 35)]) == 30
-    assert lock_watch.longest_gap([lock_watch.Sample(instant(1), ())]) == 0
+def test_two_samples_a_thousand_seconds_apart_say_nothing() -> None:
+    found = [lock_watch.Sample(instant(at), ("192.0.2.11",)) for at in (9, 1009)]
+    watch = lock_watch.watch(found, (), instant(10), instant(1000))
+    assert watch.missing == "it wasn't looked at for 1000 s while the server answered, and 30 s are the most that count"
+    assert str(watch) == "2 samples, at most 1000 s apart while the server answered"
+
+
+def test_a_server_that_is_down_leaves_no_hole() -> None:
+    found = [lock_watch.Sample(instant(at), ("192.0.2.11",)) for at in (9, 209)]
+    down = [instant(at) for at in range(12, 200, 3)]
+    assert lock_watch.watch(found, down, instant(10), instant(205)).missing is None
+
+
+def test_a_server_that_gives_no_answer_is_noted() -> None:
+    with Sampler(["sh", "-c", "exec sleep 60"], FILE, lambda: False) as sampler:
+        wait_for("sampler", "a silence", sampler.silences, bool, within=30, every=0.1)
 
 
 def test_a_server_that_goes_away_is_asked_anew() -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from html.parser import HTMLParser
 from pathlib import Path
-from xml.etree import ElementTree as ET
 
 import pytest
 
 from outlive.base.verdict import Verdict
 from outlive.drill.timeline import Moment, Span, Timeline
-from outlive.report.model import Check, Report, Run, as_html, as_json, junit, latest
+from outlive.report import html
+from outlive.report.model import Check, Report, Run, as_json, latest
 from tests.samples import instant
 
 NASTY = "<script>alert('x')</script> & \"quoted\" \x1b[31m"
@@ -80,7 +80,7 @@ def test_json_counts_from_the_origin() -> None:
 @pytest.mark.parametrize("verdicts", [[Verdict.PASS], [Verdict.FAIL, Verdict.UNKNOWN], []])
 def test_page_is_whole_escaped_and_self_contained(verdicts: list[Verdict]) -> None:
     found = run(*verdicts)
-    page = as_html(found, as_json(found))
+    page = html.report(as_json(found), found.timelines)
     balance = Balance()
     balance.feed(page)
     assert balance.open == []
@@ -94,19 +94,10 @@ def test_page_is_whole_escaped_and_self_contained(verdicts: list[Verdict]) -> No
 def test_page_of_a_run_that_only_began() -> None:
     found = Run("verify", instant(0), planned=3)
     found.timelines["fail-over"] = Timeline("Fail-over", instant(0))
-    page = as_html(found, as_json(found))
+    page = html.report(as_json(found), found.timelines)
     assert "hasn&#39;t ended" in page or "hasn't ended" in page
     assert "no check came to run" in page
     assert as_json(found)["verdict"] == "unknown"
-
-
-def test_junit_is_read_by_others() -> None:
-    suite = ET.fromstring(junit([("drill", as_json(run(Verdict.PASS, Verdict.FAIL, Verdict.UNKNOWN)))]).encode()).find("testsuite")
-    assert suite is not None
-    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("3", "1", "1")
-    assert [len(case) for case in suite.iter("testcase")] == [0, 1, 1]
-    properties = {each.get("name"): each.get("value") for each in suite.iter("property")}
-    assert properties["fail-over.first_answer"] == "380.500"
 
 
 @pytest.mark.parametrize(
@@ -139,5 +130,5 @@ def test_folder_of_a_report(tmp_path: Path) -> None:
     second.write()
     assert first.folder.name == "20260102T030405Z-power-off"
     assert latest(tmp_path) == second.folder
-    assert sorted(path.name for path in second.folder.iterdir()) == ["junit.xml", "report.html", "timeline.json"]
+    assert sorted(path.name for path in second.folder.iterdir()) == ["report.html", "timeline.json"]
     assert (tmp_path / "latest").readlink() == Path(second.folder.name)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from outlive.base.errors import LabError
 from outlive.base.verdict import Verdict
 from outlive.lab.kube import Cluster
 from outlive.report import terminal
@@ -34,7 +35,7 @@ def test_both(fake_cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyP
     report = Report(run(Verdict.PASS), tmp_path)
     report.write()
     monkeypatch.setenv("KUBECONFIG", str(fake_cluster.kubeconfig))
-    assert terminal.main(["--report", str(report.folder)]) == 0
+    terminal.show(report.folder)
     printed = capsys.readouterr().out
     assert printed.index("Nodes") < printed.index("Pods") < printed.index("Volumes") < printed.index("Verified") < printed.index("Report:")
 
@@ -43,7 +44,7 @@ def test_report_outlives_its_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     Report(run(Verdict.PASS), tmp_path / "reports").write()
     monkeypatch.setattr(terminal, "ROOT", tmp_path)
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
-    assert terminal.main([]) == 0
+    terminal.show()
     assert "The lab isn't reached: The kubeconfig" in capsys.readouterr().out
 
 
@@ -55,17 +56,17 @@ def test_report_outlives_its_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ('{"schema": 99}', "has schema 99, and 1 is what is read"),
     ],
 )
-def test_report_that_can_not_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None, sentence: str) -> None:
+def test_report_that_can_not_be_read(tmp_path: Path, content: str | None, sentence: str) -> None:
     if content is not None:
         (tmp_path / "timeline.json").write_text(content)
-    assert terminal.main(["--report", str(tmp_path)]) == 1
-    assert sentence in capsys.readouterr().err
+    with pytest.raises(LabError, match=sentence):
+        terminal.show(tmp_path)
 
 
-def test_no_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(terminal, "ROOT", tmp_path)
-    assert terminal.main([]) == 1
-    assert "There is no report below" in capsys.readouterr().err
+    with pytest.raises(LabError, match="There is no report below"):
+        terminal.show()
 
 
 def test_table() -> None:

@@ -8,23 +8,26 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 
+from outlive.base.errors import EXIT_FAIL, EXIT_INTERRUPTED, EXIT_UNKNOWN
 from outlive.base.paths import ROOT
-from verify import plugin
+from verify import plugin, stories
 
 INI = """
 [pytest]
 addopts = --strict-markers -p no:cacheprovider
 markers =
-    unit
     static
     storage
     tutorial
-    disruptive
+    power_off
+    drills
     lifecycle
     proof
+    rehearsal
 """
 
 
@@ -57,36 +60,75 @@ def play(tree: pytest.Pytester, *arguments: str) -> tuple[pytest.RunResult, dict
 def test_layers_are_marked_and_run_in_their_order(tree: pytest.Pytester) -> None:
     result, data = play(tree)
     result.assert_outcomes(passed=len(plugin.LAYERS))
-    assert [check["title"] for check in data["checks"]] == [f"Statement of {layer}" for layer in plugin.LAYERS[1:]]
-    assert (data["verdict"], data["name"], data["planned"]) == ("pass", "verify", len(plugin.LAYERS) - 1)
+    assert [check["title"] for check in data["checks"]] == [f"Statement of {layer}" for layer in plugin.LAYERS]
+    assert (data["verdict"], data["name"], data["planned"]) == ("pass", "verify", len(plugin.LAYERS))
     result.stdout.fnmatch_lines(["report (pass): */report.html"])
 
 
-@pytest.mark.parametrize(("marker", "name"), [("static", "static"), ("disruptive", "power-off")])
+@pytest.mark.parametrize(("marker", "name"), [("static", "static"), ("power_off", "power-off")])
 def test_a_run_of_one_layer_has_its_name(tree: pytest.Pytester, marker: str, name: str) -> None:
     assert play(tree, "-m", marker)[1]["name"] == name
 
 
-def test_unit_tests_have_no_report(tree: pytest.Pytester) -> None:
-    result, data = play(tree, "-m", "unit")
+def test_without_tests_on_a_lab_there_is_no_report(tree: pytest.Pytester) -> None:
+    (tree.path / "test_elsewhere.py").write_text("def test_x():\n    pass\n")
+    result, data = play(tree, "test_elsewhere.py")
     result.assert_outcomes(passed=1)
     assert data == {}
     assert play(tree, "--collect-only")[1] == {}
+    assert not list(tree.path.glob("reports/*"))
+
+
+def test_pytest_s_own_junit_report_lies_beside_ours(tree: pytest.Pytester) -> None:
+    play(tree, "-m", "static")
+    (case,) = ET.parse(tree.path / "reports/latest/junit.xml").getroot().iter("testcase")
+    assert {each.get("name"): each.get("value") for each in case.iter("property")} == {
+        "statement": "Statement of static",
+        "verdict": "pass",
+    }
+    assert not list((tree.path / "reports").glob(".junit*"))
+
+
+def test_junit_report_goes_where_the_user_says(tree: pytest.Pytester) -> None:
+    play(tree, "-m", "static", "--junitxml=mine.xml")
+    assert (tree.path / "mine.xml").exists()
+    assert not (tree.path / "reports/latest/junit.xml").exists()
+
+
+def test_each_story_has_a_report_of_its_own(tree: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A drill's verdict is its own: one that fails takes nothing from another."""
+    body = "import pytest\n@pytest.mark.parametrize('cell', ['a', 'b'], scope='module')\ndef test_one(cell):\n    assert cell == 'a'\n"
+    write(tree, "drills", body)
+
+    class Stories:
+        def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+            ours = [item for item in items if hasattr(item, "callspec")]
+            stories.begin_story(ours, lambda item: f"drill-{item.callspec.params['cell']}")  # type: ignore[attr-defined]
+
+    result = tree.runpytest_inprocess("-m", "drills", plugins=[plugin, Stories()])
+    found = {path.parent.name.partition("-")[2]: json.loads(path.read_text()) for path in tree.path.glob("reports/2*/timeline.json")}
+    assert {name: (data["verdict"], data["planned"], bool(data["ended"])) for name, data in found.items()} == {
+        "drill-a": ("pass", 1, True),
+        "drill-b": ("fail", 1, True),
+    }
+    assert result.ret == EXIT_FAIL
 
 
 def test_verdicts(tree: pytest.Pytester) -> None:
     body = "def test_no():\n    assert 1 == 2\ndef test_unready():\n    raise LabError('MySQL is not deployed: run `outlive tutorial apply`.')\n"
     write(tree, "storage", body)
     result, data = play(tree)
-    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert result.ret == EXIT_FAIL
     assert {check["name"].rpartition("::")[2]: check["verdict"] for check in data["checks"]} == {
         "test_static": "pass",
         "test_no": "fail",
         "test_unready": "unknown",
         "test_tutorial": "pass",
-        "test_disruptive": "pass",
+        "test_power_off": "pass",
+        "test_drills": "pass",
         "test_lifecycle": "pass",
         "test_proof": "pass",
+        "test_rehearsal": "pass",
     }
     assert data["verdict"] == "fail"
     assert data["checks"][2]["message"] == "MySQL is not deployed: run `outlive tutorial apply`."
@@ -99,8 +141,8 @@ def test_error_of_a_fixture_is_unknown_and_of_its_end_too(tree: pytest.Pytester)
         "@pytest.fixture\ndef a():\n    raise OSError('x')\n@pytest.fixture\ndef b():\n    yield\n    assert False, 'not healed'\n"
         "def test_a(a):\n    pass\ndef test_b(b):\n    pass\n"
     )
-    write(tree, "disruptive", body)
-    _, data = play(tree, "-m", "disruptive")
+    write(tree, "power_off", body)
+    _, data = play(tree, "-m", "power_off")
     assert [(check["verdict"], check["message"].splitlines()[0]) for check in data["checks"]] == [
         ("unknown", "OSError: x"),
         ("fail", "not healed"),
@@ -111,7 +153,7 @@ def test_what_was_skipped_never_passes(tree: pytest.Pytester) -> None:
     write(tree, "static", "@pytest.mark.skip(reason='no time')\ndef test_static():\n    pass\n")
     result, data = play(tree, "-m", "static")
     assert data["verdict"] == "unknown"
-    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert result.ret == EXIT_UNKNOWN
 
 
 @pytest.mark.parametrize("how", ["raise KeyboardInterrupt", "os.kill(os.getpid(), signal.SIGTERM)"])
@@ -120,9 +162,9 @@ def test_interrupted_run_heals_and_keeps_its_report(tree: pytest.Pytester, how: 
         f"@pytest.fixture(scope='module')\ndef fault():\n    yield\n    open('healed', 'w').close()\n"
         f"def test_first(fault):\n    pass\ndef test_second(fault):\n    {how}\ndef test_third(fault):\n    pass\n"
     )
-    write(tree, "disruptive", body)
-    result, data = play(tree, "-m", "disruptive")
-    assert result.ret == pytest.ExitCode.INTERRUPTED
+    write(tree, "power_off", body)
+    result, data = play(tree, "-m", "power_off")
+    assert result.ret == EXIT_INTERRUPTED
     assert (tree.path / "healed").exists()
     assert (data["interrupted"], data["verdict"], len(data["checks"])) == (True, "unknown", 1)
 
@@ -136,6 +178,6 @@ def test_without_a_lab_one_sentence_is_said_once(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "verify/static", "verify/storage", "-q"]
     none = {"KUBECONFIG": str(tmp_path / "none"), "ANSIBLE_INVENTORY": "inventories/lab", "OUTLIVE_REPORTS": str(tmp_path)}
     done = subprocess.run(command, cwd=ROOT, env=os.environ | none, capture_output=True, text=True, check=False)
-    assert done.returncode == pytest.ExitCode.TESTS_FAILED
+    assert done.returncode == EXIT_UNKNOWN
     assert done.stdout.count("(KUBECONFIG) isn't there") == 1
     assert json.loads((tmp_path / "latest" / "timeline.json").read_text())["verdict"] == "unknown"

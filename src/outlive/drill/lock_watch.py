@@ -1,11 +1,16 @@
-"""Who holds the lock on InnoDB's data file, asked of the NFS server again and again: two holders at once would be a split brain."""
+"""Who holds the lock on InnoDB's data file, asked of the NFS server again and again: two holders at once would be a split brain.
+
+Samples alone prove nothing about the time between them. So a second thread asks each second whether the server answers at all: a stretch without
+a sample is borne out by a server that gave no answer, or it is a hole, and then nothing is known.
+"""
 
 from __future__ import annotations
 
 import shlex
+import socket
 import subprocess
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,6 +24,12 @@ EVERY = 2
 """Seconds between two samples."""
 AGAIN = 3.0
 """Seconds until a server that gave no answer is asked anew."""
+KNOCK_EVERY = 1.0
+"""Seconds between two looks whether the server answers at all."""
+HOLE = 30.0
+"""Seconds without a sample and without a sign that the server is down, from which on nothing is known. An emulated server that has just booted
+lets nobody log in for up to 20 s after its ports are open."""
+NFS_PORT = 2049
 END = "=== end"
 HOLDING = ("lock", "deleg")
 """What lets a client lock a file: the lock itself, or a delegation, under which Linux's client grants locks without asking."""
@@ -39,22 +50,34 @@ class Sample:
     holders: tuple[str, ...]
 
 
-class Sampler:
-    """Asks the server while it is entered; a server that gives no answer leaves a gap."""
+def answers(address: str, port: int = NFS_PORT, within: float = 2.0) -> bool:
+    """Say whether a server takes a connection within some seconds."""
+    try:
+        socket.create_connection((address, port), timeout=within).close()
+    except OSError:
+        return False
+    return True
 
-    def __init__(self, command: Sequence[str], file: str, clock: Clock = HOST_CLOCK) -> None:
-        """Take the command that tells the samples (see ``command``), and the file as ``folder/name``; ``with`` starts it."""
+
+class Sampler:
+    """Asks the server while it is entered, and writes down when it gave no answer at all."""
+
+    def __init__(self, command: Sequence[str], file: str, answers: Callable[[], bool], clock: Clock = HOST_CLOCK) -> None:
+        """Take what tells the samples (see ``command``), the file as ``folder/name``, and what says whether the server answers; ``with`` starts it."""
+        self._answers = answers
+        self._silences: list[Instant] = []
         self._command = list(command)
         self._file = file
         self._clock = clock
         self._stop = threading.Event()
         self._samples: list[Sample] = []
         self._process: subprocess.Popen[str] | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True, name="locks")
+        self._threads = [threading.Thread(target=run, daemon=True, name="locks") for run in (self._run, self._knock)]
 
     def __enter__(self) -> Self:
         """Start."""
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
@@ -62,11 +85,21 @@ class Sampler:
         self._stop.set()
         if self._process is not None:
             self._process.terminate()
-        self._thread.join(timeout=60)
+        for thread in self._threads:
+            thread.join(timeout=60)
 
     def samples(self) -> tuple[Sample, ...]:
         """Return the samples so far."""
         return tuple(self._samples)
+
+    def silences(self) -> tuple[Instant, ...]:
+        """Return the moments so far at which the server gave no answer."""
+        return tuple(self._silences)
+
+    def _knock(self) -> None:
+        while not self._stop.wait(KNOCK_EVERY):
+            if not self._answers():
+                self._silences.append(self._clock.now())
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -107,15 +140,50 @@ def doubles(samples: Sequence[Sample]) -> tuple[Sample, ...]:
     return tuple(sample for sample in samples if len(sample.holders) > 1)
 
 
-def watched(samples: Sequence[Sample], fault: Instant, steady: Instant) -> bool:
-    """Say whether somebody was seen to hold the lock before the fault, and again in a steady lab: else that nobody shared it proves nothing."""
+@dataclass(frozen=True)
+class Watch:
+    """What was sampled from before a fault until the lab was steady again."""
+
+    samples: int
+    widest: float
+    """Seconds: the longest stretch without a sample, the server's own silence taken out."""
+    hole: bool
+    """That stretch is too long to say anything about it."""
+    held_before: bool
+    """Somebody was seen to hold the lock before the fault."""
+    held_after: bool
+    """Somebody was seen to hold it in the steady lab."""
+
+    @property
+    def missing(self) -> str | None:
+        """Return why two holders at once can't be ruled out, None where they can."""
+        if not self.held_before or not self.held_after:
+            return "nobody was seen to hold it both before the fault and after the healing"
+        if self.hole:
+            return f"it wasn't looked at for {self.widest:.0f} s while the server answered, and {HOLE:.0f} s are the most that count"
+        return None
+
+    def __str__(self) -> str:
+        """Return what was sampled, as a sentence's part."""
+        return f"{self.samples} samples, at most {self.widest:.0f} s apart while the server answered"
+
+
+def watch(samples: Sequence[Sample], silences: Sequence[Instant], fault: Instant, steady: Instant) -> Watch:
+    """Say what samples of the lock are worth, from the last one before the fault to the first in a steady lab.
+
+    Args:
+        samples: Who held it, and when.
+        silences: When the server gave no answer at all.
+        fault: When it was injected.
+        steady: When the lab was steady again.
+    """
     held = [sample.at for sample in samples if sample.holders]
-    return any(at < fault for at in held) and any(at >= steady for at in held)
-
-
-def longest_gap(samples: Sequence[Sample]) -> float:
-    """Return the longest time between two samples, in seconds; 0 where there aren't two."""
-    return max((after.at.since(before.at) for before, after in pairwise(samples)), default=0.0)
+    before, after = [at for at in held if at < fault], [at for at in held if at >= steady]
+    first, last = max(before, default=fault), min(after, default=steady)
+    seen = [at for at in sorted([*(sample.at for sample in samples), *silences]) if first < at < last]
+    widest = max(later.since(earlier) for earlier, later in pairwise([first, *seen, last]))
+    inside = sum(first <= sample.at <= last for sample in samples)
+    return Watch(inside, widest, widest > HOLE, bool(before), bool(after))
 
 
 def _locks(held: nfs.Held, file: str) -> bool:

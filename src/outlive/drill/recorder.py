@@ -10,6 +10,7 @@ from typing import Self
 
 from outlive.base.clock import HOST_CLOCK, Clock, Instant
 from outlive.base.errors import LabError, UnreachableError
+from outlive.drill.timeline import Gap
 from outlive.lab import objects
 from outlive.lab.kube import ENDS_WITHIN, Cluster, Event, Line
 from outlive.lab.objects import Node, Pod
@@ -37,8 +38,7 @@ class Recorder:
         self._lock = threading.Lock()
         self._sightings: list[Sighting] = []
         self._listed = (threading.Event(), threading.Event())
-        self.breaks: list[str] = []
-        """Watches that broke, in words: a sighting right after a break may be late."""
+        self._gaps: list[tuple[Instant, Instant | None]] = []
         self.failure: LabError | None = None
         """What ended a watch for good, if anything did."""
         self._lines = (Line(), Line())
@@ -85,6 +85,15 @@ class Recorder:
         with self._lock:
             return tuple(self._sightings)
 
+    def gaps(self, origin: Instant) -> tuple[Gap, ...]:
+        """Return the stretches without a watch so far, in seconds from a moment: from a watch's break to the next listing.
+
+        One that still lasts ends now. Of two watches each has its own.
+        """
+        with self._lock:
+            now = self._clock.now()
+            return tuple(Gap(start.since(origin), (end or now).since(origin)) for start, end in self._gaps)
+
     def _thread(
         self,
         watch: Callable[[], Iterator[Event]],
@@ -92,18 +101,26 @@ class Recorder:
         listed: threading.Event,
     ) -> threading.Thread:
         def follow() -> None:
+            broken: int | None = None
             while not self._stop.is_set():
                 try:
                     for event in watch():
                         if self._stop.is_set():
                             return
                         with self._lock:
-                            self._sightings.append(Sighting(self._clock.now(), event.kind, read(event.data)))
+                            now = self._clock.now()
+                            if broken is not None:
+                                self._gaps[broken] = (self._gaps[broken][0], now)
+                                broken = None
+                            self._sightings.append(Sighting(now, event.kind, read(event.data)))
                         listed.set()
-                except UnreachableError as error:
+                except UnreachableError:
                     if self._stop.is_set():
                         return
-                    self.breaks.append(str(error))
+                    with self._lock:
+                        if broken is None:
+                            broken = len(self._gaps)
+                            self._gaps.append((self._clock.now(), None))
                     self._stop.wait(RETRY_AFTER)
                 except Exception as error:  # ended without a word, it would look like a cluster in which nothing happens
                     told = LabError(f"The record of the cluster's changes ended ({error!r}): it is incomplete, so run the check again.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ from outlive.drill.checker import Final, Ledger
 from outlive.drill.failover import cluster_moments
 from outlive.drill.faults import Fault, Kind, Target, heal
 from outlive.drill.history import History, Operation, Outcome
-from outlive.drill.lock_watch import Sample, Sampler
-from outlive.drill.recorder import Recorder, Sighting
+from outlive.drill.lock_watch import Sampler, Watch
+from outlive.drill.recorder import Recorder
 from outlive.drill.timeline import Moment, Span, Timeline, ordered
 from outlive.drill.workload import EXPECTED_TOTAL, Workload
 from outlive.lab import mysql, power, steady
@@ -36,6 +37,8 @@ LOCKED = "ibdata1"
 """The file of InnoDB that a mysqld locks before it touches any other."""
 ASKED = "four clients' writes through a Service; a second without one acknowledged is no answer"
 LOCK = ROOT / ".lab" / "drill.lock"
+SILENCE = 5.0
+"""Seconds without an acknowledged write of any client that the ledger names; a client asks several times a second."""
 WARM_UP = 5
 """Acknowledged writes before the fault and after the healing: less would say nothing."""
 RECOVERED_WITHIN = 1500.0
@@ -56,8 +59,8 @@ class Drill:
     pod: Pod
     fault: Fault
     operations: Callable[[], Sequence[Operation]]
-    sightings: Callable[[], Sequence[Sighting]]
-    locks: Callable[[], Sequence[Sample]]
+    sampler: Sampler
+    recorder: Recorder
     healed: Instant | None = None
     steady: Instant | None = None
     after: Pod | None = None
@@ -80,14 +83,25 @@ class Drill:
             Moment("fault", "fault injected", fault.issued, f"{self.kind.title}; MySQL runs on {self.pod.node}"),
             Moment("last_write", "last acknowledged write", last.ended, f"{last.kind} {last.value}") if last else None,
             Moment("effect", "effect observed", fault.effect) if fault.effect else None,
-            *cluster_moments(self.pod, fault.issued, self.sightings()),
+            *cluster_moments(self.pod, fault.issued, self.recorder.sightings()),
             *self.notes,
             Moment("first_write", "first committed write", recovered.ended, f"{recovered.kind} {recovered.value}") if recovered else None,
             Moment("healed", "fault healed", self.healed) if self.healed else None,
             Moment("steady", "lab steady again", self.steady) if self.steady else None,
         )
         title = f"{self.kind.title[0].upper()}{self.kind.title[1:]}, profile {self.profile}"
-        return Timeline(title, fault.issued, ordered(moments), write_spans(operations, fault.issued), ASKED)
+        gaps = self.recorder.gaps(fault.issued)
+        return Timeline(title, fault.issued, ordered(moments), write_spans(operations, fault.issued), ASKED, gaps)
+
+    def lock_watch(self) -> Watch:
+        """Return what was sampled of InnoDB's lock from before the fault until the lab was steady.
+
+        Raises:
+            LabError: it didn't become steady.
+        """
+        if self.fault.issued is None or self.steady is None:
+            raise LabError("The lab wasn't seen steady again, so whose lock it was then isn't known.")
+        return lock_watch.watch(self.sampler.samples(), self.sampler.silences(), self.fault.issued, self.steady)
 
     def recovered(self) -> Operation | None:
         """Return the first write that was begun after the effect and acknowledged, or None so far."""
@@ -146,40 +160,40 @@ def check_profile(applied: str, wanted: str) -> None:
     """
     if applied != wanted:
         raise LabError(
-            f"PROFILE is {wanted!r}, and the lab has {applied or 'no profile noted'!r}: "
+            f"The recovery profile {wanted!r} was asked for, and the lab has {applied or 'none noted'!r}: "
             f"apply it with `ansible-playbook playbooks/profile.yml -e recovery_profile={wanted}`, or name the lab's."
         )
 
 
-def target_of(stage: Lab, node: str | None, on_change: Callable[[], object] = lambda: None) -> Target:
+def target_of(lab: Lab, node: str | None, on_change: Callable[[], object] = lambda: None) -> Target:
     """Return what a fault is made for: MySQL's pod where the lab is steady.
 
     Raises:
         LabError: the lab isn't steady, ``node`` isn't in it, or MySQL doesn't run there.
     """
     if node is not None:
-        stage.inventory.host(node)
-    pod = steady.check(stage.cluster, stage.workers)
+        lab.inventory.host(node)
+    pod = steady.check(lab.cluster, lab.workers)
     if node not in (None, pod.node):
         raise LabError(
-            f"NODE is {node!r}, and MySQL runs on {pod.node}: a fault on another node breaks nothing, so leave NODE out or name {pod.node}."
+            f"--node is {node!r}, and MySQL runs on {pod.node}: a fault on another node breaks nothing, so leave --node out or name {pod.node}."
         )
-    server = stage.inventory.group("nfs_servers")[0]
+    server = lab.inventory.group("nfs_servers")[0]
     return Target(
         pod,
         power.find(pod.node),
         power.find(server.name),
         server.address,
-        stage.cluster.volume("mysql-pv").path,
-        stage.cluster,
-        stage.remote,
-        stage.clock,
+        lab.cluster.volume("mysql-pv").path,
+        lab.cluster,
+        lab.remote,
+        lab.clock,
         on_change,
     )
 
 
 @contextmanager
-def entry(stage: Lab, kind: Kind, pod: Pod) -> Iterator[Callable[[], tuple[str, int]]]:
+def entry(lab: Lab, kind: Kind, pod: Pod) -> Iterator[Callable[[], tuple[str, int]]]:
     """Open a way to MySQL's Service from the host while entered: a port of a node that the fault spares.
 
     Yields:
@@ -187,21 +201,21 @@ def entry(stage: Lab, kind: Kind, pod: Pod) -> Iterator[Callable[[], tuple[str, 
     """
     spared = [
         host
-        for host in stage.inventory.group("cluster")
-        if host.name != pod.node and (kind.spares_server or host.name != stage.inventory.group("nfs_servers")[0].name)
+        for host in lab.inventory.group("cluster")
+        if host.name != pod.node and (kind.spares_server or host.name != lab.inventory.group("nfs_servers")[0].name)
     ]
-    stage.cluster.delete_service(NAMESPACE, SERVICE)
-    made = stage.cluster.create_service(NAMESPACE, service(stage))
+    lab.cluster.delete_service(NAMESPACE, SERVICE)
+    made = lab.cluster.create_service(NAMESPACE, service(lab))
     try:
         port = int(made["spec"]["ports"][0]["nodePort"])
         yield lambda: (spared[0].address, port)
     finally:
-        persist(f"service {SERVICE}", lambda: stage.cluster.delete_service(NAMESPACE, SERVICE), within=ANSWER_WITHIN, clock=stage.clock)
+        persist(f"service {SERVICE}", lambda: lab.cluster.delete_service(NAMESPACE, SERVICE), within=ANSWER_WITHIN, clock=lab.clock)
 
 
-def service(stage: Lab) -> dict[str, Any]:
+def service(lab: Lab) -> dict[str, Any]:
     """Return the manifest of the drill's Service: MySQL's, on a port of every node."""
-    selector = dict(each.split("=", 1) for each in stage.cluster.deployment(NAMESPACE, mysql.DEPLOYMENT).selector.split(","))
+    selector = dict(each.split("=", 1) for each in lab.cluster.deployment(NAMESPACE, mysql.DEPLOYMENT).selector.split(","))
     manifest: Json = {
         "apiVersion": "v1",
         "kind": "Service",
@@ -212,7 +226,7 @@ def service(stage: Lab) -> dict[str, Any]:
 
 
 def run(
-    stage: Lab,
+    lab: Lab,
     kind: Kind,
     profile: str,
     journal: Path,
@@ -224,7 +238,7 @@ def run(
     """Run one drill to its end and return what was seen; whatever was broken is whole again.
 
     Args:
-        stage: The lab.
+        lab: The lab.
         kind: The fault.
         profile: The recovery profile that the lab has to have.
         journal: File for the history of every operation.
@@ -236,33 +250,39 @@ def run(
         LabError: the lab isn't steady or isn't what was asked for; nothing was touched.
         WaitTimeoutError: it didn't recover in time.
     """
-    deployment = stage.cluster.deployment(NAMESPACE, mysql.DEPLOYMENT)
+    deployment = lab.cluster.deployment(NAMESPACE, mysql.DEPLOYMENT)
     seen: list[Drill] = []
-    target = target_of(stage, node, lambda: [on_change(drill) for drill in seen])
+    target = target_of(lab, node, lambda: [on_change(drill) for drill in seen])
     check_profile(deployment.profile, profile)
-    account = mysql.account(stage.cluster, deployment)
-    records = {pod.uid for pod in stage.cluster.all_pods() if pod.over}
+    account = mysql.account(lab.cluster, deployment)
+    records = {pod.uid for pod in lab.cluster.all_pods() if pod.over}
     with ExitStack() as stack:
-        endpoint = stack.enter_context(entry(stage, kind, target.pod))
-        history = stack.enter_context(History(journal, stage.clock))
-        workload = Workload(endpoint, "root", account.password, history, clock=stage.clock)
+        endpoint = stack.enter_context(entry(lab, kind, target.pod))
+        history = stack.enter_context(History(journal, lab.clock))
+        workload = Workload(endpoint, "root", account.password, history, clock=lab.clock)
         workload.prepare()
         stack.enter_context(weakened(workload))
-        recorder = stack.enter_context(Recorder(stage.cluster, NAMESPACE, stage.clock))
-        server = stage.inventory.host(target.server.name)
-        sampler = stack.enter_context(Sampler(lock_watch.command(ssh_command(server)), f"{target.export}/{LOCKED}", stage.clock))
-        drill = Drill(kind, profile, target.pod, kind.make(target), history.operations, recorder.sightings, sampler.samples)
+        recorder = stack.enter_context(Recorder(lab.cluster, NAMESPACE, lab.clock))
+        server = lab.inventory.host(target.server.name)
+        sampler = Sampler(
+            lock_watch.command(ssh_command(server)),
+            f"{target.export}/{LOCKED}",
+            partial(lock_watch.answers, server.address),
+            lab.clock,
+        )
+        stack.enter_context(sampler)
+        drill = Drill(kind, profile, target.pod, kind.make(target), history.operations, sampler, recorder)
         seen.append(drill)
         with workload:
-            _await_writes(history, None, stage.clock)
-            _await_look(sampler, None, stage.clock)
-            _break_and_heal(drill, stage.clock, on_change)
-            _await_recovery(drill, stage.clock, on_change)
-            drill.after = await_steady(stage)
-            drill.steady = stage.clock.now()
-            persist("pods that ended", lambda: _tidy(stage, records), within=ANSWER_WITHIN, clock=stage.clock)
-            _await_writes(history, drill.steady, stage.clock)
-            _await_look(sampler, drill.steady, stage.clock)
+            _await_writes(history, None, lab.clock)
+            _await_look(sampler, None, lab.clock)
+            _break_and_heal(drill, lab.clock, on_change)
+            _await_recovery(drill, lab.clock, on_change)
+            drill.after = await_steady(lab)
+            drill.steady = lab.clock.now()
+            persist("pods that ended", lambda: _tidy(lab, records), within=ANSWER_WITHIN, clock=lab.clock)
+            _await_writes(history, drill.steady, lab.clock)
+            _await_look(sampler, drill.steady, lab.clock)
         assert drill.fault.issued is not None
         final, drill.damaged = last_evidence(workload)
         drill.ledger = checker.check(history.operations(), final, EXPECTED_TOTAL, drill.fault.issued)
@@ -297,29 +317,29 @@ def _break_and_heal(drill: Drill, clock: Clock, on_change: Callable[[Drill], obj
     on_change(drill)
 
 
-def await_steady(stage: Lab) -> Pod:
+def await_steady(lab: Lab) -> Pod:
     """Wait until a fault could be injected again: all nodes Ready, one pod of MySQL, none Terminating; return MySQL's pod."""
 
     def look() -> Pod | str:
         try:
-            pod = steady.check(stage.cluster, stage.workers)
+            pod = steady.check(lab.cluster, lab.workers)
         except UnreachableError:
             raise
         except LabError as error:
             return str(error)
-        hanging = [pod.name for pod in stage.cluster.all_pods() if pod.deleted]
+        hanging = [pod.name for pod in lab.cluster.all_pods() if pod.deleted]
         return f"Terminating: {', '.join(hanging)}" if hanging else pod
 
-    seen = wait_for("lab", "steady", look, lambda seen: isinstance(seen, Pod), within=STEADY_WITHIN, every=2.0, clock=stage.clock)
+    seen = wait_for("lab", "steady", look, lambda seen: isinstance(seen, Pod), within=STEADY_WITHIN, every=2.0, clock=lab.clock)
     assert isinstance(seen, Pod)
     return seen
 
 
-def _tidy(stage: Lab, records: Collection[str]) -> None:
+def _tidy(lab: Lab, records: Collection[str]) -> None:
     """Delete the pods that ended for good meanwhile: the API keeps those of a node that was shut down in order."""
-    for pod in stage.cluster.all_pods():
+    for pod in lab.cluster.all_pods():
         if pod.over and pod.uid not in records:
-            stage.cluster.delete_pod(pod.namespace, pod.name, grace=0)
+            lab.cluster.delete_pod(pod.namespace, pod.name, grace=0)
 
 
 def _await_writes(history: History, since: Instant | None, clock: Clock) -> None:
@@ -379,3 +399,27 @@ def _hold(drill: Drill, clock: Clock) -> None:
         describe=lambda seconds: f"{seconds:.0f} s",
         clock=clock,
     )
+
+
+def ledger_in_words(seen: Drill) -> dict[str, object]:
+    """Return a drill's ledger as a reader wants it; of one that was cut short, without a final read."""
+    if seen.fault.issued is None:
+        raise LabError("The drill has no ledger.")
+    ledger = seen.ledger or checker.check(seen.operations(), None, EXPECTED_TOTAL, seen.fault.issued)
+    windows = checker.windows(seen.operations(), seen.fault.issued, SILENCE)
+    return {
+        "verdict": ledger.verdict.value,
+        "because": " ".join(ledger.reasons),
+        "writes attempted": ledger.attempted,
+        "acknowledged": ledger.acknowledged,
+        "failed (certainly without effect)": ledger.failed,
+        "unknown (no answer to COMMIT)": ledger.unknown,
+        "unknown, but found": len(ledger.recovered),
+        "acknowledged, but lost": len(ledger.lost),
+        "found unexpectedly": len(ledger.unexpected),
+        "found or acknowledged twice": len(ledger.duplicated),
+        f"without an acknowledged write for more than {SILENCE:.0f} s": "; ".join(
+            f"{window.start:.1f} to {window.end:.1f} s ({window.end - window.start:.1f} s)" for window in windows
+        )
+        or "never",
+    }

@@ -43,6 +43,14 @@ class Span:
 
 
 @dataclass(frozen=True)
+class Gap:
+    """A stretch in which nobody watched nodes and pods, in seconds from the origin: what is told right after it may be late."""
+
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
 class Timeline:
     """Moments in the order in which they happened; ``origin`` is the moment that all seconds count from."""
 
@@ -52,6 +60,8 @@ class Timeline:
     spans: tuple[Span, ...] = ()
     asked: str = "MySQL, asked once a second through its Service"
     """Whose answers the spans are."""
+    gaps: tuple[Gap, ...] = ()
+    """Where the record of nodes and pods has holes."""
 
     def seconds(self, key: str) -> float | None:
         """Return the seconds from the origin to a moment, or None where it wasn't observed."""

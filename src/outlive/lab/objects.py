@@ -63,6 +63,14 @@ class Pod:
         return self.phase in ("Failed", "Succeeded")
 
     @property
+    def unreachable_seconds(self) -> int | None:
+        """For how long it tolerates that its node isn't reached, in seconds; None where for ever."""
+        for each in self.tolerations:
+            if each.get("key") == "node.kubernetes.io/unreachable" and "tolerationSeconds" in each:
+                return int(each["tolerationSeconds"])
+        return None
+
+    @property
     def state(self) -> str:
         """What ``kubectl get pods`` calls it."""
         return "Terminating" if self.deleted else self.reason or self.phase

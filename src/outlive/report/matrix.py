@@ -1,4 +1,4 @@
-"""What all drills of the reports' folder say together: recovery by fault and profile, with p50 and max, as JSON, JUnit and one page."""
+"""What all drills of the reports' folder say together: recovery by fault and profile, with p50 and max, as JSON and one page."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from outlive.base.verdict import Verdict, combined
-from outlive.report import model, pictures
+from outlive.report import html, model, pictures
 from outlive.report.pictures import Picture
 
 PAGE = "drills.html"
 DATA = "drills.json"
-JUNIT = "drills.xml"
 
 
 @dataclass(frozen=True)
@@ -113,8 +112,7 @@ def write(reports: Path) -> Path | None:
     rows = table(found)
     profiles = list(dict.fromkeys(each.profile for each in found))
     (reports / DATA).write_text(json.dumps(as_json(rows), indent=2) + "\n", encoding="utf-8")
-    (reports / JUNIT).write_text(model.junit((each.run, each.data) for each in found), encoding="utf-8")
-    page = model.render(
+    page = html.render(
         "drills.html.j2", rows=rows, profiles=profiles, found=found, settings=newest(found, "settings"), versions=newest(found, "versions")
     )
     (reports / PAGE).write_text(page, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""A run's report: ``timeline.json``, ``junit.xml`` and ``report.html`` in a folder of its own.
+"""What a run found out, and the folder in which it is kept: ``timeline.json`` and ``report.html``; pytest adds its ``junit.xml``.
 
 The files are written anew after each check and each moment, so a run that was cut short still has its report up to there.
 """
@@ -7,25 +7,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree as ET  # writes only
-
-import pytest
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from outlive.base.clock import Instant
 from outlive.base.verdict import Verdict, combined
-from outlive.drill.timeline import Moment, Span, Timeline
-from outlive.report import pictures
+from outlive.drill.timeline import Gap, Moment, Span, Timeline
+from outlive.report import html
 
 SCHEMA = 1
 """Version of timeline.json: it rises when a key changes its meaning or goes."""
-REPORT: pytest.StashKey[Report] = pytest.StashKey()
-"""Where pytest keeps the report of its run."""
 REPORTS = "reports"
 LATEST = "latest"
 FILES = ("timeline.json", "junit.xml", "report.html")
@@ -94,8 +88,7 @@ class Report:
         others = {each.name for each in self.folder.iterdir() if not each.name.startswith(".")} - set(FILES)
         data = as_json(self.run) | {"files": sorted(others)}
         _replace(self.folder / "timeline.json", json.dumps(data, indent=2, ensure_ascii=False) + "\n")
-        _replace(self.folder / "junit.xml", junit([(self.run.name, data)]))
-        _replace(self.folder / "report.html", as_html(self.run, data))
+        _replace(self.folder / "report.html", html.report(data, self.run.timelines))
 
 
 def as_json(run: Run) -> dict[str, Any]:
@@ -127,55 +120,6 @@ def as_json(run: Run) -> dict[str, Any]:
     }
 
 
-def junit(runs: Iterable[tuple[str, Mapping[str, Any]]]) -> str:
-    """Return runs, by name and as ``as_json`` has them, as JUnit XML; a verdict unknown is an error there."""
-    root = ET.Element("testsuites")
-    for name, run in runs:
-        checks = run["checks"]
-        counted = [check["verdict"] for check in checks]
-        suite = ET.SubElement(
-            root,
-            "testsuite",
-            name=name,
-            tests=str(len(checks)),
-            failures=str(counted.count(Verdict.FAIL)),
-            errors=str(counted.count(Verdict.UNKNOWN)),
-            time=f"{sum(check['seconds'] for check in checks):.3f}",
-            timestamp=run["began"],
-        )
-        properties = ET.SubElement(suite, "properties")
-        for timeline in run["timelines"]:
-            for moment in timeline["moments"]:
-                ET.SubElement(properties, "property", name=f"{timeline['key']}.{moment['key']}", value=f"{moment['seconds']:.3f}")
-        for check in checks:
-            path, _, short = check["name"].rpartition("::")
-            case = ET.SubElement(suite, "testcase", classname=path or name, name=short, time=f"{check['seconds']:.3f}")
-            tag = {Verdict.FAIL: "failure", Verdict.UNKNOWN: "error"}.get(check["verdict"])
-            if tag:
-                message = check["message"]
-                detail = ET.SubElement(case, tag, message=_xml_text(message.splitlines()[0] if message else ""))
-                detail.text = _xml_text(message)
-    return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
-
-
-def as_html(run: Run, data: Mapping[str, Any]) -> str:
-    """Return the run as one page that needs nothing else: style and pictures are in it, scripts there are none."""
-    pictures = {key: pictures.draw(timeline) for key, timeline in run.timelines.items() if timeline.moments}
-    return render("report.html.j2", run=data, pictures=pictures)
-
-
-def render(template: str, **values: object) -> str:
-    """Return a page made of one of this folder's templates."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(template).render(**values)
-
-
 def timeline_of(data: Mapping[str, Any]) -> Timeline:
     """Return the timeline that ``timeline.json`` tells of, an older one too, with its origin at second 0 of the monotonic clock."""
     wall = datetime.fromisoformat(data["origin"])
@@ -184,7 +128,8 @@ def timeline_of(data: Mapping[str, Any]) -> Timeline:
         for each in data["moments"]
     ]
     spans = [Span(each["start"], each["end"], each["answered"]) for each in data["spans"]]
-    return Timeline(data["title"], Instant(0.0, wall), tuple(moments), tuple(spans), data.get("asked", "MySQL"))
+    gaps = [Gap(each["start"], each["end"]) for each in data.get("gaps", ())]
+    return Timeline(data["title"], Instant(0.0, wall), tuple(moments), tuple(spans), data.get("asked", "MySQL"), tuple(gaps))
 
 
 def latest(reports: Path) -> Path | None:
@@ -213,6 +158,7 @@ def _timeline(key: str, timeline: Timeline) -> dict[str, Any]:
             for moment in timeline.moments
         ],
         "spans": [{"start": round(span.start, 3), "end": round(span.end, 3), "answered": span.answered} for span in timeline.spans],
+        "gaps": [{"start": round(gap.start, 3), "end": round(gap.end, 3)} for gap in timeline.gaps],
     }
 
 
@@ -239,8 +185,3 @@ def _replace(path: Path, text: str) -> None:
 
 def _time(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
-
-
-def _xml_text(text: str) -> str:
-    """Return text without the characters that XML 1.0 can't carry, such as a terminal's colours."""
-    return "".join(each for each in text if each in "\t\n\r" or each >= " ")

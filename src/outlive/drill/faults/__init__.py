@@ -76,5 +76,5 @@ def named(name: str) -> Kind:
         LabError: there is none.
     """
     if name not in KINDS:
-        raise LabError(f"FAULT is {name!r}, which isn't known: set it to one of {', '.join(KINDS)}.")
+        raise LabError(f"{name!r} is no fault: choose one of {', '.join(KINDS)}.")
     return KINDS[name]

@@ -9,8 +9,15 @@ from outlive.drill.faults.base import Command, Target
 TABLE = "outlive_fault"
 API_PORT = 6443
 NFS_PORT = 2049
+EFFECT_WITHIN = 180.0
+"""Seconds until packets to each port were dropped: an NFS client that has nothing to write renews its lease each 60 s."""
 DELAY = "200ms"
 """What a slow network adds to each packet to the NFS server."""
+
+
+def dropped(listing: str) -> set[int]:
+    """Return the ports to which packets were dropped, of a listing with a line of port and count for each."""
+    return {int(port) for port, count in (line.split() for line in listing.splitlines() if line.strip()) if int(count) > 0}
 
 
 class _Cut(Command):
@@ -24,26 +31,27 @@ class _Cut(Command):
         return cls(target, target.node)
 
     def break_it(self) -> None:
-        """Load a table with one rule, behind the translation of Services' addresses."""
-        ports = ", ".join(map(str, self.ports))
+        """Load a table with a rule for each port, behind the translation of Services' addresses."""
+        drops = "\n".join(f"    ip daddr {self.target.server_address} tcp dport {port} counter drop" for port in self.ports)
         rules = f"""add table inet {TABLE}
 delete table inet {TABLE}
 table inet {TABLE} {{
   chain output {{
     type filter hook output priority 100
-    ip daddr {self.target.server_address} tcp dport {{ {ports} }} counter drop
+{drops}
   }}
 }}
 """
         self.run("printf %%s %s | nft --file -", rules)
 
     def await_effect(self) -> None:
-        """See that the rule has dropped packets."""
+        """See that packets to each port were dropped."""
         self.watch(
             "dropped packets",
-            "at least one",
-            f"nft list table inet {TABLE} | sed -n 's/.*counter packets \\([0-9]*\\).*/\\1/p'",
-            lambda count: count.isdigit() and int(count) > 0,
+            f"at least one to each of the ports {', '.join(map(str, self.ports))}",
+            f"nft list table inet {TABLE} | sed -n 's/.*dport \\([0-9]*\\) counter packets \\([0-9]*\\).*/\\1 \\2/p'",
+            lambda listing: dropped(listing) >= set(self.ports),
+            within=EFFECT_WITHIN,
         )
 
     def repair(self) -> None:

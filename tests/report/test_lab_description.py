@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from outlive.base.errors import LabError
-from outlive.lab import environment
 from outlive.lab.inventory import Inventory
 from outlive.lab.kube import Cluster
 from outlive.lab.ssh import Remote
+from outlive.report import lab_description
 from tests.fake_api import NAMESPACE, FakeApi, listing
 
 
@@ -18,7 +18,7 @@ def test_lab(small_inventory: Inventory, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("VAGRANT_DOTFILE_PATH", str(tmp_path))
     (tmp_path / "machines" / "m" / "libvirt").mkdir(parents=True)
     (tmp_path / "machines" / "m" / "libvirt" / "id").write_text("1")
-    lab = environment.lab(small_inventory)
+    lab = lab_description.machines(small_inventory)
     assert lab["network"] == "192.0.2.0/24"
     assert [machine["power"] for machine in lab["machines"]] == ["libvirt (qemu)", "its own hardware", "its own hardware"]
     assert lab["machines"][1]["groups"] == ["cluster", "workers"]
@@ -28,18 +28,18 @@ def test_lab(small_inventory: Inventory, tmp_path: Path, monkeypatch: pytest.Mon
 def test_versions_and_settings(fake_cluster: Cluster, api: FakeApi, small_inventory: Inventory, monkeypatch: pytest.MonkeyPatch) -> None:
     remote = Remote(small_inventory)
     monkeypatch.setattr(remote, "check", lambda *_: "90\n")
-    assert environment.versions(fake_cluster)["kubernetes"] == "v9.9.9"
-    assert environment.settings(fake_cluster, small_inventory, remote) == {
-        "node-monitor-grace-period": environment.KUBERNETES_DEFAULT,
+    assert lab_description.versions(fake_cluster)["kubernetes"] == "v9.9.9"
+    assert lab_description.settings(fake_cluster, small_inventory, remote) == {
+        "node-monitor-grace-period": lab_description.KUBERNETES_DEFAULT,
         "toleration of an unreachable node (s)": "300",
         "NFSv4 lease (s)": "90",
     }
     api.answers[f"{NAMESPACE}/pods"] = [listing()]
-    assert environment.settings(fake_cluster, small_inventory, remote)["toleration of an unreachable node (s)"] == "unknown"
+    assert lab_description.settings(fake_cluster, small_inventory, remote)["toleration of an unreachable node (s)"] == "unknown"
 
 
 def test_what_can_not_be_told_fails_no_run() -> None:
     def none() -> dict[str, str]:
         raise LabError("no cluster")
 
-    assert environment.facts(none) == {"unknown": "no cluster"}
+    assert lab_description._facts(none) == {"unknown": "no cluster"}

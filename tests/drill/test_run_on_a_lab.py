@@ -9,7 +9,7 @@ import pytest
 
 from outlive.base.clock import Instant
 from outlive.base.errors import LabError
-from outlive.base.wait import WaitTimeoutError
+from outlive.base.wait import StateNotReachedError
 from outlive.drill import run
 from outlive.drill.faults import KINDS
 from outlive.drill.history import History, Operation, Outcome
@@ -20,6 +20,7 @@ from outlive.lab.kube import Cluster
 from outlive.lab.session import Lab
 from tests import samples
 from tests.course.stages import FakeRemote
+from tests.drill.stand_ins import NothingRecorded, Watched
 from tests.fake_api import NAMESPACE, FakeApi, listing
 from tests.samples import ManualClock, instant
 
@@ -27,7 +28,7 @@ SERVICES = f"{NAMESPACE}/services"
 
 
 @pytest.fixture
-def stage(small_inventory: Inventory, fake_cluster: Cluster, clock: ManualClock) -> Lab:
+def lab(small_inventory: Inventory, fake_cluster: Cluster, clock: ManualClock) -> Lab:
     return Lab(small_inventory, fake_cluster, FakeRemote(), clock)
 
 
@@ -57,17 +58,17 @@ class Recorded:
 
 
 def under_way(kind: str, fault: Recorded, operations: Callable[[], tuple[Operation, ...]] = tuple) -> Drill:
-    return Drill(KINDS[kind], "default", objects.pod(samples.pod()), fault, operations, lambda: (), lambda: ())
+    return Drill(KINDS[kind], "default", objects.pod(samples.pod()), fault, operations, Watched(), NothingRecorded())
 
 
-def test_a_node_on_which_mysql_does_not_run(stage: Lab) -> None:
-    with pytest.raises(LabError, match=r"NODE is 'n2', and MySQL runs on n1: .* leave NODE out or name n1"):
-        run.target_of(stage, "n2")
+def test_a_node_on_which_mysql_does_not_run(lab: Lab) -> None:
+    with pytest.raises(LabError, match=r"--node is 'n2', and MySQL runs on n1: .* leave --node out or name n1"):
+        run.target_of(lab, "n2")
 
 
-def test_a_node_that_is_not_in_the_inventory(stage: Lab) -> None:
+def test_a_node_that_is_not_in_the_inventory(lab: Lab) -> None:
     with pytest.raises(LabError, match="n9"):
-        run.target_of(stage, "n9")
+        run.target_of(lab, "n9")
 
 
 @pytest.mark.parametrize(
@@ -75,9 +76,9 @@ def test_a_node_that_is_not_in_the_inventory(stage: Lab) -> None:
     [("power-cut", "192.0.2.10"), ("site-cut", "192.0.2.12")],
     ids=["the control plane is spared", "the NFS server's VM is not"],
 )
-def test_clients_come_in_where_the_fault_does_not_reach(stage: Lab, api: FakeApi, kind: str, address: str) -> None:
+def test_clients_come_in_where_the_fault_does_not_reach(lab: Lab, api: FakeApi, kind: str, address: str) -> None:
     api.answers[f"POST {SERVICES}"] = [{"spec": {"ports": [{"nodePort": 30999}]}}]
-    with run.entry(stage, KINDS[kind], objects.pod(samples.pod())) as endpoint:
+    with run.entry(lab, KINDS[kind], objects.pod(samples.pod())) as endpoint:
         assert endpoint() == (address, 30999)
     (service,) = api.created
     assert service["spec"] == {"type": "NodePort", "selector": {"app": "mysql"}, "ports": [{"port": 3306, "targetPort": 3306}]}
@@ -103,7 +104,7 @@ def test_a_lab_that_does_not_recover_is_healed_and_says_how_far_it_came(clock: M
     fault = Recorded(clock)
     found = under_way("power-cut", fault)
     with pytest.raises(
-        WaitTimeoutError, match=r"MySQL after a power cut of MySQL's node: wanted a committed write, last seen none; effect"
+        StateNotReachedError, match=r"MySQL after a power cut of MySQL's node: wanted a committed write, last seen none; effect"
     ):
         run._break_and_heal(found, clock, lambda _: None)
     assert fault.done == ["broken", "whole"]
@@ -132,25 +133,25 @@ def test_where_nothing_moves_the_fault_lasts_as_long_as_it_says(clock: ManualClo
     assert KINDS["cut-nfs"].hold <= found.healed.since(fault.effect) < KINDS["cut-nfs"].hold + 10
 
 
-def test_a_lab_is_steady_when_no_pod_hangs(stage: Lab, api: FakeApi, clock: ManualClock) -> None:
+def test_a_lab_is_steady_when_no_pod_hangs(lab: Lab, api: FakeApi, clock: ManualClock) -> None:
     old, new = samples.pod("u1", "n1", deleted=True), samples.pod("u2", "n2")
     api.answers[f"{NAMESPACE}/pods"] = [listing(old, new), listing(new)]
     api.answers["/api/v1/pods"] = [listing(old, new), listing(old, new), listing(new)]
-    assert run.await_steady(stage).uid == "u2"
+    assert run.await_steady(lab).uid == "u2"
     assert clock.seconds >= 4
 
 
-def test_a_lab_that_does_not_get_steady_says_what_hangs(stage: Lab, api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lab_that_does_not_get_steady_says_what_hangs(lab: Lab, api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "STEADY_WITHIN", 10.0)
     api.answers["/api/v1/pods"] = [listing(samples.pod("u1"), samples.pod("u0", deleted=True))]
-    with pytest.raises(WaitTimeoutError, match="lab: wanted steady, last seen Terminating: mysql-u0"):
-        run.await_steady(stage)
+    with pytest.raises(StateNotReachedError, match="lab: wanted steady, last seen Terminating: mysql-u0"):
+        run.await_steady(lab)
 
 
-def test_only_what_ended_meanwhile_is_tidied(stage: Lab, api: FakeApi) -> None:
+def test_only_what_ended_meanwhile_is_tidied(lab: Lab, api: FakeApi) -> None:
     ended = [samples.pod(uid, phase="Failed") for uid in ("u1", "u2")]
     api.answers["/api/v1/pods"] = [listing(*ended, samples.pod("u3"))]
-    run._tidy(stage, {"u1"})
+    run._tidy(lab, {"u1"})
     assert [each.split("?")[0] for each in api.requests if each.startswith("DELETE")] == [f"DELETE {NAMESPACE}/pods/mysql-u2"]
 
 
@@ -163,5 +164,5 @@ def history(tmp_path: Path, clock: ManualClock) -> Iterator[History]:
 def test_too_few_writes_say_nothing(history: History, clock: ManualClock) -> None:
     for value in range(run.WARM_UP - 1):
         history.end(history.begin(0, "insert", value), Outcome.OK)
-    with pytest.raises(WaitTimeoutError, match=r"workload: wanted 5 acknowledged writes, last seen 4 of them"):
+    with pytest.raises(StateNotReachedError, match=r"workload: wanted 5 acknowledged writes, last seen 4 of them"):
         run._await_writes(history, None, clock)

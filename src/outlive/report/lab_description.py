@@ -12,12 +12,21 @@ from outlive.lab import nfs, power
 from outlive.lab.inventory import Inventory
 from outlive.lab.kube import Cluster
 from outlive.lab.mysql import DEPLOYMENT, NAMESPACE
+from outlive.lab.session import Lab
 from outlive.lab.ssh import Remote
+from outlive.report.model import Run
 
 KUBERNETES_DEFAULT = "Kubernetes' default"
 
 
-def lab(inventory: Inventory) -> dict[str, Any]:
+def into(run: Run, lab: Lab) -> None:
+    """Put the description of a lab into a run, as far as it can be had."""
+    run.lab = _facts(lambda: machines(lab.inventory))
+    run.versions = _facts(lambda: versions(lab.cluster))
+    run.settings = _facts(lambda: settings(lab.cluster, lab.inventory, lab.remote))
+
+
+def machines(inventory: Inventory) -> dict[str, Any]:
     """Return the host and the machines."""
     return {
         "host": {
@@ -68,10 +77,7 @@ def settings(cluster: Cluster, inventory: Inventory, remote: Remote) -> dict[str
 def _toleration(cluster: Cluster) -> str:
     deployment = cluster.deployment(NAMESPACE, DEPLOYMENT)
     for pod in cluster.pods(NAMESPACE, deployment.selector):
-        for each in pod.tolerations:
-            if each.get("key") == "node.kubernetes.io/unreachable" and "tolerationSeconds" in each:
-                return str(each["tolerationSeconds"])
-        return "for ever"
+        return "for ever" if pod.unreachable_seconds is None else str(pod.unreachable_seconds)
     raise NotFoundError("MySQL has no pod: its tolerations can be read only from one, so run `outlive tutorial apply`.")
 
 
@@ -102,7 +108,7 @@ def _joined(values: Iterable[str]) -> str:
     return ", ".join(dict.fromkeys(values)) or "unknown"
 
 
-def facts(read: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+def _facts(read: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
     """Return a description, or the sentence why there is none."""
     try:
         return dict(read())

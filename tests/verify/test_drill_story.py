@@ -1,0 +1,227 @@
+"""The statements of a drill: which ledger, which samples and which lab each is true of, false of, and silent about."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from outlive.base.errors import LabError, UnreachableError
+from outlive.base.paths import ROOT
+from outlive.base.verdict import Verdict, of_error
+from outlive.drill import run
+from outlive.drill.checker import Final, check
+from outlive.drill.faults import KINDS
+from outlive.drill.history import Operation, Outcome
+from outlive.drill.lock_watch import Sample
+from outlive.drill.run import Drill
+from outlive.drill.timeline import Gap
+from outlive.lab import objects
+from outlive.lab.session import Lab
+from outlive.report.model import Report, Run
+from tests import samples
+from tests.drill.stand_ins import HELD, HISTORY, Broken, NothingRecorded, Watched
+from tests.samples import instant
+from verify.drills import conftest as drills
+from verify.drills import test_drill as story
+from verify.stories import Screen
+
+WHOLE = {1: 1, 2: 1, 3: 1, 6: 1, 7: 1}
+LEDGER = [
+    lambda drill: story.test_no_acknowledged_write_was_lost(drill, print),
+    story.test_nothing_appeared_that_was_never_written,
+    story.test_nothing_was_written_twice,
+    story.test_no_money_was_made_or_lost,
+    lambda drill: story.test_mysql_takes_writes_again(drill, print),
+]
+
+
+def drilled(final: dict[int, int] | None = None, operations: tuple[Operation, ...] = HISTORY, kind: str = "power-cut") -> Drill:
+    """Return a drill with what its tables held at the end; without a final read where None."""
+    before, after = objects.pod(samples.pod("u1", "n1")), objects.pod(samples.pod("u2", "n2"))
+    found = Drill(
+        KINDS[kind], "default", before, Broken(), lambda: operations, Watched(*HELD), NothingRecorded(), instant(50), instant(60), after, ()
+    )
+    found.ledger = check(operations, None if final is None else Final(final, {}, 10000), 10000, instant(10))
+    return found
+
+
+def verdict(statement: Callable[[Drill], object], drill: Drill) -> str:
+    """Return the verdict that a statement comes to."""
+    try:
+        statement(drill)
+    except (AssertionError, LabError) as error:
+        return of_error(error).value
+    return Verdict.PASS.value
+
+
+@pytest.mark.parametrize(
+    ("final", "verdicts"),
+    [
+        (WHOLE, ["pass"] * 5),
+        (WHOLE | {4: 1}, ["pass"] * 5),
+        ({1: 1, 2: 1, 6: 1, 7: 1}, ["fail", *["pass"] * 4]),
+        (WHOLE | {5: 1}, ["pass", "fail", *["pass"] * 3]),
+        (WHOLE | {3: 2}, ["pass", "pass", "fail", *["pass"] * 2]),
+    ],
+)
+def test_statements_about_a_ledger(final: dict[int, int], verdicts: list[str]) -> None:
+    assert [verdict(statement, drilled(final)) for statement in LEDGER] == verdicts
+
+
+def test_without_a_write_before_the_fault_nothing_passes() -> None:
+    late = drilled({6: 1, 7: 1}, HISTORY[5:])
+    assert {verdict(statement, late) for statement in LEDGER} == {"unknown"}
+
+
+def test_without_a_final_read_nothing_that_was_not_found_passes() -> None:
+    """A total that was wrong on the way makes the ledger fail; it says nothing of the writes."""
+    wrong = (*HISTORY, Operation(0, "total", 0, instant(42), instant(43), Outcome.OK, result=9990))
+    assert [verdict(statement, drilled(None, wrong)) for statement in LEDGER] == ["unknown"] * 3 + ["fail", "unknown"]
+
+
+@pytest.mark.parametrize(
+    ("samples_", "silences", "expected"),
+    [
+        (HELD, (), "pass"),
+        ((Sample(instant(9), ("192.0.2.11", "192.0.2.12")),), (), "fail"),
+        (HELD[:-1], (), "unknown"),
+        ((HELD[0], HELD[-1]), (), "unknown"),
+        ((HELD[0], HELD[-1]), tuple(range(10, 60, 2)), "pass"),
+        ((HELD[0], HELD[-1]), tuple(range(10, 30, 2)), "unknown"),
+    ],
+    ids=[
+        "held all the time",
+        "two holders",
+        "nobody in the steady lab",
+        "two samples far apart",
+        "apart, and the server was down",
+        "down for a part",
+    ],
+)
+def test_the_lock_s_holders(samples_: tuple[Sample, ...], silences: tuple[float, ...], expected: str) -> None:
+    found = drilled(WHOLE)
+    found.sampler = Watched(*samples_, silences=[instant(at) for at in silences])
+    assert verdict(lambda drill: story.test_one_client_at_a_time_held_the_lock(drill, print), found) == expected
+
+
+@pytest.mark.parametrize(("damaged", "expected"), [((), "pass"), (("drill.numbers: error: Corrupt",), "fail"), (None, "unknown")])
+def test_what_mysqld_says_of_its_tables(damaged: tuple[str, ...] | None, expected: str) -> None:
+    found = drilled(WHOLE)
+    found.damaged = damaged
+    assert verdict(story.test_every_table_is_whole, found) == expected
+
+
+@pytest.mark.parametrize(
+    ("uid", "node", "moved", "stayed"),
+    [("u2", "n2", "pass", "fail"), ("u1", "n1", "fail", "pass"), ("u2", "n1", "fail", "fail"), (None, "", "unknown", "unknown")],
+    ids=["on another node", "the same pod", "a new pod on the same node", "not seen"],
+)
+def test_where_mysql_is_afterwards(uid: str | None, node: str, moved: str, stayed: str) -> None:
+    found = drilled(WHOLE)
+    found.after = objects.pod(samples.pod(uid, node)) if uid else None
+    assert verdict(lambda drill: story.test_mysql_runs_on_another_node(drill, print), found) == moved
+    assert verdict(lambda drill: story.test_mysql_stayed(drill, print), found) == stayed
+
+
+@pytest.mark.parametrize(
+    ("gaps", "expected"),
+    [((), "pass"), ((Gap(-9, -1),), "pass"), ((Gap(40, 45),), "pass"), ((Gap(20, 25),), "unknown"), ((Gap(-1, 2),), "unknown")],
+    ids=["none", "before the fault", "after the recovery", "between", "over the fault"],
+)
+def test_gaps_in_the_record(gaps: tuple[Gap, ...], expected: str) -> None:
+    found = drilled(WHOLE)
+    found.recorder = NothingRecorded(*gaps)
+    assert verdict(story.test_nodes_and_pods_were_watched_all_the_time, found) == expected
+
+
+def collected(*options: str) -> list[str]:
+    """Collect the drills' tests under options; return their ids and what pytest complained of."""
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "verify/drills", "-m", "drills", *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    return [line.partition("::")[2] or line for line in (*done.stdout.splitlines(), *done.stderr.splitlines())]
+
+
+def test_a_fault_makes_only_its_own_statements() -> None:
+    told = collected("--fault", "power-cut", "--fault", "cut-api", "--profile", "fenced")
+    assert "test_mysql_runs_on_another_node[power-cut-fenced]" in told
+    assert "test_mysql_stayed[cut-api-fenced]" in told
+    assert not {"test_mysql_stayed[power-cut-fenced]", "test_mysql_runs_on_another_node[cut-api-fenced]"} & set(told)
+
+
+def test_drills_are_repeated_in_rounds_over_the_faults() -> None:
+    told = collected("--fault", "mysqld-kill", "--fault", "power-cut", "--profile", "tuned", "--times", "2")
+    cells = dict.fromkeys(line.partition("[")[2].rstrip("]") for line in told if line.startswith("test_"))
+    assert list(cells) == ["mysqld-kill-tuned", "power-cut-tuned", "mysqld-kill-tuned#2", "power-cut-tuned#2"]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--fault", "earthquake"), "--fault is 'earthquake', which isn't known: choose one of power-off, power-cut, "),
+        (("--profile", "swift"), "--profile is 'swift', which isn't known: choose one of default, tuned, fenced"),
+        (("--times", "0"), "--times is 0, and a drill is run once at least"),
+    ],
+)
+def test_wrong_words(options: tuple[str, ...], sentence: str) -> None:
+    assert any(sentence in line for line in collected(*options))
+
+
+class Said(Screen):
+    """A screen that remembers."""
+
+    def __init__(self) -> None:
+        """Nothing is said yet."""
+        self.lines: list[str] = []
+        self._told: set[tuple[str, str]] = set()
+
+    def say(self, text: str) -> None:
+        """Remember it."""
+        self.lines.append(text)
+
+
+def interrupted_drill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, course: Callable[..., Drill]) -> list[str]:
+    """Run a drill whose course is a stand-in that is interrupted; return what was said."""
+    screen = Said()
+    monkeypatch.setattr(run, "run", course)
+    monkeypatch.setattr("outlive.drill.logs.collect", lambda *_: None)
+    report = Report(Run("drill", instant(0)), tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        drills._run(drills.Cell(KINDS["freeze"], "default"), cast(Lab, None), report, screen, None, None)
+    return screen.lines
+
+
+def test_an_interrupted_drill_says_that_it_is_healed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def course(*_: object, **__: object) -> Drill:
+        raise KeyboardInterrupt
+
+    (said,) = interrupted_drill(tmp_path, monkeypatch, course)
+    assert said.startswith("interrupted: the fault is healed; the lab has the recovery profile default; what was seen lies in")
+
+
+def test_an_interruption_is_not_lost_where_the_healing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the matrix would go on with its next drill."""
+
+    def course(*_: object, **__: object) -> Drill:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            try:
+                raise UnreachableError("ssh to n1 failed")
+            except UnreachableError as error:
+                raise LabError("n1 has no clock") from error
+
+    (said,) = interrupted_drill(tmp_path, monkeypatch, course)
+    assert "interrupted: not all was made whole again (n1 has no clock), the next drill says" in said
+
+
+def test_moments_are_told_as_they_are_seen_once_and_with_what_to_expect() -> None:
+    screen, found = Said(), drilled(WHOLE)
+    hint = drills.hint_of(objects.pod(samples.pod()), drills.Cell(KINDS["power-cut"], "default"))
+    assert screen.tell(found.timeline(), hint)
+    assert screen.lines[0].startswith("     0.0 s  fault injected  a power cut of MySQL's node")
+    assert not screen.tell(found.timeline(), hint)

@@ -1,0 +1,187 @@
+"""What is broken, under which recovery profile, and the drill itself: each is run once, and the tests verify its statements."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TypeVar
+
+import pytest
+
+from outlive.base.errors import LabError
+from outlive.drill import logs, profiles
+from outlive.drill import run as drilling
+from outlive.drill.faults import KINDS, Kind
+from outlive.drill.fencing import WatcherProcess
+from outlive.drill.profiles import PROFILES
+from outlive.drill.run import Drill
+from outlive.lab.inventory import Inventory
+from outlive.lab.kube import Cluster
+from outlive.lab.objects import Pod
+from outlive.lab.session import Lab
+from outlive.lab.ssh import Remote
+from outlive.report import lab_description, matrix
+from outlive.report.model import Report
+from verify.stories import KEPT, Screen, begin_story
+
+Name = TypeVar("Name", bound=str)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A drill to run: a fault under a recovery profile, and the round."""
+
+    kind: Kind
+    profile: str
+    round: int = 1
+
+    def __str__(self) -> str:
+        """Return its name in reports and on the command line."""
+        return f"{self.kind.name}-{self.profile}" + (f"#{self.round}" if self.round > 1 else "")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make each statement one of every drill that was asked for.
+
+    In rounds: mysqld killed again at once would be found in the kubelet's back-off, and an hour's noise in one fault's figures.
+    """
+    if "cell" in metafunc.fixturenames:
+        metafunc.parametrize("cell", cells(metafunc.config), ids=str, scope="module")
+
+
+def cells(config: pytest.Config) -> list[Cell]:
+    """Return the drills of a run, in their order.
+
+    Raises:
+        pytest.UsageError: a fault or a profile isn't known, or none would be run.
+    """
+    faults = _known("--fault", config.getoption("--fault"), list(KINDS))
+    chosen = _known("--profile", config.getoption("--profile"), list(PROFILES))
+    times = config.getoption("--times")
+    if times < 1:
+        raise pytest.UsageError(f"--times is {times}, and a drill is run once at least: leave it out for 1, or set it to 3")
+    return [Cell(KINDS[fault], profile, number) for profile in chosen for number in range(1, times + 1) for fault in faults]
+
+
+def _known(option: str, chosen: list[str] | None, all_names: list[str]) -> list[str]:
+    for name in chosen or ():
+        if name not in all_names:
+            raise pytest.UsageError(f"{option} is {name!r}, which isn't known: choose one of {', '.join(all_names)}")
+    return chosen or all_names
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the statements that a fault doesn't make, and give each drill a report of its own."""
+    ours = [item for item in items if "cell" in getattr(item, "fixturenames", ())]
+    begin_story(ours, lambda item: f"drill-{_cell(item)}")
+    idle = [item for item in ours if any(not getattr(_cell(item).kind, mark.args[0]) for mark in item.iter_markers("of_faults_that"))]
+    if idle:
+        config.hook.pytest_deselected(items=idle)
+        items[:] = [item for item in items if item not in idle]
+
+
+def _cell(item: pytest.Item) -> Cell:
+    cell: Cell = item.callspec.params["cell"]  # type: ignore[attr-defined]  # of the function items that have one
+    return cell
+
+
+@pytest.fixture(scope="session")
+def whole_lab(alone: None, lab: Inventory, cluster: Cluster, remote: Remote) -> Lab:
+    """Return the lab, held for the drills."""
+    del alone
+    return Lab(lab, cluster, remote)
+
+
+@pytest.fixture(scope="session")
+def matrix_page(whole_lab: Lab, pytestconfig: pytest.Config, screen: Screen) -> Iterator[None]:
+    """Give the lab the profile again that it had before, and write the page over all drills that were ever run here."""
+    before = profiles.applied(whole_lab)
+    yield
+    folder = pytestconfig.stash[KEPT].folder
+    try:
+        if not pytestconfig.stash[KEPT].interrupted:
+            profiles.apply(whole_lab, before or PROFILES[0])
+    finally:
+        page = matrix.write(folder)
+        if page is not None:
+            rows = matrix.table(matrix.results(folder))
+            screen.say(
+                "\n".join(["", "From the fault to the first committed write:", *matrix.lines(rows, PROFILES), "", f"all drills: {page}"])
+            )
+
+
+@pytest.fixture(scope="module")
+def drill(cell: Cell, whole_lab: Lab, matrix_page: None, screen: Screen, pytestconfig: pytest.Config) -> Drill:
+    """Run the drill and return what was seen; whatever was broken is whole again."""
+    del matrix_page
+    node = pytestconfig.getoption("--node")
+    story = f"drill-{cell}"
+    drilling.target_of(whole_lab, node)  # nothing is applied to a lab that the drill can't run on
+    if profiles.applied(whole_lab) != cell.profile:
+        screen.say(f"applying the recovery profile {cell.profile} ...")
+        profiles.apply(whole_lab, cell.profile)
+    report = pytestconfig.stash[KEPT].report(story)
+    lab_description.into(report.run, whole_lab)
+    screen.say(f"drill: {cell.kind.title}, profile {cell.profile}")
+    with ExitStack() as stack:
+        watcher = (
+            stack.enter_context(WatcherProcess(report.folder / "fence.jsonl", whole_lab.workers)) if cell.profile == "fenced" else None
+        )
+        return _run(cell, whole_lab, report, screen, watcher, node)
+
+
+def _run(cell: Cell, lab: Lab, report: Report, screen: Screen, watcher: WatcherProcess | None, node: str | None) -> Drill:
+    """Run a drill, keep what is seen in its report as it is seen, and say it."""
+    begun: list[Drill] = []
+
+    def keep(seen: Drill) -> None:
+        if seen.fault.issued is None:
+            return
+        begun[:] = [seen]
+        seen.notes = watcher.moments(seen.pod.node, seen.fault.issued) if watcher else []
+        timeline = seen.timeline()
+        if screen.tell(timeline, hint_of(seen.pod, cell)) or seen.ledger is not None:
+            report.run.timelines["drill"] = timeline
+            report.write()
+
+    try:
+        seen = drilling.run(lab, cell.kind, cell.profile, report.folder / "history.jsonl", node=node, on_change=keep)
+        if watcher:
+            watcher.check()
+        return seen
+    except (KeyboardInterrupt, LabError, AssertionError) as error:
+        interruption = _interruption(error)
+        if interruption is None:
+            raise
+        whole = (
+            "the fault is healed" if error is interruption else f"not all was made whole again ({error}), the next drill says what is wrong"
+        )
+        screen.say(f"interrupted: {whole}; the lab has the recovery profile {cell.profile}; what was seen lies in {report.folder}")
+        raise interruption from None
+    finally:
+        for each in begun:
+            # Of one that didn't come to its end it is known what was acknowledged, and not what is there.
+            report.run.ledger = drilling.ledger_in_words(each)
+            logs.collect(lab, report.folder, each.fault.issued or report.run.began)
+        report.write()
+
+
+def hint_of(pod: Pod, cell: Cell) -> Callable[[str], str | None]:
+    """Return what says, at a moment, what to expect from there on."""
+    waits = pod.unreachable_seconds
+
+    def hint(key: str) -> str | None:
+        if key == "not_ready" and cell.kind.moves and cell.profile != "fenced" and waits is not None:
+            return f"Kubernetes now waits {waits} s before it gives the pod up"
+        return None
+
+    return hint
+
+
+def _interruption(error: BaseException) -> KeyboardInterrupt | None:
+    """Return the interruption that an error is, or that was on its way through the healing when it came; None where there was none."""
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, KeyboardInterrupt):
+        found = found.__context__
+    return found

@@ -1,0 +1,106 @@
+"""One thing is broken under load: what became of every write that MySQL acknowledged, and of the lab.
+
+A drill is told once, by the fixture; each test verifies one statement of it. Where evidence is missing, what wasn't found is no pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from outlive.base.errors import LabError
+from outlive.drill import lock_watch
+from outlive.drill.checker import Ledger
+from outlive.drill.run import Drill
+
+Remark = Callable[[object], None]
+
+
+def ledger_of(drill: Drill, found: Callable[[Ledger], Sequence[object]]) -> Ledger:
+    """Return a drill's ledger where it says that nothing of a kind was found, and where that is borne out."""
+    ledger = drill.ledger
+    if ledger is None:
+        raise LabError("The drill has no ledger.")
+    assert not found(ledger), " ".join(ledger.reasons)
+    if ledger.missing:
+        raise LabError(" ".join(ledger.missing))
+    return ledger
+
+
+def test_no_acknowledged_write_was_lost(drill: Drill, remark: Remark) -> None:
+    """No acknowledged write was lost."""
+    ledger = ledger_of(drill, lambda ledger: ledger.lost)
+    remark(f"{ledger.acknowledged} acknowledged, {ledger.failed} failed, {ledger.unknown} unknown, {len(ledger.recovered)} of these found")
+
+
+def test_nothing_appeared_that_was_never_written(drill: Drill) -> None:
+    """No write appeared that was never made or had failed."""
+    ledger_of(drill, lambda ledger: ledger.unexpected)
+
+
+def test_nothing_was_written_twice(drill: Drill) -> None:
+    """No write was there twice."""
+    ledger_of(drill, lambda ledger: ledger.duplicated)
+
+
+def test_no_money_was_made_or_lost(drill: Drill) -> None:
+    """No money was made or lost by transfers."""
+    ledger_of(drill, lambda ledger: ledger.wrong_totals)
+
+
+def test_mysql_takes_writes_again(drill: Drill, remark: Remark) -> None:
+    """MySQL took writes again, and the lab is steady."""
+    ledger_of(drill, lambda _: ())
+    recovery = drill.timeline().seconds("first_write")
+    if recovery is None or drill.steady is None:
+        raise LabError("No write was committed after the fault's effect, or the lab wasn't seen steady.")
+    remark(f"first committed write {recovery:.1f} s after the fault")
+
+
+def test_one_client_at_a_time_held_the_lock(drill: Drill, remark: Remark) -> None:
+    """In no sample did two clients of the NFS server hold InnoDB's lock."""
+    double = lock_watch.doubles(drill.sampler.samples())
+    assert not double, f"two holders first at {double[0].at.wall:%H:%M:%S} UTC: {', '.join(double[0].holders)}"
+    watch = drill.lock_watch()
+    if watch.missing:
+        raise LabError(f"Two holders at once can't be ruled out ({watch}): {watch.missing}.")
+    remark(watch)
+
+
+def test_every_table_is_whole(drill: Drill) -> None:
+    """Mysqld's own check finds every table whole."""
+    if drill.damaged is None:
+        raise LabError("mysqld's own check of the tables gave no answer.")
+    assert not drill.damaged, "; ".join(drill.damaged)
+
+
+@pytest.mark.of_faults_that("moves")
+def test_mysql_runs_on_another_node(drill: Drill, remark: Remark) -> None:
+    """MySQL runs on another node than before, in another pod."""
+    if drill.after is None:
+        raise LabError("MySQL's pod wasn't seen in a steady lab.")
+    assert drill.after.uid != drill.pod.uid, f"it is the same pod, {drill.after.name} on {drill.after.node}"
+    assert drill.after.node != drill.pod.node, f"{drill.after.name} runs on {drill.after.node}, as {drill.pod.name} did"
+    remark(f"{drill.pod.name} on {drill.pod.node}, then {drill.after.name} on {drill.after.node}")
+
+
+@pytest.mark.of_faults_that("stays")
+def test_mysql_stayed(drill: Drill, remark: Remark) -> None:
+    """MySQL's pod stayed where it was."""
+    if drill.after is None:
+        raise LabError("MySQL's pod wasn't seen in a steady lab.")
+    assert drill.after.uid == drill.pod.uid, f"{drill.pod.name} on {drill.pod.node} became {drill.after.name} on {drill.after.node}"
+    remark(f"{drill.after.name} on {drill.after.node}")
+
+
+@pytest.mark.of_faults_that("spares_server")
+def test_nodes_and_pods_were_watched_all_the_time(drill: Drill) -> None:
+    """Nodes and pods were watched without a gap from the fault to the first committed write, so its moments are the real ones."""
+    timeline = drill.timeline()
+    until = timeline.seconds("first_write") or timeline.total
+    gaps = [gap for gap in timeline.gaps if gap.end > 0 and gap.start < until]
+    if gaps:
+        raise LabError(
+            f"They weren't from {', '.join(f'{gap.start:.1f} to {gap.end:.1f} s' for gap in gaps)}: moments right after may be late."
+        )

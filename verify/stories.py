@@ -1,0 +1,123 @@
+"""What a run on the lab tells: the reports that it keeps, and the screen on which moments are told as they are seen."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from outlive.base.clock import HOST_CLOCK
+from outlive.base.verdict import Verdict, combined
+from outlive.drill.timeline import Timeline
+from outlive.report.model import Report, Run
+
+STORY = pytest.StashKey[str]()
+"""The story of its own that a test tells a statement of, such as ``drill-power-cut-fenced``, or ``…#2`` where it is told again; without one it
+belongs to the run's."""
+REMARK = "remark"
+"""The property by which a test says what it saw, pass or not."""
+
+
+@dataclass
+class Kept:
+    """The reports of a run, by story; the run's own is the one without a name."""
+
+    name: str
+    folder: Path
+    planned: dict[str, int]
+    sigterm: Any = None
+    """What happened on SIGTERM before."""
+    junit: Path | None = None
+    """Where pytest writes its own report until it can be put beside ours."""
+    made: dict[str, Report] = field(default_factory=dict)
+    interrupted: bool = False
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Tell an interruption from a run that ends itself, as where there is no lab: pytest has one status for both."""
+        self.interrupted = isinstance(excinfo.value, KeyboardInterrupt)
+
+    def report(self, story: str = "") -> Report:
+        """Return the report of a story, begun where it isn't yet."""
+        if story not in self.made:
+            run = Run((story or self.name).partition("#")[0], HOST_CLOCK.now(), planned=self.planned.get(story, 0))
+            self.made[story] = Report(run, self.folder)
+            self.made[story].write()
+        return self.made[story]
+
+    @property
+    def verdict(self) -> Verdict:
+        """Return the verdict of all stories; one that wasn't begun is unknown."""
+        return combined([self.made[story].run.verdict if story in self.made else Verdict.UNKNOWN for story in self.planned])
+
+
+class Screen:
+    """Tells what happens: a line for each moment, and on a terminal a clock that runs beneath them."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        """Write where pytest writes."""
+        self._config = config
+        self._writer = config.get_terminal_writer()
+        self._terminal = sys.__stdout__ is not None and sys.__stdout__.isatty() and self._writer.hasmarkup
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._told: set[tuple[str, str]] = set()
+
+    def say(self, text: str) -> None:
+        """Write a line of its own."""
+        reporter: Any = self._config.pluginmanager.get_plugin("terminalreporter")
+        with self._lock:
+            if self._terminal:
+                self._writer.write("\r\x1b[K")
+            if reporter is not None:
+                reporter.ensure_newline()
+            self._writer.line(text)
+            self._writer.flush()
+
+    def tell(self, timeline: Timeline, hint: Callable[[str], str | None] = lambda _key: None) -> bool:
+        """Write what is new in a timeline, each moment once; say whether anything was.
+
+        Args:
+            timeline: What was seen so far.
+            hint: Given a moment's key, what to expect from there on, or None.
+        """
+        news = [moment for moment in timeline.moments if (timeline.title, moment.key) not in self._told]
+        for moment in news:
+            self._told.add((timeline.title, moment.key))
+            self.say(f"{moment.at.since(timeline.origin):8.1f} s  {moment.title}  {moment.detail}".rstrip())
+            expected = hint(moment.key)
+            if expected:
+                self.say(f"            {expected}")
+        return bool(news)
+
+    def clock(self, text: str) -> None:
+        """Let a clock run in the last line until ``stop``; without a terminal nothing is written."""
+        if not self._terminal:
+            return
+        began = time.monotonic()
+
+        def run() -> None:
+            while not self._over.wait(1.0):
+                with self._lock:
+                    self._writer.write(f"\r\x1b[K{time.monotonic() - began:8.0f} s  {text} ...", flush=True)
+
+        threading.Thread(target=run, daemon=True, name="clock").start()
+
+    def stop(self) -> None:
+        """Stop the clock."""
+        self._over.set()
+
+
+KEPT = pytest.StashKey[Kept]()
+"""Where pytest keeps the reports of its run."""
+
+
+def begin_story(items: Sequence[pytest.Item], story: Callable[[pytest.Item], str]) -> None:
+    """Give tests the name of the story that they tell a statement of."""
+    for item in items:
+        item.stash[STORY] = story(item)
