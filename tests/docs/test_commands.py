@@ -193,6 +193,22 @@ def test_wrong_lines_are_found(text: str, word: str) -> None:
     assert word in found
 
 
+def helps(command: click.Command = cli.outlive, name: str = "outlive") -> Iterator[tuple[str, str]]:
+    """Yield each command's name and its help as it is written."""
+    yield name, command.help or ""
+    if isinstance(command, click.Group):
+        for word, each in command.commands.items():
+            yield from helps(each, f"{name} {word}")
+
+
+@pytest.mark.parametrize(("name", "text"), list(helps()), ids=[name for name, _ in helps()])
+def test_help_is_for_people_and_its_examples_can_be_typed(name: str, text: str) -> None:
+    assert text
+    assert "\\b" not in text, "click keeps lines as they are after the character \\b, not after a backslash and a letter"
+    examples = [re.split(r" {2,}", line.strip())[0] for line in text.splitlines() if line.strip().startswith("outlive ")]
+    assert [found for line in examples for call in commands(line) if (found := wrong_with(call))] == []
+
+
 def test_exit_statuses_of_the_readme_are_the_program_s() -> None:
     rows = re.findall(r"^\| (\d+) \| (.+) \|$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert [(int(status), text) for status, text in rows] == list(cli.STATUSES)
