@@ -14,7 +14,7 @@ KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 
 
 def defined(*folders: str) -> set[str]:
-    """Return the names of the tests in folders."""
+    """Return the names of the tests in folders and those below them."""
     return {name for folder in folders for path in (ROOT / folder).rglob("test_*.py") for name in TEST.findall(path.read_text())}
 
 
