@@ -197,7 +197,7 @@ def _playbook(name: str, *options: str) -> int:
 @click.group(cls=Sections, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(__version__, prog_name="outlive")
 def outlive() -> None:
-    r"""A Kubernetes storage lab that proves that data outlives its node.
+    """A Kubernetes storage lab that proves that data outlives its node.
 
     \b
     outlive lab                                  from a fresh machine to a lab in which MySQL's data outlived its node
@@ -303,7 +303,7 @@ def tutorial() -> None:
 @click.argument("chapters", nargs=-1, type=Named("chapter", _chapters))
 @in_lab
 def tutorial_apply(chapters: tuple[str, ...]) -> int:
-    r"""Apply the chapter on MySQL, or the named ones, or all; write all manifests to .lab/tutorial (playbooks/tutorial.yml).
+    """Apply the chapter on MySQL, or the named ones, or all; write all manifests to .lab/tutorial (playbooks/tutorial.yml).
 
     \b
     outlive tutorial apply
@@ -342,7 +342,7 @@ def report(folder: Path | None) -> None:
 @outlive.command()
 @click.option("-c", "command", help="run one command line in it instead of opening it")
 def shell(command: str | None) -> int:
-    r"""Open a shell in which vagrant, virsh, ansible-playbook, kubectl and pytest work on the lab.
+    """Open a shell in which vagrant, virsh, ansible-playbook, kubectl and pytest work on the lab.
 
     \b
     outlive shell
@@ -363,7 +363,7 @@ def shell(command: str | None) -> int:
 @outlive.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.argument("argv", nargs=-1, required=True, type=click.UNPROCESSED, metavar="COMMAND [ARGUMENT]...")
 def run(argv: tuple[str, ...]) -> int:
-    r"""Run one command where the lab's machines can be reached.
+    """Run one command where the lab's machines can be reached.
 
     \b
     outlive run kubectl get nodes
@@ -389,7 +389,7 @@ outlive.add("Break and measure")
 @click.option("--node", help="node that has to run MySQL")
 @in_lab
 def drill(fault: str, profile: str, node: str | None) -> int:
-    r"""Break one thing under load and account for every write that MySQL acknowledged.
+    """Break one thing under load and account for every write that MySQL acknowledged.
 
     \b
     outlive drill power-cut
@@ -404,7 +404,7 @@ def drill(fault: str, profile: str, node: str | None) -> int:
 @click.option("--times", type=click.IntRange(min=1), default=1, show_default=True, help="how often, in rounds over the faults")
 @in_lab
 def drills(faults: tuple[str, ...], profiles: tuple[str, ...], times: int) -> int:
-    r"""Run the matrix of faults and recovery profiles; reports/drills.html is one page over all that ever ran.
+    """Run the matrix of faults and recovery profiles; reports/drills.html is one page over all that ever ran.
 
     \b
     outlive drills
@@ -475,7 +475,7 @@ outlive.add("Learn and teach")
 @click.argument("names", nargs=-1, type=Named("page", _pages), metavar="[PAGE]...")
 @in_lab
 def pages(names: tuple[str, ...]) -> int:
-    r"""Run every command of docs/tutorial and compare what it prints, solve every exercise; or only the named pages.
+    """Run every command of docs/tutorial and compare what it prints, solve every exercise; or only the named pages.
 
     \b
     outlive pages
@@ -589,7 +589,7 @@ def lint() -> None:
 @outlive.command(context_settings={"ignore_unknown_options": True})
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def unit(arguments: tuple[str, ...]) -> int:
-    r"""Run the tests without machines, all of them or what pytest's ARGUMENTS choose.
+    """Run the tests without machines, all of them or what pytest's ARGUMENTS choose.
 
     \b
     outlive unit

@@ -14,12 +14,12 @@ KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 
 
 def defined(*folders: str) -> set[str]:
-    """Return the names of the tests in folders."""
-    return {name for folder in folders for path in (ROOT / folder).glob("test_*.py") for name in TEST.findall(path.read_text())}
+    """Return the names of the tests in folders and those below them."""
+    return {name for folder in folders for path in (ROOT / folder).rglob("test_*.py") for name in TEST.findall(path.read_text())}
 
 
 def test_tests_of_the_page_are_there() -> None:
-    assert set(NAMED.findall(PAGE)) <= defined("verify/static", "tests", "tests/roles")
+    assert set(NAMED.findall(PAGE)) <= defined("verify/static", "tests")
 
 
 def test_every_test_of_the_baseline_is_on_the_page() -> None:

@@ -41,7 +41,7 @@ def test_page(walk: Walk, lab: Inventory, lacks: Callable[[str], bool], outcomes
     variable = NEEDS.get(step.page.name)
     image = lab.setting(variable) if variable else None
     if image and lacks(image):
-        pytest.skip(f"the lab's mirror has no {image}: run `outlive mirror build ALSO={image.replace(':', '-')}`, then this again")
+        pytest.skip(f"the lab's mirror has no {image}: run `outlive mirror build --also {image.replace(':', '-')}`, then this again")
     if step.block and any("kubectl cordon" in command.text for command in step.block.commands):
         wait(outcomes.values())  # A node that takes no pods would be wrong with each exercise.
     try:

@@ -54,7 +54,11 @@ def test(*, everything: bool = False) -> None:
         make()
         more: list[tuple[str, str, Callable[[], None]]] = [("pages", "outlive pages", partial(_pages, "" if everything else PAGES))]
         more += [
-            (f"drills {profile} ({faults})", f"outlive drills FAULTS={faults} PROFILES={profile}", partial(_drill, faults, profile))
+            (
+                f"drills {profile} ({faults})",
+                f"outlive drills --fault {faults.replace(',', ' --fault ')} --profile {profile}",
+                partial(_drill, faults, profile),
+            )
             for faults, profile in DRILLS
         ]
         if everything:
