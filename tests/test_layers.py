@@ -30,19 +30,12 @@ MUST = {
     ("outlive.host.doctor.checklist", "outlive.lab.inventory"): "sizes and network that the host has to have are the inventory's",
     ("outlive.host.steps", "outlive.lab.objects"): "after a reset nodes have to be Ready, and what that means is the lab's to say",
     ("outlive.host.doctor.software", "outlive.mirror.paths"): "the oldest Go that builds the mirror stands in its lock file",
-    ("outlive.drill.command", "outlive.report.model"): "goes with the drills' move to verify/drills",
-    ("outlive.drill.matrix_command", "outlive.report.model"): "goes with the drills' move to verify/drills",
-    ("outlive.drill.matrix_command", "outlive.report.matrix"): "goes with the drills' move to verify/drills",
 }
 """What the table forbids and is there all the same, module by module, each with its reason."""
 
 LIBRARIES = {
     "click": ({"outlive.cli"}, "the command line is one module"),
-    "pytest": (
-        # They go with the lists of pytest's own outcomes that stand there.
-        {"outlive.base.verdict", "outlive.report.model"},
-        "tests stand on the program, not the program on tests",
-    ),
+    "pytest": (set[str](), "tests stand on the program, not the program on tests"),
     "verify": (set[str](), "it stands on top: nobody in src knows it"),
     "tests": (set[str](), "they stand on top: nobody in src knows them"),
 }
@@ -159,9 +152,7 @@ def test_no_circle_between_modules() -> None:
 
 
 def test_no_circle_between_parts() -> None:
-    # The exceptions that go with the drills' move close one.
-    found = [each for each in everything() if not MUST.get((each.importer, each.imported), "").startswith("goes with")]
-    assert circle(found, parts=True) == []
+    assert circle(everything(), parts=True) == []
 
 
 def test_what_is_below_knows_nothing_of_what_is_above() -> None:

@@ -65,6 +65,13 @@ def alone() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session")
+def whole_lab(alone: None, lab: Inventory, cluster: Cluster, remote: Remote) -> Lab:
+    """Return the lab as one thing, held for what breaks it on purpose."""
+    del alone
+    return Lab(lab, cluster, remote)
+
+
 @pytest.fixture
 def account(cluster: Cluster) -> Account:
     """Return MySQL's root account as its Deployment was given it."""

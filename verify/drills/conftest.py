@@ -16,11 +16,8 @@ from outlive.drill.faults import KINDS, Kind
 from outlive.drill.fencing import WatcherProcess
 from outlive.drill.profiles import PROFILES
 from outlive.drill.run import Drill
-from outlive.lab.inventory import Inventory
-from outlive.lab.kube import Cluster
 from outlive.lab.objects import Pod
 from outlive.lab.session import Lab
-from outlive.lab.ssh import Remote
 from outlive.report import lab_description, matrix
 from outlive.report.model import Report
 from verify.stories import KEPT, Screen, begin_story
@@ -84,13 +81,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _cell(item: pytest.Item) -> Cell:
     cell: Cell = item.callspec.params["cell"]  # type: ignore[attr-defined]  # of the function items that have one
     return cell
-
-
-@pytest.fixture(scope="session")
-def whole_lab(alone: None, lab: Inventory, cluster: Cluster, remote: Remote) -> Lab:
-    """Return the lab, held for the drills."""
-    del alone
-    return Lab(lab, cluster, remote)
 
 
 @pytest.fixture(scope="session")

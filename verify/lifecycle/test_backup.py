@@ -51,9 +51,9 @@ def kubectl(cluster: Cluster, text: str) -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="module")
-def backup(stage: Lab, written: Pod) -> Iterator[Backup]:
+def backup(whole_lab: Lab, written: Pod) -> Iterator[Backup]:
     """Make an object, and back the lab up."""
-    cluster = stage.cluster
+    cluster = whole_lab.cluster
     before = set(BACKUPS.glob("*"))
     kubectl(cluster, f"create configmap {KEPT} --from-literal=text=kept")
     try:
@@ -67,16 +67,16 @@ def backup(stage: Lab, written: Pod) -> Iterator[Backup]:
 
 
 @pytest.fixture(scope="module")
-def restored(stage: Lab, backup: Backup) -> Backup:
+def restored(whole_lab: Lab, backup: Backup) -> Backup:
     """Delete the object, drop the row's table, make an object and a file that must vanish; then restore, and wait until the lab is steady."""
-    cluster, (server, export) = stage.cluster, nfs.exported(stage.inventory)
+    cluster, (server, export) = whole_lab.cluster, nfs.exported(whole_lab.inventory)
     kubectl(cluster, f"delete configmap {KEPT}")
     kubectl(cluster, f"create configmap {LATE} --from-literal=text=late")
     account = mysql.account(cluster, cluster.deployment(NAMESPACE, mysql.DEPLOYMENT))
     mysql.tutorial_client(cluster, account, "drop table mysql.my_id;")
-    stage.remote.check(server.name, "touch %s", f"{export}/{LATE}")
+    whole_lab.remote.check(server.name, "touch %s", f"{export}/{LATE}")
     play("playbooks/restore.yml", "-e", f"backup={backup.folder}")
-    run.await_steady(stage)
+    run.await_steady(whole_lab)
     return backup
 
 

@@ -49,13 +49,13 @@ class Renewal:
     mysql: Pod
 
 
-def look(stage: Lab) -> Seen:
+def look(whole_lab: Lab) -> Seen:
     """Look at the certificates, and at who uses them."""
-    control_plane = stage.inventory.group("control_plane")[0]
+    control_plane = whole_lab.inventory.group("control_plane")[0]
     return Seen(
-        certificates.expiries(stage.remote, control_plane.name),
+        certificates.expiries(whole_lab.remote, control_plane.name),
         certificates.served(control_plane.address),
-        containers(stage.cluster, "kube-system") | containers(stage.cluster, NAMESPACE),
+        containers(whole_lab.cluster, "kube-system") | containers(whole_lab.cluster, NAMESPACE),
     )
 
 
@@ -72,14 +72,14 @@ def containers(cluster: Cluster, namespace: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def renewal(stage: Lab, written: Pod, tmp_path_factory: pytest.TempPathFactory) -> Renewal:
+def renewal(whole_lab: Lab, written: Pod, tmp_path_factory: pytest.TempPathFactory) -> Renewal:
     """Renew the certificates, and wait until the lab is steady."""
     old = tmp_path_factory.mktemp("renewal") / "kubeconfig"
-    old.write_bytes(stage.cluster.kubeconfig.read_bytes())
-    before = look(stage)
+    old.write_bytes(whole_lab.cluster.kubeconfig.read_bytes())
+    before = look(whole_lab)
     play("playbooks/renew-certificates.yml")
-    run.await_steady(stage)
-    return Renewal(before, look(stage), old, written)
+    run.await_steady(whole_lab)
+    return Renewal(before, look(whole_lab), old, written)
 
 
 def test_every_certificate_is_good_for_longer(renewal: Renewal) -> None:

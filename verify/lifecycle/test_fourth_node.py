@@ -46,13 +46,13 @@ class Growth:
 
 
 @pytest.fixture(scope="module")
-def grown_lab(stage: Lab, written: Pod) -> Iterator[Growth]:
+def grown_lab(whole_lab: Lab, written: Pod) -> Iterator[Growth]:
     """Add a worker to the inventory, make its machine and join it; whatever happens, neither is left."""
     inventories = os.environ.get("ANSIBLE_INVENTORY") or str(ROOT / "inventories" / "lab")
     first, *overlays = inventories.split(",")
     shutil.rmtree(FOLDER, ignore_errors=True)
     name = additional_worker.write(FOLDER, Path(first))
-    nodes = frozenset(node.name for node in stage.cluster.nodes())
+    nodes = frozenset(node.name for node in whole_lab.cluster.nodes())
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ANSIBLE_INVENTORY", ",".join([str(FOLDER), *overlays]))
         try:
@@ -60,7 +60,7 @@ def grown_lab(stage: Lab, written: Pod) -> Iterator[Growth]:
             play("playbooks/site.yml")
             yield Growth(inventory.load().host(name), inventories, nodes, written)
         finally:
-            take_away(stage.cluster, name)
+            take_away(whole_lab.cluster, name)
             shutil.rmtree(FOLDER)
 
 
@@ -73,13 +73,13 @@ def take_away(cluster: Cluster, name: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def shrunk(stage: Lab, grown_lab: Growth) -> Iterator[Growth]:
+def shrunk(whole_lab: Lab, grown_lab: Growth) -> Iterator[Growth]:
     """Take the new node away again, and bring the others back to the lab's own inventory."""
-    take_away(stage.cluster, grown_lab.node.name)
+    take_away(whole_lab.cluster, grown_lab.node.name)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ANSIBLE_INVENTORY", grown_lab.inventories)
         play("playbooks/site.yml")
-        run.await_steady(stage)
+        run.await_steady(whole_lab)
         yield grown_lab
 
 

@@ -38,21 +38,21 @@ LEFTOVERS = (
 
 
 @pytest.fixture(scope="module")
-def removed(stage: Lab, written: Pod) -> Iterator[Pod]:
+def removed(whole_lab: Lab, written: Pod) -> Iterator[Pod]:
     """Take the node of MySQL's pod out of the cluster, and put it back whatever happens; return the pod as it was."""
     try:
         play("playbooks/remove-node.yml", "-e", f"node={written.node}")
         yield written
     finally:
-        if written.node not in {node.name for node in stage.cluster.nodes()}:
+        if written.node not in {node.name for node in whole_lab.cluster.nodes()}:
             play("playbooks/site.yml")
 
 
 @pytest.fixture(scope="module")
-def back(stage: Lab, removed: Pod) -> Pod:
+def back(whole_lab: Lab, removed: Pod) -> Pod:
     """Join the node again, as a user does, and wait until the lab is steady."""
     play("playbooks/site.yml")
-    run.await_steady(stage)
+    run.await_steady(whole_lab)
     return removed
 
 

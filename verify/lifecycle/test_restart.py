@@ -31,14 +31,14 @@ HALF_WRITTEN = "/var/lib/cni/flannel/half-written"
 
 
 @pytest.fixture(scope="module")
-def boots(stage: Lab, written: Pod) -> Mapping[str, str]:
+def boots(whole_lab: Lab, written: Pod) -> Mapping[str, str]:
     """Shut all machines down, the control plane last, and start them again whatever happens; return the nodes' earlier boots."""
     del written
-    lab, cluster, remote = stage.inventory, stage.cluster, stage.remote
+    lab, cluster, remote = whole_lab.inventory, whole_lab.cluster, whole_lab.remote
     before = {node.name: node.boot for node in cluster.nodes()}
-    below = {name: power.find(name) for name in (*stage.workers, *(host.name for host in lab.group("control_plane")))}
+    below = {name: power.find(name) for name in (*whole_lab.workers, *(host.name for host in lab.group("control_plane")))}
     try:
-        for name in stage.workers:
+        for name in whole_lab.workers:
             remote.check(name, "touch %s", HALF_WRITTEN)
         for name, machine in below.items():
             shut_down(remote, name, machine)
@@ -53,7 +53,7 @@ def boots(stage: Lab, written: Pod) -> Mapping[str, str]:
         every=2.0,
         describe=lambda nodes: ", ".join(f"{node.name} {node.state}" for node in nodes),
     )
-    run.await_steady(stage)
+    run.await_steady(whole_lab)
     return before
 
 

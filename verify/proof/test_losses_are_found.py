@@ -17,7 +17,7 @@ from outlive.lab.session import Lab
 from outlive.report.model import Report
 
 
-def drilled(stage: Lab, report: Report, fault: str, weakened: Weakened) -> Ledger:
+def drilled(whole_lab: Lab, report: Report, fault: str, weakened: Weakened) -> Ledger:
     """Run a drill on weakened durability and return its ledger."""
 
     def keep(seen: Drill) -> None:
@@ -25,9 +25,9 @@ def drilled(stage: Lab, report: Report, fault: str, weakened: Weakened) -> Ledge
             report.run.timelines[fault] = seen.timeline()
             report.write()
 
-    profile = stage.cluster.deployment(NAMESPACE, DEPLOYMENT).profile
+    profile = whole_lab.cluster.deployment(NAMESPACE, DEPLOYMENT).profile
     journal = report.folder / f"history-{fault}.jsonl"
-    ledger = run.run(stage, KINDS[fault], profile, journal, weakened=weakened, on_change=keep).ledger
+    ledger = run.run(whole_lab, KINDS[fault], profile, journal, weakened=weakened, on_change=keep).ledger
     assert ledger is not None
     report.run.ledger |= {f"{fault}, weakened": f"{ledger.verdict}: {' '.join(ledger.reasons)}"}
     if not ledger.lost:
@@ -35,12 +35,12 @@ def drilled(stage: Lab, report: Report, fault: str, weakened: Weakened) -> Ledge
     return ledger
 
 
-def test_commits_that_are_not_flushed_are_lost_with_mysqld(stage: Lab, report: Report) -> None:
+def test_commits_that_are_not_flushed_are_lost_with_mysqld(whole_lab: Lab, report: Report) -> None:
     """Commits that InnoDB acknowledged before it flushed them are lost when mysqld is killed, and the checker finds that."""
-    assert drilled(stage, report, "mysqld-kill", durability.commit).verdict is Verdict.FAIL
+    assert drilled(whole_lab, report, "mysqld-kill", durability.commit).verdict is Verdict.FAIL
 
 
-def test_writes_that_an_async_export_acknowledged_are_lost_with_the_server(stage: Lab, report: Report) -> None:
+def test_writes_that_an_async_export_acknowledged_are_lost_with_the_server(whole_lab: Lab, report: Report) -> None:
     """Writes that an async export acknowledged are lost when the server loses its power, and the checker finds that."""
-    with durability.kept(stage):
-        assert drilled(stage, report, "site-cut", durability.export(stage)).verdict is Verdict.FAIL
+    with durability.kept(whole_lab):
+        assert drilled(whole_lab, report, "site-cut", durability.export(whole_lab)).verdict is Verdict.FAIL

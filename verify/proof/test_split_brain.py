@@ -27,21 +27,21 @@ AHEAD = 10
 class Scene:
     """MySQL's node, where nothing is broken, and another worker, which is cut off."""
 
-    stage: Lab
+    whole_lab: Lab
     share: Share
     cut: Target
     healthy: str
 
 
 @pytest.fixture
-def scene(stage: Lab) -> Scene:
+def scene(whole_lab: Lab) -> Scene:
     """Return a lab that is steady."""
-    pod = steady.check(stage.cluster, stage.workers)
-    server = stage.inventory.group("nfs_servers")[0]
-    other = next(name for name in stage.workers if name != pod.node)
-    volume = stage.cluster.volume("mysql-pv")
-    target = Target(pod, power.find(other), power.find(server.name), server.address, volume.path, stage.cluster, stage.remote)
-    return Scene(stage, Share(server.name, server.address, volume.path.rpartition("/")[0]), target, pod.node)
+    pod = steady.check(whole_lab.cluster, whole_lab.workers)
+    server = whole_lab.inventory.group("nfs_servers")[0]
+    other = next(name for name in whole_lab.workers if name != pod.node)
+    volume = whole_lab.cluster.volume("mysql-pv")
+    target = Target(pod, power.find(other), power.find(server.name), server.address, volume.path, whole_lab.cluster, whole_lab.remote)
+    return Scene(whole_lab, Share(server.name, server.address, volume.path.rpartition("/")[0]), target, pod.node)
 
 
 @contextmanager
@@ -51,7 +51,7 @@ def cut_off_and_back(scene: Scene, *, lock: bool) -> Iterator[tuple[Writer, Writ
     Yields:
         Old writer, new writer and the last record of the old one before the cut, when the cut is healed.
     """
-    remote = scene.stage.remote
+    remote = scene.whole_lab.remote
     with ExitStack() as stack:
         old = stack.enter_context(Writer(remote, scene.share, scene.cut.node, "old", lock=lock))
         old.await_record(5)
@@ -66,7 +66,7 @@ def cut_off_and_back(scene: Scene, *, lock: bool) -> Iterator[tuple[Writer, Writ
 def found(scene: Scene, until: int) -> list[bytes]:
     """Return the first records of the file as it lies on the server."""
     size = len(record("new", 1))
-    data = split_brain.contents(scene.stage.remote, scene.share)
+    data = split_brain.contents(scene.whole_lab.remote, scene.share)
     return [data[start : start + size] for start in range(0, until * size, size)]
 
 
