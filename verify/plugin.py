@@ -19,7 +19,7 @@ from outlive.base.errors import EXIT_INTERRUPTED, LabError
 from outlive.base.paths import ROOT
 from outlive.base.verdict import Verdict, of_error
 from outlive.report.model import REPORTS, Check
-from verify.stories import KEPT, REMARK, STORY, Kept, Screen
+from verify.stories import KEPT, REMARK, STORY, Kept, Narrator
 
 LAYERS = ("static", "storage", "tutorial", "power_off", "drills", "lifecycle", "proof", "rehearsal")
 """Folders of verify/, their markers, and the order in which their tests run: what breaks things comes last."""
@@ -142,11 +142,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 @pytest.fixture(scope="session")
-def screen(pytestconfig: pytest.Config) -> Iterator[Screen]:
-    """Return the screen, on which moments are told as they are seen."""
-    shown = Screen(pytestconfig)
-    yield shown
-    shown.stop()
+def narrator(pytestconfig: pytest.Config) -> Narrator:
+    """Return what tells moments as they are seen."""
+    return Narrator(pytestconfig)
 
 
 @pytest.fixture

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from typing import Any
 import pytest
 
 from outlive.base.clock import HOST_CLOCK
+from outlive.base.screen import Screen
 from outlive.base.verdict import Verdict, combined
 from outlive.drill.timeline import Timeline
 from outlive.report.model import Report, Run
@@ -56,28 +55,39 @@ class Kept:
         return combined([self.made[story].run.verdict if story in self.made else Verdict.UNKNOWN for story in self.planned])
 
 
-class Screen:
-    """Tells what happens: a line for each moment, and on a terminal a clock that runs beneath them."""
+class Narrator:
+    """Tells a story's moments as they are seen, where pytest writes its own lines."""
 
     def __init__(self, config: pytest.Config) -> None:
-        """Write where pytest writes."""
-        self._config = config
+        """Nothing is told yet."""
+        self._reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
         self._writer = config.get_terminal_writer()
-        self._terminal = sys.__stdout__ is not None and sys.__stdout__.isatty() and self._writer.hasmarkup
-        self._lock = threading.Lock()
-        self._over = threading.Event()
+        self._screen: Screen | None = None
         self._told: set[tuple[str, str]] = set()
 
     def say(self, text: str) -> None:
         """Write a line of its own."""
-        reporter: Any = self._config.pluginmanager.get_plugin("terminalreporter")
-        with self._lock:
-            if self._terminal:
-                self._writer.write("\r\x1b[K")
-            if reporter is not None:
-                reporter.ensure_newline()
+        if self._reporter is not None:
+            self._reporter.ensure_newline()
+        if self._screen is not None:
+            self._screen.line(text)
+        else:
             self._writer.line(text)
             self._writer.flush()
+
+    @contextmanager
+    def clock(self, what: str) -> Iterator[None]:
+        """Let a clock run in the last line while entered, where there is a terminal."""
+        if not self._writer.hasmarkup:
+            yield
+            return
+        if self._reporter is not None:
+            self._reporter.ensure_newline()
+        with Screen(what, self._writer, terminal=True) as self._screen:
+            try:
+                yield
+            finally:
+                self._screen = None
 
     def tell(self, timeline: Timeline, hint: Callable[[str], str | None] = lambda _key: None) -> bool:
         """Write what is new in a timeline, each moment once; say whether anything was.
@@ -92,25 +102,8 @@ class Screen:
             self.say(f"{moment.at.since(timeline.origin):8.1f} s  {moment.title}  {moment.detail}".rstrip())
             expected = hint(moment.key)
             if expected:
-                self.say(f"            {expected}")
+                self.say(f"{'':12}{expected}")
         return bool(news)
-
-    def clock(self, text: str) -> None:
-        """Let a clock run in the last line until ``stop``; without a terminal nothing is written."""
-        if not self._terminal:
-            return
-        began = time.monotonic()
-
-        def run() -> None:
-            while not self._over.wait(1.0):
-                with self._lock:
-                    self._writer.write(f"\r\x1b[K{time.monotonic() - began:8.0f} s  {text} ...", flush=True)
-
-        threading.Thread(target=run, daemon=True, name="clock").start()
-
-    def stop(self) -> None:
-        """Stop the clock."""
-        self._over.set()
 
 
 KEPT = pytest.StashKey[Kept]()

@@ -28,7 +28,7 @@ from tests.drill.stand_ins import HELD, HISTORY, Broken, NothingRecorded, Watche
 from tests.samples import instant
 from verify.drills import conftest as drills
 from verify.drills import test_drill as story
-from verify.stories import Screen
+from verify.stories import Narrator
 
 WHOLE = {1: 1, 2: 1, 3: 1, 6: 1, 7: 1}
 LEDGER = [
@@ -171,8 +171,8 @@ def test_wrong_words(options: tuple[str, ...], sentence: str) -> None:
     assert any(sentence in line for line in collected(*options))
 
 
-class Said(Screen):
-    """A screen that remembers."""
+class Said(Narrator):
+    """A narrator that remembers."""
 
     def __init__(self) -> None:
         """Nothing is said yet."""
@@ -186,13 +186,13 @@ class Said(Screen):
 
 def interrupted_drill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, course: Callable[..., Drill]) -> list[str]:
     """Run a drill whose course is a stand-in that is interrupted; return what was said."""
-    screen = Said()
+    narrator = Said()
     monkeypatch.setattr(run, "run", course)
     monkeypatch.setattr("outlive.drill.logs.collect", lambda *_: None)
     report = Report(Run("drill", instant(0)), tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        drills._run(drills.Cell(KINDS["freeze"], "default"), cast(Lab, None), report, screen, None, None)
-    return screen.lines
+        drills._run(drills.Cell(KINDS["freeze"], "default"), cast(Lab, None), report, narrator, None, None)
+    return narrator.lines
 
 
 def test_an_interrupted_drill_says_that_it_is_healed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,8 +220,8 @@ def test_an_interruption_is_not_lost_where_the_healing_fails(tmp_path: Path, mon
 
 
 def test_moments_are_told_as_they_are_seen_once_and_with_what_to_expect() -> None:
-    screen, found = Said(), drilled(WHOLE)
+    narrator, found = Said(), drilled(WHOLE)
     hint = drills.hint_of(objects.pod(samples.pod()), drills.Cell(KINDS["power-cut"], "default"))
-    assert screen.tell(found.timeline(), hint)
-    assert screen.lines[0].startswith("     0.0 s  fault injected  a power cut of MySQL's node")
-    assert not screen.tell(found.timeline(), hint)
+    assert narrator.tell(found.timeline(), hint)
+    assert narrator.lines[0].startswith("     0.0 s  fault injected  a power cut of MySQL's node")
+    assert not narrator.tell(found.timeline(), hint)

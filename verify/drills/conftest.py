@@ -20,7 +20,7 @@ from outlive.lab.objects import Pod
 from outlive.lab.session import Lab
 from outlive.report import lab_description, matrix
 from outlive.report.model import Report
-from verify.stories import KEPT, Screen, begin_story
+from verify.stories import KEPT, Narrator, begin_story
 
 Name = TypeVar("Name", bound=str)
 
@@ -84,7 +84,7 @@ def _cell(item: pytest.Item) -> Cell:
 
 
 @pytest.fixture(scope="session")
-def matrix_page(whole_lab: Lab, pytestconfig: pytest.Config, screen: Screen) -> Iterator[None]:
+def matrix_page(whole_lab: Lab, pytestconfig: pytest.Config, narrator: Narrator) -> Iterator[None]:
     """Give the lab the profile again that it had before, and write the page over all drills that were ever run here."""
     before = profiles.applied(whole_lab)
     yield
@@ -96,32 +96,33 @@ def matrix_page(whole_lab: Lab, pytestconfig: pytest.Config, screen: Screen) -> 
         page = matrix.write(folder)
         if page is not None:
             rows = matrix.table(matrix.results(folder))
-            screen.say(
+            narrator.say(
                 "\n".join(["", "From the fault to the first committed write:", *matrix.lines(rows, PROFILES), "", f"all drills: {page}"])
             )
 
 
 @pytest.fixture(scope="module")
-def drill(cell: Cell, whole_lab: Lab, matrix_page: None, screen: Screen, pytestconfig: pytest.Config) -> Drill:
+def drill(cell: Cell, whole_lab: Lab, matrix_page: None, narrator: Narrator, pytestconfig: pytest.Config) -> Drill:
     """Run the drill and return what was seen; whatever was broken is whole again."""
     del matrix_page
     node = pytestconfig.getoption("--node")
     story = f"drill-{cell}"
     drilling.target_of(whole_lab, node)  # nothing is applied to a lab that the drill can't run on
     if profiles.applied(whole_lab) != cell.profile:
-        screen.say(f"applying the recovery profile {cell.profile} ...")
+        narrator.say(f"applying the recovery profile {cell.profile} ...")
         profiles.apply(whole_lab, cell.profile)
     report = pytestconfig.stash[KEPT].report(story)
     lab_description.into(report.run, whole_lab)
-    screen.say(f"drill: {cell.kind.title}, profile {cell.profile}")
+    narrator.say(f"drill: {cell.kind.title}, profile {cell.profile}")
     with ExitStack() as stack:
+        stack.enter_context(narrator.clock(f"{cell}"))
         watcher = (
             stack.enter_context(WatcherProcess(report.folder / "fence.jsonl", whole_lab.workers)) if cell.profile == "fenced" else None
         )
-        return _run(cell, whole_lab, report, screen, watcher, node)
+        return _run(cell, whole_lab, report, narrator, watcher, node)
 
 
-def _run(cell: Cell, lab: Lab, report: Report, screen: Screen, watcher: WatcherProcess | None, node: str | None) -> Drill:
+def _run(cell: Cell, lab: Lab, report: Report, narrator: Narrator, watcher: WatcherProcess | None, node: str | None) -> Drill:
     """Run a drill, keep what is seen in its report as it is seen, and say it."""
     begun: list[Drill] = []
 
@@ -131,7 +132,7 @@ def _run(cell: Cell, lab: Lab, report: Report, screen: Screen, watcher: WatcherP
         begun[:] = [seen]
         seen.notes = watcher.moments(seen.pod.node, seen.fault.issued) if watcher else []
         timeline = seen.timeline()
-        if screen.tell(timeline, hint_of(seen.pod, cell)) or seen.ledger is not None:
+        if narrator.tell(timeline, hint_of(seen.pod, cell)) or seen.ledger is not None:
             report.run.timelines["drill"] = timeline
             report.write()
 
@@ -147,7 +148,7 @@ def _run(cell: Cell, lab: Lab, report: Report, screen: Screen, watcher: WatcherP
         whole = (
             "the fault is healed" if error is interruption else f"not all was made whole again ({error}), the next drill says what is wrong"
         )
-        screen.say(f"interrupted: {whole}; the lab has the recovery profile {cell.profile}; what was seen lies in {report.folder}")
+        narrator.say(f"interrupted: {whole}; the lab has the recovery profile {cell.profile}; what was seen lies in {report.folder}")
         raise interruption from None
     finally:
         for each in begun:
