@@ -1,4 +1,4 @@
-"""The command line."""
+"""What `outlive fence` does, and its command line."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from outlive.base.errors import LabError, UnreachableError
-from outlive.fence import command as command
+from outlive import cli
+from outlive.base.errors import EXIT_UNKNOWN, LabError, UnreachableError
+from outlive.fence import command
 from outlive.fence.log import Log
 from outlive.lab import inventory
 from outlive.lab.inventory import Inventory
@@ -76,21 +77,24 @@ def signals() -> Iterator[None]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_ends_it_cleanly(world: World, number: signal.Signals) -> None:
     world.hook = lambda: signal.raise_signal(number)
-    command.watch(world.watcher)
+    command.run(world.watcher)
     assert world.steps() == ["started", "stopped"]
 
 
+@pytest.mark.usefixtures("signals")
 def test_error_is_one_sentence(
     small_inventory: Inventory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setenv("OUTLIVE_SHELL", "1")
     monkeypatch.setattr(inventory, "load", lambda: small_inventory)
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "missing"))
-    assert command.main(["--status"]) == 1
+    assert cli.main(["fence", "status"]) == EXIT_UNKNOWN
     assert capsys.readouterr().err.startswith(f"error: The kubeconfig {tmp_path}/missing (KUBECONFIG) isn't there")
 
 
+@pytest.mark.usefixtures("signals")
 @pytest.mark.parametrize("value", ["0", "3601", "soon"])
-def test_impossible_seconds(value: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        command.main(["--suspect-after", value])
+def test_impossible_seconds(value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("OUTLIVE_SHELL", "1")
+    assert cli.main(["fence", "watch", "--suspect-after", value]) == EXIT_UNKNOWN
     assert "--suspect-after" in capsys.readouterr().err

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from outlive.base.clock import HOST_CLOCK, Clock
 from outlive.base.errors import LabError
 from outlive.fence.actions import Api, Hypervisor, Storage
-from outlive.fence.decisions import Action, Fenced, Limits, Memory, NodeState, Power, Seen, State, decide, marked, remember, returned
+from outlive.fence.decisions import Action, Fenced, Limits, Memory, NodeState, Power, Observation, State, decide, marked, remember, returned
 from outlive.fence.log import Log
 
 LOOK_EVERY = 1.0
@@ -215,13 +215,13 @@ class Watcher:
         known = self._nodes.get(node.name, node)
         self._nodes = {**self._nodes, node.name: replace(node, renewed=known.renewed)}
 
-    def _look(self, name: str) -> Seen:
+    def _look(self, name: str) -> Observation:
         power: list[Power] = []  # stays empty where the hypervisor gives no answer
         self._try(name, "look at the VM", lambda: power.append(self._tools.hypervisor.look(name)))
         address = self._workers[name]
         revoked = None if self._revoked is None else address in self._revoked
         closed = bool(revoked) and address in self._closed
-        return Seen(power[0] if power else None, self._nodes.get(name), self._answered, revoked, closed)
+        return Observation(power[0] if power else None, self._nodes.get(name), self._answered, revoked, closed)
 
     def _look_at_api(self) -> None:
         def job() -> None:
@@ -250,7 +250,7 @@ class Watcher:
         except LabError as error:
             self._log.once("failed", name, f"{what}: {error}", what)
 
-    def _tell(self, name: str, before: Memory, after: Memory, seen: Seen) -> None:
+    def _tell(self, name: str, before: Memory, after: Memory, seen: Observation) -> None:
         """Write down what changed between two looks."""
         if after.heard and not before.heard:
             self._log.write("heard", name, "its lease is renewed")
@@ -267,5 +267,5 @@ class Watcher:
         return self._tools.clock.now().monotonic
 
 
-def _is_fenced(seen: Seen) -> bool:
+def _is_fenced(seen: Observation) -> bool:
     return seen.node is not None and seen.node.fenced is not None
