@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from outlive.base.errors import LabError, UnreachableError
-from outlive.fence.decisions import TAINT, Fenced, NodeState, Power, State
+from outlive.fence.decisions import TAINT, Fenced, NodeState
 from outlive.fence.log import Log
 from outlive.fence.watcher import Lanes, Tools, Watcher
+from outlive.lab.power import Power, State
 from tests.samples import ManualClock
 
 WORKERS = {"n1": "192.0.2.11", "n2": "192.0.2.12"}

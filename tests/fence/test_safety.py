@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 import pytest
 
-from outlive.fence.decisions import State
 from outlive.fence.watcher import Lanes
+from outlive.lab.power import State
 from tests.fence.simulation import WORKERS, World
 
 

@@ -7,8 +7,9 @@ import threading
 
 import pytest
 
-from outlive.fence.decisions import NodeState, State
+from outlive.fence.decisions import NodeState
 from outlive.fence.watcher import Lanes
+from outlive.lab.power import State
 from tests.fence.simulation import WORKERS, SimApi, World
 
 

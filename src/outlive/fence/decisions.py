@@ -1,40 +1,20 @@
 """What the watcher makes of what it sees: pure decisions, no input, no output, no clock of its own.
 
 ``remember`` turns an observation into memory (since when is a node suspect, since when is its VM off), ``decide`` says what to do
-next. Every rule of safety that needs no second look stands here; the second look right before an act is in ``loop``.
+next. Every rule of safety that needs no second look stands here; the second look right before an act is in ``watcher``.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from enum import Enum
 
 from outlive.lab.objects import Json
+from outlive.lab.power import Power, State
 
 TAINT = "node.kubernetes.io/out-of-service"
 TAINT_VALUE = "nodeshutdown"
 TAINT_EFFECT = "NoExecute"
-
-
-class State(Enum):
-    """What the hypervisor says of a VM."""
-
-    ON = "on"
-    """Its process is there; whether the guest does anything is another question."""
-    OFF = "off"
-    """No process, no memory kept: what ran in it can't write any more."""
-    SAVED = "saved"
-    """No process, but its memory is kept: started again, it goes on where it was. It isn't off."""
-
-
-@dataclass(frozen=True)
-class Power:
-    """A VM's power; ``age`` is the seconds since its process started."""
-
-    state: State
-    process: int | None = None
-    age: float = math.inf
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The watcher at work: looks, lets ``watcher`` decide, acts, and writes each step down.
+"""The watcher at work: looks, lets ``decisions`` decide, acts, and writes each step down.
 
 What is slow or may hang (API reads, ssh to the NFS server) runs in the background, one job at a time on each lane, so that the VMs are
 looked at each second whatever the rest does.
@@ -13,8 +13,9 @@ from dataclasses import dataclass, field, replace
 from outlive.base.clock import HOST_CLOCK, Clock
 from outlive.base.errors import LabError
 from outlive.fence.actions import Api, Hypervisor, Storage
-from outlive.fence.decisions import Action, Fenced, Limits, Memory, NodeState, Power, Observation, State, decide, marked, remember, returned
+from outlive.fence.decisions import Action, Fenced, Limits, Memory, NodeState, Observation, decide, marked, remember, returned
 from outlive.fence.log import Log
+from outlive.lab.power import Power, State
 
 LOOK_EVERY = 1.0
 """Seconds between two looks at the VMs."""
