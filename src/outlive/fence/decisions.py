@@ -191,7 +191,10 @@ def _take_back(seen: Observation, node: NodeState, power: Power, memory: Memory,
     if returned(node):
         return Decision((Action.UNTAINT,))
     if memory.heard and node.ready == "True":
-        return Decision(held="it is Ready with the boot id that it was fenced with: look at it, then take the fence back with --release")
+        return Decision(
+            held="it is Ready with the boot id that it was fenced with, so its memory was brought back: cut its power "
+            f"(`vagrant halt --force {node.name}`) and start it anew"
+        )
     return Decision()
 
 
