@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -14,7 +15,7 @@ import pytest
 from outlive.base.errors import LabError, UnreachableError
 from outlive.fence.actions import ANNOTATION, EXPIRE, Kubernetes, NfsServer, VagrantMachines, node_state, parse_set
 from outlive.fence.decisions import TAINT, Fenced
-from outlive.lab import nfs, power
+from outlive.lab import kube, nfs, power
 from outlive.lab.ssh import Output, Remote
 from tests import fake_api, samples
 from tests.fake_api import FakeApi, listing, serve
@@ -69,6 +70,22 @@ def test_patch_of_a_node_that_changed_is_refused(api: FakeApi, kubernetes: Kuber
     api.answers["/api/v1/nodes/n1"] = [data]
     with pytest.raises(LabError, match="refuses node n1 with 409"):
         kubernetes.mark(kubernetes.read("n1"), Fenced("b"))
+
+
+def test_api_server_that_hangs_hangs_no_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kube, "CALL_TIMEOUT", (0.2, 0.2))
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections and says nothing
+        hanging = Kubernetes(fake_api.kubeconfig(tmp_path, f"http://127.0.0.1:{silent.getsockname()[1]}"))
+        node = node_state(samples.node("n1"))
+        calls: list[Callable[[], object]] = [
+            hanging.look,
+            lambda: hanging.read("n1"),
+            lambda: hanging.mark(node, Fenced("b1")),
+            lambda: hanging.unmark(node),
+        ]
+        for call in calls:
+            with pytest.raises(UnreachableError, match="gave no answer"):
+                call()
 
 
 def test_annotation_that_nobody_understands_names_no_boot() -> None:
