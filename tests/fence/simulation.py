@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from outlive.base.errors import LabError, UnreachableError
-from outlive.fence.decisions import TAINT, Fenced, NodeState, Power, State
+from outlive.fence.decisions import TAINT, Fenced, NodeState
 from outlive.fence.log import Log
 from outlive.fence.watcher import Lanes, Tools, Watcher
+from outlive.lab.power import Power, State
 from tests.samples import ManualClock
 
 WORKERS = {"n1": "192.0.2.11", "n2": "192.0.2.12"}
@@ -59,7 +60,10 @@ class World:
         self.clients = {address: {1} for address in WORKERS.values()}
         self.revoked: set[str] = set()
         self.api_down = self.storage_down = self.blind = self.stubborn = False
+        self.api_hangs = self.cut_hangs = False
+        """Who calls it doesn't come back, so that the loop never may; see ``Hanging``."""
         self.cuts: list[str] = []
+        self.looks = dict.fromkeys(WORKERS, 0)
         self.output = io.StringIO()
         self.restart()
 
@@ -162,6 +166,29 @@ class Inline(Lanes):
         return True
 
 
+class Hanging(Inline):
+    """Does each job at once, but for those of some lanes: they hang until ``go`` is called."""
+
+    def __init__(self, *lanes: str) -> None:
+        super().__init__(lambda: None)
+        self._hanging = lanes
+        self.jobs: dict[str, Callable[[], None]] = {}
+
+    def start(self, lane: str, job: Callable[[], None]) -> bool:
+        if lane in self.jobs:
+            return False
+        if lane not in self._hanging:
+            return super().start(lane, job)
+        self.jobs[lane] = job
+        return True
+
+    def go(self) -> None:
+        """Let what hung come to its end; nothing hangs from now on."""
+        self._hanging = ()
+        while self.jobs:
+            self.jobs.popitem()[1]()
+
+
 @dataclass
 class SimApi:
     """The API server of the world."""
@@ -197,6 +224,7 @@ class SimApi:
         return replace(self.world.change(node.name, taints=taints, fenced=fenced), renewed=None)
 
     def _reach(self, node: NodeState | None = None) -> None:
+        assert not self.world.api_hangs, "the loop waits for the API"
         self.world.hook()
         if self.world.api_down:
             raise UnreachableError("the API server gave no answer")
@@ -212,6 +240,7 @@ class SimHypervisor:
 
     def look(self, name: str) -> Power:
         self.world.hook()
+        self.world.looks[name] += 1
         if self.world.blind:
             raise UnreachableError("the hypervisor gave no answer")
         vm, now = self.world.vms[name], self.world.clock.seconds
@@ -220,6 +249,7 @@ class SimHypervisor:
         return Power(vm.state, 1000 + vm.start, now - vm.started_at) if vm.state is State.ON else Power(vm.state)
 
     def cut(self, name: str) -> None:
+        assert not self.world.cut_hangs, "the loop waits for the power cut"
         self.world.hook()
         self.world.cuts.append(name)
         if self.world.stubborn:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -13,9 +14,8 @@ import pytest
 
 from outlive.base.errors import LabError, UnreachableError
 from outlive.fence.actions import ANNOTATION, EXPIRE, Kubernetes, NfsServer, VagrantMachines, node_state, parse_set
-from outlive.fence.decisions import TAINT, Fenced, State
-from outlive.lab import nfs
-from outlive.lab.power import Machine
+from outlive.fence.decisions import TAINT, Fenced
+from outlive.lab import kube, nfs, power
 from outlive.lab.ssh import Output, Remote
 from tests import fake_api, samples
 from tests.fake_api import FakeApi, listing, serve
@@ -72,6 +72,22 @@ def test_patch_of_a_node_that_changed_is_refused(api: FakeApi, kubernetes: Kuber
         kubernetes.mark(kubernetes.read("n1"), Fenced("b"))
 
 
+def test_api_server_that_hangs_hangs_no_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kube, "CALL_TIMEOUT", (0.2, 0.2))
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections and says nothing
+        hanging = Kubernetes(fake_api.kubeconfig(tmp_path, f"http://127.0.0.1:{silent.getsockname()[1]}"))
+        node = node_state(samples.node("n1"))
+        calls: list[Callable[[], object]] = [
+            hanging.look,
+            lambda: hanging.read("n1"),
+            lambda: hanging.mark(node, Fenced("b1")),
+            lambda: hanging.unmark(node),
+        ]
+        for call in calls:
+            with pytest.raises(UnreachableError, match="gave no answer"):
+                call()
+
+
 def test_annotation_that_nobody_understands_names_no_boot() -> None:
     data = samples.node("n1")
     data["metadata"]["annotations"] = {ANNOTATION: "yes"}
@@ -80,74 +96,56 @@ def test_annotation_that_nobody_understands_names_no_boot() -> None:
 
 @pytest.fixture
 def vm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make VMs n1 (libvirt) and n2 (VirtualBox), none with a process; return the folder of the tools and of what they answer."""
+    """Make VM n1 of libvirt; return the folder of virsh, of its calls, and of what each of its commands answers."""
     monkeypatch.setenv("VAGRANT_DOTFILE_PATH", str(tmp_path))
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    for name, provider, tool in (("n1", "libvirt", "virsh"), ("n2", "virtualbox", "VBoxManage")):
-        (tmp_path / "machines" / name / provider).mkdir(parents=True)
-        (tmp_path / "machines" / name / provider / "id").write_text("11aa")
-        (tmp_path / tool).write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\ncat {tmp_path}/says\n')
-        (tmp_path / tool).chmod(0o755)
-    monkeypatch.setattr(Machine, "process", lambda _: None)
+    (tmp_path / "machines/n1/libvirt").mkdir(parents=True)
+    (tmp_path / "machines/n1/libvirt/id").write_text("11aa")
+    (tmp_path / "virsh").write_text(f'#!/bin/sh\nshift 3\necho "$@" >> {tmp_path}/calls\ncat {tmp_path}/$1 2>/dev/null || true\n')
+    (tmp_path / "virsh").chmod(0o755)
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    ("name", "says", "state"),
-    [
-        ("n1", "Id:             -\nState:          shut off\nManaged save:   no\n", State.OFF),
-        ("n1", "State:          shut off\nManaged save:   yes\n", State.SAVED),
-        ("n1", "State:          shut off\nManaged save:   unknown\n", State.SAVED),
-        ("n2", 'name="x"\nVMState="poweroff"\n', State.OFF),
-        ("n2", 'VMState="aborted"\n', State.OFF),
-        ("n2", 'VMState="saved"\n', State.SAVED),
-    ],
-)
-def test_vm_without_a_process(vm: Path, name: str, says: str, state: State) -> None:
-    (vm / "says").write_text(says)
-    assert VagrantMachines().look(name).state is state
-
-
-@pytest.mark.parametrize(("name", "says"), [("n1", "State: running\n"), ("n1", ""), ("n2", 'VMState="running"\n'), ("n2", "")])
-def test_one_witness_is_not_enough(vm: Path, name: str, says: str) -> None:
-    (vm / "says").write_text(says)
-    VagrantMachines().check(name)
-    with pytest.raises(UnreachableError, match=f"the VM of {name} has no process here, but its hypervisor calls it"):
-        VagrantMachines().look(name)
-
-
-def test_vm_with_a_process(vm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Machine, "process", lambda _: os.getpid())
+def test_a_process_is_searched_only_where_it_is_not_known(vm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hypervisor = VagrantMachines()
-    power = hypervisor.look("n1")
-    assert (power.state, power.process) == (State.ON, os.getpid())
-    assert 0 <= power.age < 86400
-    monkeypatch.setattr(Machine, "process", lambda _: 2**30)  # ended between two looks
-    (vm / "says").write_text("State: shut off\nManaged save: no\n")
-    assert hypervisor.look("n1").state is State.OFF
+    (vm / "ps").write_text(f"#!/bin/sh\necho ps >> {vm}/calls\necho '{os.getpid()} S qemu -uuid 11aa'\n")
+    (vm / "ps").chmod(0o755)
+    monkeypatch.setattr(power, "_runs", lambda process, _: process == os.getpid())
+    assert [hypervisor.look("n1").process for _ in range(3)] == [os.getpid()] * 3
+    assert (vm / "calls").read_text().splitlines() == ["ps"]
 
 
 @pytest.mark.parametrize(
-    ("name", "says", "call"),
+    ("reason", "managed", "calls"),
     [
-        ("n1", "State: shut off\nManaged save: yes\n", "managedsave-remove 11aa"),
-        ("n1", "State: shut off\nManaged save: no\n", "destroy 11aa"),
-        ("n2", 'VMState="saved"\n', "discardstate 11aa"),
-        ("n2", 'VMState="poweroff"\n', "controlvm 11aa poweroff"),
+        ("saved", "yes", ["start 11aa --paused --force-boot", "destroy 11aa"]),
+        ("shutdown", "no", ["destroy 11aa"]),
     ],
 )
-def test_cut(vm: Path, name: str, says: str, call: str) -> None:
-    (vm / "says").write_text(says)
-    VagrantMachines().cut(name)
-    assert (vm / "calls").read_text().splitlines()[-1].endswith(call)
+def test_cut_drops_a_saved_memory(vm: Path, reason: str, managed: str, calls: list[str]) -> None:
+    (vm / "domstate").write_text(f"shut off ({reason})\n\n")
+    (vm / "dominfo").write_text(f"State: shut off\nManaged save: {managed}\n")
+    VagrantMachines().cut("n1")
+    acts = [call for call in (vm / "calls").read_text().splitlines() if not call.startswith("dom")]
+    assert acts == calls
 
 
-def test_tools_that_fail(vm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UnreachableError, match="dominfo 11aa` failed"):
-        VagrantMachines().look("n1")
+def test_a_memory_in_a_file_that_libvirt_does_not_know_is_left_to_a_person(vm: Path) -> None:
+    (vm / "domstate").write_text("shut off (saved)\n")
+    (vm / "dominfo").write_text("Managed save: no\n")
+    with pytest.raises(LabError, match=r"memory of n1 was saved into a file by `virsh save`.*`virsh restore`.*`vagrant up n1`"):
+        VagrantMachines().cut("n1")
+    assert "destroy" not in (vm / "calls").read_text()
+
+
+def test_check_is_about_what_can_never_work(vm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    VagrantMachines().check("n1")
+    (vm / "virsh").write_text("#!/bin/sh\nexit 1\n")
+    with pytest.raises(UnreachableError, match="domstate 11aa --reason` failed"):
+        VagrantMachines().check("n1")
     monkeypatch.setenv("PATH", str(vm / "nowhere"))
     with pytest.raises(LabError, match="The program virsh is missing"):
-        VagrantMachines().look("n1")
+        VagrantMachines().check("n1")
 
 
 @dataclass

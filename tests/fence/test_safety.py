@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 import pytest
 
-from outlive.fence.decisions import State
 from outlive.fence.watcher import Lanes
+from outlive.lab.power import State
 from tests.fence.simulation import WORKERS, World
 
 
@@ -39,6 +39,7 @@ class Schedule:
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
+        self.unrest = self.random.choice([0.1, 0.02, 0.004])  # a lab that is never calm never gets as far as a power cut
         self.late: Late | None = None
         self.in_job = self.in_step = False
         self.world = World(lanes=self._lanes)
@@ -49,7 +50,8 @@ class Schedule:
         for _ in range(steps):
             self._tick()
             self._guarded(self._step)
-            self._guarded(self._job)
+            for _ in range(self.random.choice([0, 1, 2, 4])):
+                self._guarded(self._job)
         self.world.hook = lambda: None
         self._heal()
         for _ in range(900):
@@ -90,7 +92,7 @@ class Schedule:
         chance = self.random.random()
         if chance < 0.002:
             raise Killed
-        if chance < 0.1:
+        if 0.002 <= chance < 0.002 + self.unrest:
             self._event()
         if chance > 0.7:
             for _ in range(self.random.choice([1, 1, 5, 30])):
@@ -100,7 +102,7 @@ class Schedule:
 
     def _tick(self) -> None:
         self.world.tick()
-        if self.random.random() < 0.05:
+        if self.random.random() < self.unrest / 2:
             self._event()
 
     def _event(self) -> None:

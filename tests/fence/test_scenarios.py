@@ -7,9 +7,10 @@ import threading
 
 import pytest
 
-from outlive.fence.decisions import NodeState, State
+from outlive.fence.decisions import NodeState
 from outlive.fence.watcher import Lanes
-from tests.fence.simulation import WORKERS, SimApi, World
+from outlive.lab.power import State
+from tests.fence.simulation import WORKERS, Hanging, SimApi, World
 
 
 def test_all_is_well(world: World) -> None:
@@ -362,7 +363,84 @@ def test_same_boot_stays_fenced(world: World) -> None:
     world.vms["n1"].start = 1  # a snapshot with memory was gone back to
     world.run(100)
     assert world.nodes["n1"].tainted
-    assert "--release" in world.texts("held")[0]
+    assert "cut its power (`vagrant halt --force n1`)" in world.texts("held")[0]
+    world.power_off("n1")
+    world.run(5)
+    world.vms["n1"].start = 7
+    world.power_on("n1")
+    world.run(60)
+    assert world.free("n1")
+
+
+def hang(world: World, *lanes: str) -> Hanging:
+    """Let the jobs of some lanes hang from now on; return what lets them go on."""
+    hanging = Hanging(*lanes)
+    world.watcher._lanes = hanging
+    return hanging
+
+
+def test_vms_are_looked_at_each_second_while_the_api_hangs(world: World) -> None:
+    world.run(20)
+    lanes = hang(world, "api", "patch")
+    world.api_hangs = True
+    world.power_off("n1")
+    before = dict(world.looks)
+    world.run(60)
+    assert world.looks["n2"] - before["n2"] == 60
+    assert world.looks["n1"] - before["n1"] == 60 + 2  # those right before revocation and expiry; the taint's never came
+    assert world.steps("n1") == ["off", "suspected", "revoked", "expired"]
+    world.api_hangs = False
+    lanes.go()
+    world.run(3)
+    assert world.fenced("n1")
+
+
+def test_vms_are_looked_at_each_second_while_a_power_cut_hangs(world: World) -> None:
+    world.run(20)
+    lanes = hang(world, "cut n1")
+    world.cut_hangs = True
+    world.vms["n1"].frozen = True
+    before = dict(world.looks)
+    world.run(120)
+    assert {name: world.looks[name] - before[name] for name in WORKERS} == {"n1": 120, "n2": 120}
+    assert list(lanes.jobs) == ["cut n1"]
+    assert world.revoked == set()
+    world.cut_hangs = False
+    lanes.go()
+    world.run(3)
+    assert world.cuts == ["n1"]
+    assert world.fenced("n1")
+
+
+def test_a_taint_that_hung_is_not_set_on_a_vm_that_is_back(world: World) -> None:
+    world.run(20)
+    lanes = hang(world, "patch")
+    world.power_off("n1")
+    world.run(3)
+    world.power_on("n1")
+    world.run(3)
+    assert list(lanes.jobs) == ["patch"]
+    lanes.go()
+    world.run(60)
+    assert world.free("n1")
+    assert "tainted" not in world.steps("n1")
+
+
+def test_an_untaint_that_hung_is_not_done_for_a_later_start(world: World) -> None:
+    world.run(20)
+    world.power_off("n1")
+    world.run(5)
+    lanes = hang(world, "patch")
+    world.power_on("n1")
+    world.run(60)
+    assert list(lanes.jobs) == ["patch"]
+    world.power_off("n1")
+    world.run(3)
+    world.power_on("n1")
+    lanes.go()  # the node still says Ready, with the boot of the start before this one
+    assert world.nodes["n1"].tainted
+    world.run(60)
+    assert world.free("n1")
 
 
 def test_log_lines(world: World) -> None:
@@ -393,8 +471,7 @@ def test_failure_in_the_background_is_not_lost() -> None:
 
     lanes = Lanes(lambda: None)
     assert lanes.start("api", die)
-    lanes.finish("api")
-    lanes.finish("never started")
+    lanes.finish(60, but="none")
     with pytest.raises(ZeroDivisionError):
         lanes.check()
 
@@ -407,8 +484,10 @@ def test_busy_lane_takes_no_second_job() -> None:
 
     assert lanes.start("api", wait)
     assert not lanes.start("api", lambda: None)
+    lanes.finish(0, but="none")  # bounded
+    lanes.finish(600, but="api")
     go.set()
-    lanes.finish("api")
+    lanes.finish(60, but="none")
     assert lanes.start("api", lambda: None)
 
 

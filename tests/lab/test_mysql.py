@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from outlive.base.clock import HOST_CLOCK
 from outlive.base.errors import LabError, NotFoundError, RefusedError, UnreachableError
 from outlive.base.wait import WaitTimeoutError
 from outlive.lab import mysql, objects
@@ -76,9 +78,73 @@ def test_client_is_the_tutorial_s_command(fake_cluster: Cluster, tmp_path: Path,
     assert (tmp_path / "sql").read_text() == mysql.WRITE_ROW
 
 
-def test_rows_without_their_heading(fake_cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kubectl(tmp_path, monkeypatch, "printf 'id\\n111\\n'")
+@pytest.mark.parametrize(
+    ("lines", "rows"),
+    [
+        (["id", "111", "count(*)", "1"], ["111"]),
+        (["id", "111", "111", "count(*)", "2"], ["111", "111"]),
+        (["count(*)", "0"], []),
+        (["id", "count(*)", "0"], []),
+    ],
+)
+def test_rows_without_their_heading(lines: list[str], rows: list[str]) -> None:
+    assert mysql.parse_rows(lines) == rows
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [],
+        ["id"],
+        ["id", "111"],
+        ["111", "count(*)", "1"],
+        ["id", "count(*)", "1"],
+        ["id", "111", "count(*)", "2"],
+        ["count(*)", "1"],
+        ["count(*)"],
+        ["error: timed out waiting for the condition"],
+    ],
+)
+def test_output_that_is_no_answer_says_nothing_about_the_rows(lines: list[str]) -> None:
+    with pytest.raises(UnreachableError, match="printed no whole answer"):
+        mysql.parse_rows(lines)
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, *outputs: list[str]) -> list[str]:
+    """Let the tutorial's client print these, one after another; return the list of what it was asked."""
+    asked: list[str] = []
+
+    def client(_cluster: Cluster, _account: Account, statements: str) -> list[str]:
+        asked.append(statements)
+        return outputs[len(asked) - 1]
+
+    monkeypatch.setattr(mysql, "tutorial_client", client)
+    return asked
+
+
+def test_a_client_that_prints_nothing_is_asked_again(fake_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = answering(monkeypatch, [], ["id", "111", "count(*)", "1"])
+    monkeypatch.setattr(HOST_CLOCK, "rest", lambda _: None)
     assert mysql.read_rows(fake_cluster, ROOT) == ["111"]
+    assert asked == ["use mysql; select id from my_id; select count(*) from my_id;"] * 2
+
+
+def test_the_row_of_a_run_takes_an_earlier_one_s_place(fake_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = answering(monkeypatch, *[["id", "1700000000", "count(*)", "1"]] * 2)
+    mysql.write_run(fake_cluster, ROOT, 1700000000)
+    assert asked == [
+        "use mysql; create table if not exists power_off(id bigint); delete from power_off; insert into power_off values(1700000000); "
+        "select id from power_off; select count(*) from power_off;"
+    ]
+    with pytest.raises(RefusedError, match="took the row 5 and has 1700000000 in power_off"):
+        mysql.write_run(fake_cluster, ROOT, 5)
+
+
+def test_a_witness_s_client_that_printed_nothing_read_no_row() -> None:
+    witness = Witness(cast(Cluster, None), ROOT, "m")
+    for line in ("OK", "OK ", "OK 111"):
+        witness._take(line)
+    assert [answer.ok for answer in witness.answers()] == [False, False, True]
 
 
 def test_error_of_the_client_never_carries_the_password(fake_cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

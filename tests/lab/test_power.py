@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from outlive.base.errors import LabError, UnreachableError
 from outlive.base.wait import WaitTimeoutError
 from outlive.lab import power
-from outlive.lab.power import LibvirtMachine, VirtualBoxMachine, find_process
+from outlive.lab.power import LibvirtMachine, Machine, Power, State, VirtualBoxMachine, find_process, look
 from tests.samples import ManualClock
 
 PS = """\
@@ -111,15 +112,143 @@ def test_vagrant_fails(tools: Path, script: str, expected: str) -> None:
         power.vagrant("up", within=1)
 
 
-def test_wait_until_off(clock: ManualClock) -> None:
+@pytest.fixture
+def no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no VM have a process."""
+    monkeypatch.setattr(Machine, "process", lambda _: None)
+
+
+def says(tools: Path, domstate: str, managed_save: str = "no") -> None:
+    """Let virsh and VBoxManage say this."""
+    (tools.parent / "virsh").write_text(
+        f'#!/bin/sh\ncase "$*" in\n*dominfo*) echo "Id: -"; echo "Managed save:   {managed_save}";;\n*domstate*) echo "{domstate}"; echo;;\nesac\n'
+    )
+    (tools.parent / "VBoxManage").write_text(f"#!/bin/sh\necho 'name=\"x\"'\necho 'VMState=\"{domstate}\"'\n")
+
+
+@pytest.mark.usefixtures("no_process")
+@pytest.mark.parametrize(
+    ("kind", "word", "managed_save", "state"),
+    [
+        (LibvirtMachine, "shut off (shutdown)", "no", State.OFF),
+        (LibvirtMachine, "shut off (destroyed)", "no", State.OFF),
+        (LibvirtMachine, "shut off (crashed)", "no", State.OFF),
+        (LibvirtMachine, "shut off (daemon)", "no", State.OFF),
+        (LibvirtMachine, "shut off (saved)", "no", State.SAVED),  # `virsh save FILE`
+        (LibvirtMachine, "shut off (saved)", "yes", State.SAVED),
+        (LibvirtMachine, "shut off (unknown)", "yes", State.SAVED),  # libvirt was restarted
+        (LibvirtMachine, "shut off (destroyed)", "unknown", State.SAVED),
+        (VirtualBoxMachine, "poweroff", "", State.OFF),
+        (VirtualBoxMachine, "aborted", "", State.OFF),
+        (VirtualBoxMachine, "saved", "", State.SAVED),
+        (VirtualBoxMachine, "aborted-saved", "", State.SAVED),
+    ],
+)
+def test_a_vm_without_a_process(tools: Path, kind: type[Machine], word: str, managed_save: str, state: State) -> None:
+    says(tools, word, managed_save)
+    assert look(kind("n1", "11aa")) == Power(state)
+
+
+@pytest.mark.usefixtures("no_process")
+@pytest.mark.parametrize(
+    ("kind", "word"),
+    [
+        (LibvirtMachine, "running (booted)"),
+        (LibvirtMachine, "paused (user)"),
+        (LibvirtMachine, "in shutdown (user)"),
+        (LibvirtMachine, "crashed (panicked)"),
+        (LibvirtMachine, "shut off"),
+        (LibvirtMachine, "shut off (unknown)"),
+        (LibvirtMachine, "shut off (failed)"),
+        (LibvirtMachine, "shut off (migrated)"),
+        (LibvirtMachine, "shut off (from snapshot)"),
+        (LibvirtMachine, "ausgeschaltet (heruntergefahren)"),
+        (LibvirtMachine, ""),
+        (VirtualBoxMachine, "running"),
+        (VirtualBoxMachine, "teleported"),
+        (VirtualBoxMachine, ""),
+    ],
+)
+def test_a_word_that_proves_nothing_is_not_off(tools: Path, kind: type[Machine], word: str) -> None:
+    says(tools, word)
+    with pytest.raises(UnreachableError, match=r"the VM of n1 has no process here, but its hypervisor calls it .*doesn't prove"):
+        look(kind("n1", "11aa"))
+
+
+def test_a_vm_with_a_process(tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = LibvirtMachine("n1", "11aa")
+    says(tools, "shut off (destroyed)")
+    monkeypatch.setattr(machine, "process", os.getpid)
+    seen = look(machine)
+    assert (seen.state, seen.process) == (State.ON, os.getpid())
+    assert 0 <= seen.age < 86400
+    monkeypatch.setattr(machine, "process", lambda: 2**30)  # ended since it was found
+    assert look(machine).state is State.OFF
+
+
+def test_a_process_that_is_another_program_s_by_now_is_not_the_vm_s(tools: Path) -> None:
+    says(tools, "shut off (destroyed)")
+    assert look(LibvirtMachine("n1", "no-process-has-this-id"), process=os.getpid()) == Power(State.OFF)
+
+
+@pytest.mark.usefixtures("no_process")
+@pytest.mark.parametrize("kind", [LibvirtMachine, VirtualBoxMachine])
+def test_hypervisor_that_gives_no_answer_may_give_one_later(tools: Path, kind: type[Machine], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("virsh", "VBoxManage"):
+        (tools.parent / name).write_text("#!/bin/sh\necho 'error: no connection' >&2\nexit 1\n")
+    with pytest.raises(UnreachableError, match="no connection"):
+        look(kind("n1", "11aa"))
+    for name in ("virsh", "VBoxManage"):
+        (tools.parent / name).write_text("#!/bin/sh\nexec sleep 600\n")
+    monkeypatch.setattr(power, "LOOK_SECONDS", 0.2)
+    with pytest.raises(UnreachableError, match="didn't end within 0 s"):
+        look(kind("n1", "11aa"))
+
+
+def test_tools_speak_english_whatever_the_user_speaks(tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    monkeypatch.setenv("LANGUAGE", "de")
+    for name in ("virsh", "VBoxManage"):
+        (tools.parent / name).write_text(f'#!/bin/sh\necho "$LC_ALL" >> {tools}\n')
+    for machine in (LibvirtMachine("n1", "11aa"), VirtualBoxMachine("n2", "22bb")):
+        machine.start()
+        machine.cut()
+        machine.said()
+        machine.paused()
+    assert set(tools.read_text().splitlines()) == {"C"}
+
+
+@pytest.mark.parametrize(("word", "paused"), [("paused (user)", True), ("running (booted)", False), ("shut off (saved)", False)])
+def test_a_paused_domain(tools: Path, word: str, paused: bool) -> None:
+    says(tools, word)
+    assert LibvirtMachine("n1", "11aa").paused() is paused
+
+
+def test_virtualbox_s_saved_state_is_discarded(tools: Path) -> None:
+    VirtualBoxMachine("n2", "22bb").discard()
+    assert tools.read_text().splitlines() == ["VBoxManage discardstate 22bb"]
+
+
+def test_wait_until_off(tools: Path, clock: ManualClock) -> None:
+    says(tools, "shut off (shutdown)")
     machine = LibvirtMachine("n1", "no-process-has-this-id")
     assert machine.process() is None
     machine.wait_until_off(clock=clock)
     assert clock.seconds == 0.0
 
 
+@pytest.mark.usefixtures("no_process")
+@pytest.mark.parametrize(
+    ("word", "seen"), [("shut off (saved)", "its memory saved"), ("running (booted)", r"no answer .*calls it 'running \(booted\)'")]
+)
+def test_wait_until_off_wants_both_witnesses(tools: Path, clock: ManualClock, word: str, seen: str) -> None:
+    says(tools, word)
+    with pytest.raises(WaitTimeoutError, match=f"VM of n1: wanted off, last seen {seen}"):
+        LibvirtMachine("n1", "11aa").wait_until_off(within=2, clock=clock)
+
+
 def test_a_machine_that_stays_on(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = LibvirtMachine("n1", "11aa")
-    monkeypatch.setattr(machine, "process", lambda: 812)
-    with pytest.raises(WaitTimeoutError, match="VM of n1: wanted process gone, last seen process 812 running, gave up after 2 s"):
+    monkeypatch.setattr(machine, "process", os.getpid)
+    with pytest.raises(WaitTimeoutError, match=f"VM of n1: wanted off, last seen process {os.getpid()} running, gave up after 2 s"):
         machine.wait_until_off(within=2, clock=clock)

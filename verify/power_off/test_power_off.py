@@ -1,4 +1,6 @@
-"""The node of the MySQL pod is powered off: the pod goes to another node and the row is still there.
+"""The node of the MySQL pod is powered off: the pod goes to another node and the rows are still there.
+
+One row is the tutorial's, which stands since the first run, the other is new in each run: only that one can't be a row of an earlier run.
 
 The tests of this file are one story, told once: the fixtures make it happen and measure it, each test verifies one statement of it.
 """
@@ -13,7 +15,7 @@ import pytest
 
 from outlive.base.clock import HOST_CLOCK
 from outlive.base.errors import LabError
-from outlive.base.wait import wait_for
+from outlive.base.wait import persist, wait_for
 from outlive.drill.failover import Outage, come_home, failover, replaces
 from outlive.drill.faults import PowerOff, Target, injected
 from outlive.drill.recorder import Recorder
@@ -21,8 +23,9 @@ from outlive.drill.timeline import Timeline
 from outlive.lab import mysql, nfs, power, steady
 from outlive.lab.inventory import Inventory
 from outlive.lab.kube import Cluster
-from outlive.lab.mysql import NAMESPACE, Account, Witness, read_rows
-from outlive.lab.objects import Pod
+from outlive.lab.mysql import NAMESPACE, RUNS, Account, Witness, read_rows
+from outlive.lab.objects import Node, Pod
+from outlive.lab.power import Power, State
 from outlive.lab.ssh import Remote
 from outlive.report.model import Report
 
@@ -45,6 +48,10 @@ class Story:
     """A fail-over as it was seen."""
 
     pod: Pod
+    boot: str
+    """Boot id of its node before the power-off."""
+    run: str
+    """The row that MySQL acknowledged in this run, right before the power-off."""
     fault: PowerOff
     observe: Callable[[], Timeline]
     timeline: Timeline
@@ -63,6 +70,8 @@ def story(alone: None, lab: Inventory, cluster: Cluster, remote: Remote, report:
         )
     account = mysql.account(cluster, deployment)
     mysql.tutorial_client(cluster, account, mysql.WRITE_ROW)
+    boot, run = cluster.node(pod.node).boot, int(HOST_CLOCK.now().wall.timestamp())
+    mysql.write_run(cluster, account, run)
     with ExitStack() as stack:
         recorder = stack.enter_context(Recorder(cluster, NAMESPACE))
         witness = stack.enter_context(Witness(cluster, account, lab.group("control_plane")[0].name))
@@ -100,7 +109,7 @@ def story(alone: None, lab: Inventory, cluster: Cluster, remote: Remote, report:
                 within=within,
                 describe=lambda seen: f"{seen.moments[-1].title} at {seen.total:.0f} s",
             )
-        yield Story(pod, fault, observe, timeline)
+        yield Story(pod, boot, str(run), fault, observe, timeline)
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +132,28 @@ def homecoming(story: Story, cluster: Cluster, report: Report) -> Story:
     return story
 
 
+def signs_of_life(power: Power, node: Node, boot: str) -> list[str]:
+    """Return what speaks against a node being off ever since the boot ``boot``, by the hypervisor and by the API."""
+    return [
+        *([f"its VM is {power.state.value}"] if power.state is not State.OFF else []),
+        *([f"its node is {node.state}"] if node.ready == "True" else []),
+        *(["its node booted anew"] if node.boot != boot else []),
+    ]
+
+
+def look(story: Story, cluster: Cluster) -> list[str]:
+    """Ask the hypervisor and the API for signs of life, until both answer."""
+    name = story.pod.node
+    return persist(
+        f"VM and node of {name}", lambda: signs_of_life(power.look(power.find(name)), cluster.node(name), story.boot), within=120
+    )
+
+
+def rows(cluster: Cluster, account: Account) -> tuple[list[str], list[str]]:
+    """Return the tutorial's rows and those of this run, by the tutorial's client."""
+    return read_rows(cluster, account), read_rows(cluster, account, RUNS)
+
+
 def test_every_moment_was_seen_in_order(story: Story) -> None:
     """Power-off, VM process gone, NotReady, eviction, replacement created, running and first query were all seen, in this order."""
     wanted = ["power_off", "process_gone", *STEPS]
@@ -142,10 +173,13 @@ def test_old_pod_is_terminating_and_new_one_runs_elsewhere(story: Story, cluster
     assert new[0].node not in ("", story.pod.node)
 
 
-def test_row_outlived_the_node(story: Story, cluster: Cluster, account: Account) -> None:
-    """With the node still off, the tutorial's client reads the row 111."""
-    assert story.fault.powered_on is None, "the node was powered on too early"
-    assert read_rows(cluster, account) == ["111"]
+def test_rows_outlived_the_node(story: Story, cluster: Cluster, account: Account) -> None:
+    """The tutorial's client reads 111 and this run's row; right before and after, the old node's VM is off and its node NotReady."""
+    before = look(story, cluster)
+    read = rows(cluster, account)
+    after = look(story, cluster)
+    assert read == (["111"], [story.run])
+    assert (before, after) == ([], []), f"{story.pod.node} isn't off: {before} before the read, {after} after it"
 
 
 def test_node_returns_and_no_pod_hangs(homecoming: Story, cluster: Cluster) -> None:
@@ -154,10 +188,9 @@ def test_node_returns_and_no_pod_hangs(homecoming: Story, cluster: Cluster) -> N
     assert [pod.name for pod in cluster.all_pods() if pod.deleted] == []
 
 
-@pytest.mark.usefixtures("homecoming")
-def test_row_outlived_the_return(cluster: Cluster, account: Account) -> None:
-    """After the node's return the row is still there, once."""
-    assert read_rows(cluster, account) == ["111"]
+def test_rows_outlived_the_return(homecoming: Story, cluster: Cluster, account: Account) -> None:
+    """After the node's return 111 and this run's row are still there, each once."""
+    assert rows(cluster, account) == (["111"], [homecoming.run])
 
 
 @pytest.mark.usefixtures("homecoming")

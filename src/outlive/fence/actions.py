@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import os
-import re
-import subprocess
-import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Protocol
 
-from outlive.base.errors import LabError, UnreachableError
-from outlive.fence.decisions import TAINT, TAINT_EFFECT, TAINT_VALUE, Fenced, NodeState, Power, State
+from outlive.base.errors import LabError
+from outlive.fence.decisions import TAINT, TAINT_EFFECT, TAINT_VALUE, Fenced, NodeState
 from outlive.lab import nfs, objects, power
 from outlive.lab.kube import LEASES, MERGE_PATCH, Cluster
 from outlive.lab.objects import Json
-from outlive.lab.power import LibvirtMachine, Machine
+from outlive.lab.power import Power, State
 from outlive.lab.ssh import Remote
 
 ANNOTATION = "outlive.io/fenced"
-TOOL_TIMEOUT = 20.0
-"""Seconds for an answer of the hypervisor's tool."""
 
 NFT_SET = "inet outlive_fence fenced"
 NFT_OBJECTS = "add table inet outlive_fence; add set inet outlive_fence fenced { type ipv4_addr; }; "
@@ -141,30 +134,22 @@ class VagrantMachines:
 
     def check(self, name: str) -> None:
         """Raise ``LabError`` where the VM or its hypervisor's tool is missing, ``UnreachableError`` where it gives no answer."""
-        _says(power.find(name))
+        power.find(name).said()
 
     def look(self, name: str) -> Power:
-        """Look for the process; where there is none, the hypervisor has to say the same, and that it keeps no memory.
-
-        One witness isn't enough: in another process namespace no VM has a process, and a saved VM has none either.
-        """
-        machine = power.find(name)
-        process = self._processes.get(name)
-        if process is None or not _runs(process, machine.identity):
-            process = machine.process()
-        age = None if process is None else _age(process)
-        if process is None or age is None:
+        """Look by both witnesses; the process is kept in mind, so that a VM that is on costs no command."""
+        seen = power.look(power.find(name), self._processes.get(name))
+        if seen.process is None:
             self._processes.pop(name, None)
-            return Power(_rest(machine))
-        self._processes[name] = process
-        return Power(State.ON, process, age)
+        else:
+            self._processes[name] = seen.process
+        return seen
 
     def cut(self, name: str) -> None:
         """Destroy the domain or power the VM off; one that is saved loses its memory."""
         machine = power.find(name)
         if self.look(name).state is State.SAVED:
-            libvirt = isinstance(machine, LibvirtMachine)
-            _tool([*power.virsh(), "managedsave-remove", machine.identity] if libvirt else ["VBoxManage", "discardstate", machine.identity])
+            machine.discard()
         else:
             machine.cut()
 
@@ -239,61 +224,3 @@ def _ipv4(address: str) -> str:
         raise LabError(
             f"{address!r} can't be fenced: ansible_host of each worker has to be an IPv4 address, so write one there."
         ) from error
-
-
-def _runs(process: int, identity: str) -> bool:
-    """Say whether a process is still the VM's; its command line is empty once it ended."""
-    try:
-        return identity.encode() in Path(f"/proc/{process}/cmdline").read_bytes()
-    except OSError:
-        return False
-
-
-def _age(process: int) -> float | None:
-    """Return the seconds since a process started (field 22 of its stat, in ticks since boot), None where it is gone."""
-    try:
-        words = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    except OSError:
-        return None
-    return time.clock_gettime(time.CLOCK_BOOTTIME) - int(words[19]) / os.sysconf("SC_CLK_TCK")
-
-
-def _says(machine: Machine) -> tuple[str, State]:
-    """Return what the hypervisor says of a VM, in its own word and in ours; without a word it counts as running."""
-    if isinstance(machine, LibvirtMachine):
-        fields = dict(re.findall(r"^([^:\n]+):\s*(.*?)\s*$", _tool([*power.virsh(), "dominfo", machine.identity]), flags=re.MULTILINE))
-        word = fields.get("State", "")
-        off, saved = word == "shut off", fields.get("Managed save") != "no"
-    else:
-        found = re.search(r'^VMState="([^"]*)"', _tool(["VBoxManage", "showvminfo", machine.identity, "--machinereadable"]), re.MULTILINE)
-        word = found.group(1) if found else ""
-        off, saved = word in ("poweroff", "aborted", "saved", "aborted-saved"), "saved" in word
-    return word, State.ON if not off else State.SAVED if saved else State.OFF
-
-
-def _rest(machine: Machine) -> State:
-    """Return the state of a VM without a process: off or saved.
-
-    Raises:
-        UnreachableError: the hypervisor says that it runs, so that one of the two is wrong.
-    """
-    word, state = _says(machine)
-    if state is State.ON:
-        raise UnreachableError(
-            f"the VM of {machine.name} has no process here, but its hypervisor calls it {word!r}: "
-            "the watcher has to run where the VMs run (`outlive run outlive fence watch`)"
-        )
-    return state
-
-
-def _tool(command: list[str]) -> str:
-    """Run one of the hypervisor's tools and return its output, in English; one that hangs must not hang the watcher."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TOOL_TIMEOUT, env={**os.environ, "LC_ALL": "C"}, check=False)
-    except FileNotFoundError as error:
-        raise LabError(f"The program {command[0]} is missing: it has to be on PATH; `outlive doctor` says how to get it.") from error
-    except subprocess.TimeoutExpired as error:
-        raise UnreachableError(f"`{' '.join(command)}` gave no answer ({error})") from error
-    if done.returncode != 0:
-        raise UnreachableError(f"`{' '.join(command)}` failed ({(done.stderr.strip() or 'no message').splitlines()[-1]})")
-    return done.stdout

@@ -15,10 +15,11 @@ from outlive.base.errors import LabError, NotFoundError, UnreachableError
 from outlive.base.locks import exclusive
 from outlive.base.paths import KUBECONFIG, STATE
 from outlive.fence.actions import Api, Hypervisor, Kubernetes, NfsServer, Storage, VagrantMachines
-from outlive.fence.decisions import Limits
+from outlive.fence.decisions import Limits, NodeState
 from outlive.fence.log import Log
 from outlive.fence.watcher import Tools, Watcher
 from outlive.lab import inventory
+from outlive.lab.power import State
 from outlive.lab.ssh import Remote
 
 LOCK = STATE / "fence.lock"
@@ -54,7 +55,7 @@ def print_status() -> None:
 def release_by_hand(name: str) -> None:
     """Take the fence of a node back and say so (`outlive fence release`). Fails as ``release`` does."""
     with _tools() as tools:
-        print(release(name, tools.workers, tools.api, tools.storage))
+        print(release(name, tools.workers, tools.api, tools.hypervisor, tools.storage))
 
 
 @dataclass(frozen=True)
@@ -125,18 +126,43 @@ def status(workers: Mapping[str, str], api: Api, hypervisor: Hypervisor, storage
     return lines
 
 
-def release(name: str, workers: Mapping[str, str], api: Api, storage: Storage) -> str:
+def release(name: str, workers: Mapping[str, str], api: Api, hypervisor: Hypervisor, storage: Storage) -> str:
     """Open NFS to a node and take its taint and annotation away; return the sentence that says so.
 
     Raises:
-        LabError: there is no such worker, or the server or the API refuses.
+        LabError: there is no such worker, what ran when it was fenced may still write, or the server or the API refuses.
     """
     if name not in workers:
         raise LabError(f"{name!r} is no worker of the inventory: choose one of {', '.join(workers)}.")
-    storage.allow(workers[name])
-    # A worker that isn't a node any more has nothing else to take back.
-    with contextlib.suppress(NotFoundError):
+    node = None
+    with contextlib.suppress(NotFoundError):  # a worker that isn't a node any more has nothing but NFS to take back
         node = api.read(name)
-        if node.fenced is not None or node.tainted:
-            api.unmark(node)
+    _check_harmless(name, node, hypervisor)
+    storage.allow(workers[name])
+    if node is not None and (node.fenced is not None or node.tainted):
+        api.unmark(node)
     return f"{name} is released; a watcher that runs fences it again while its VM is off."
+
+
+def _check_harmless(name: str, node: NodeState | None, hypervisor: Hypervisor) -> None:
+    """Raise ``LabError`` unless the VM is off, or runs with another boot than the one that was fenced.
+
+    The pods of the fenced boot run elsewhere by now, and its own writes, which hang on the NFS server's silence, would come after theirs.
+    """
+    cure = f"cut its power with `vagrant halt --force {name}`, and run this again"
+    try:
+        state = hypervisor.look(name).state
+    except UnreachableError as error:
+        raise LabError(
+            f"{name} can't be released: it isn't known whether its VM is off ({error}), so what was fenced may still write; "
+            f"see to it that the hypervisor answers, or {cure}."
+        ) from error
+    if state is State.SAVED:
+        raise LabError(
+            f"{name} can't be released: its VM's memory is saved and would go on where it was, with its hung writes; "
+            f"start it with `vagrant up {name}`, {cure}."
+        )
+    fenced = node.fenced if node is not None else None
+    if state is State.ON and node is not None and fenced is not None and (not fenced.boot or node.boot == fenced.boot):
+        boot = f"the boot id {fenced.boot} that it was fenced with" if fenced.boot else "an annotation that names no boot id"
+        raise LabError(f"{name} can't be released: its VM runs, and its node has {boot}, so its hung writes may still come: {cure}.")

@@ -1,40 +1,20 @@
 """What the watcher makes of what it sees: pure decisions, no input, no output, no clock of its own.
 
 ``remember`` turns an observation into memory (since when is a node suspect, since when is its VM off), ``decide`` says what to do
-next. Every rule of safety that needs no second look stands here; the second look right before an act is in ``loop``.
+next. Every rule of safety that needs no second look stands here; the second look right before an act is in ``watcher``.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from enum import Enum
 
 from outlive.lab.objects import Json
+from outlive.lab.power import Power, State
 
 TAINT = "node.kubernetes.io/out-of-service"
 TAINT_VALUE = "nodeshutdown"
 TAINT_EFFECT = "NoExecute"
-
-
-class State(Enum):
-    """What the hypervisor says of a VM."""
-
-    ON = "on"
-    """Its process is there; whether the guest does anything is another question."""
-    OFF = "off"
-    """No process, no memory kept: what ran in it can't write any more."""
-    SAVED = "saved"
-    """No process, but its memory is kept: started again, it goes on where it was. It isn't off."""
-
-
-@dataclass(frozen=True)
-class Power:
-    """A VM's power; ``age`` is the seconds since its process started."""
-
-    state: State
-    process: int | None = None
-    age: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -67,7 +47,7 @@ class NodeState:
 
 
 @dataclass(frozen=True)
-class Seen:
+class Observation:
     """All that is known of one worker at one moment."""
 
     power: Power | None
@@ -132,7 +112,7 @@ class Decision:
     held: str = ""
 
 
-def remember(seen: Seen, memory: Memory, now: float, limits: Limits) -> Memory:
+def remember(seen: Observation, memory: Memory, now: float, limits: Limits) -> Memory:
     """Return the memory of a worker after one more look at it."""
     memory = _remember_lease(seen, _remember_power(seen.power, memory, now), limits)
     reason = suspicion(seen, memory, now, limits)
@@ -142,7 +122,7 @@ def remember(seen: Seen, memory: Memory, now: float, limits: Limits) -> Memory:
     return replace(memory, suspect_since=since, reason=reason)
 
 
-def suspicion(seen: Seen, memory: Memory, now: float, limits: Limits) -> str:
+def suspicion(seen: Observation, memory: Memory, now: float, limits: Limits) -> str:
     """Return why a worker is suspect, or nothing."""
     power, node = seen.power, seen.node
     if node is None:
@@ -167,7 +147,7 @@ def silent(answered: float | None, now: float, limits: Limits) -> bool:
     return answered is None or now - answered > limits.suspect_after
 
 
-def decide(seen: Seen, memory: Memory, now: float, limits: Limits, all_suspect: bool) -> Decision:
+def decide(seen: Observation, memory: Memory, now: float, limits: Limits, all_suspect: bool) -> Decision:
     """Return what to do about a worker; ``all_suspect`` says that no other worker is above suspicion either."""
     power, node = seen.power, seen.node
     if node is None:
@@ -193,7 +173,7 @@ def marked(node: NodeState) -> bool:
     return node.tainted and node.fenced is not None and node.fenced.boot == node.boot
 
 
-def _fence(seen: Seen, node: NodeState, now: float, limits: Limits) -> Decision:
+def _fence(seen: Observation, node: NodeState, now: float, limits: Limits) -> Decision:
     """The VM is off."""
     actions = [] if seen.closed else [Action.CLOSE]
     # With the VM off, the taint needn't wait for NFS: the new pod takes longer to start than the old one's locks to fall.
@@ -202,7 +182,7 @@ def _fence(seen: Seen, node: NodeState, now: float, limits: Limits) -> Decision:
     return Decision(tuple(actions))
 
 
-def _take_back(seen: Seen, node: NodeState, power: Power, memory: Memory, now: float, limits: Limits) -> Decision:
+def _take_back(seen: Observation, node: NodeState, power: Power, memory: Memory, now: float, limits: Limits) -> Decision:
     """The VM was off and isn't any more. It was started anew (see ``State.SAVED``), so its kernel holds no old writes."""
     if power.state is State.ON and seen.revoked is not False:  # unknown counts as revoked: opening twice does no harm
         return Decision((Action.OPEN,))
@@ -211,11 +191,14 @@ def _take_back(seen: Seen, node: NodeState, power: Power, memory: Memory, now: f
     if returned(node):
         return Decision((Action.UNTAINT,))
     if memory.heard and node.ready == "True":
-        return Decision(held="it is Ready with the boot id that it was fenced with: look at it, then take the fence back with --release")
+        return Decision(
+            held="it is Ready with the boot id that it was fenced with, so its memory was brought back: cut its power "
+            f"(`vagrant halt --force {node.name}`) and start it anew"
+        )
     return Decision()
 
 
-def _confirm(seen: Seen, memory: Memory, now: float, limits: Limits, all_suspect: bool) -> Decision:
+def _confirm(seen: Observation, memory: Memory, now: float, limits: Limits, all_suspect: bool) -> Decision:
     """The VM runs, or could go on: only losing its power makes it safe."""
     if silent(seen.answered, now, limits):
         return Decision(held="the API server gives no answer, so nothing is known of the node and nothing is done")
@@ -239,7 +222,7 @@ def _remember_power(power: Power | None, memory: Memory, now: float) -> Memory:
     return replace(memory, process=None, on_since=None, off_since=since, heard=False)
 
 
-def _remember_lease(seen: Seen, memory: Memory, limits: Limits) -> Memory:
+def _remember_lease(seen: Observation, memory: Memory, limits: Limits) -> Memory:
     if seen.node is None or seen.answered is None or seen.answered == memory.answered:
         return memory
     changed = seen.node.renewed != memory.renewed

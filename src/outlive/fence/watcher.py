@@ -1,20 +1,22 @@
-"""The watcher at work: looks, lets ``watcher`` decide, acts, and writes each step down.
+"""The watcher at work: looks, lets ``decisions`` decide, acts, and writes each step down.
 
-What is slow or may hang (API reads, ssh to the NFS server) runs in the background, one job at a time on each lane, so that the VMs are
-looked at each second whatever the rest does.
+What is slow or may hang (the API, ssh to the NFS server, a power cut) runs in the background, one job at a time on each lane, so that
+the VMs are looked at each second whatever the rest does. A job is decided upon before it runs: it looks again right before it acts.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from outlive.base.clock import HOST_CLOCK, Clock
 from outlive.base.errors import LabError
 from outlive.fence.actions import Api, Hypervisor, Storage
-from outlive.fence.decisions import Action, Fenced, Limits, Memory, NodeState, Power, Seen, State, decide, marked, remember, returned
+from outlive.fence.decisions import Action, Fenced, Limits, Memory, NodeState, Observation, decide, marked, remember, returned
 from outlive.fence.log import Log
+from outlive.lab.power import Power, State
 
 LOOK_EVERY = 1.0
 """Seconds between two looks at the VMs."""
@@ -22,6 +24,9 @@ API_EVERY = 2.0
 """Seconds between two looks at nodes and leases."""
 STORAGE_EVERY = 60.0
 """Seconds between two looks at the NFS server: its own reboot would let everybody in again. Keeps the ssh connection open, too."""
+
+ENDS_WITHIN = 45.0
+"""Seconds that the acts under way have when the watcher is asked to end; the next start goes on with what wasn't done."""
 
 
 class Lanes:
@@ -46,10 +51,12 @@ class Lanes:
         if self._failure is not None:
             raise self._failure
 
-    def finish(self, lane: str) -> None:
-        """Wait for the end of the job under way on a lane."""
-        if lane in self._threads:
-            self._threads[lane].join()
+    def finish(self, within: float, *, but: str) -> None:
+        """Wait for the jobs under way on all lanes ``but`` one, for as long as ``within`` seconds."""
+        end = time.monotonic() + within
+        for lane, thread in self._threads.items():
+            if lane != but:
+                thread.join(max(0.0, end - time.monotonic()))
 
     def _run(self, job: Callable[[], None]) -> None:
         try:
@@ -83,6 +90,8 @@ class Watcher:
         self._stop = threading.Event()
         self._lanes = lanes(self._wake.set)
         self._memory = {name: Memory() for name in workers}
+        self._lock = threading.Lock()
+        """Held to replace ``_nodes``: a list and a patch may come at once."""
         self._nodes: Mapping[str, NodeState] = {}
         self._answered: float | None = None
         self._asked = {"api": -STORAGE_EVERY, "storage": -STORAGE_EVERY}
@@ -97,7 +106,7 @@ class Watcher:
             self.step()
             self._wake.wait(LOOK_EVERY)
             self._wake.clear()
-        self._lanes.finish("storage")
+        self._lanes.finish(ENDS_WITHIN, but="api")
         self._log.write("stopped", text="what is fenced stays fenced; the next start goes on")
 
     def stop(self) -> None:
@@ -127,19 +136,25 @@ class Watcher:
         address = self._workers[name]
         match action:
             case Action.CLOSE:
-                self._lanes.start("storage", lambda: self._close(name, address))
+                self._start("storage", name, action, lambda: self._close(name, address))
             case Action.OPEN:
-                self._lanes.start("storage", lambda: self._open(name, address))
+                self._start("storage", name, action, lambda: self._open(name, address))
             case Action.CUT:
-                self._try(name, action.value, lambda: self._cut(name))
+                reason = self._memory[name].reason
+                # A lane for each VM: a hypervisor that hangs on one may well cut another.
+                if self._start(f"cut {name}", name, action, lambda: self._cut(name, reason)):
+                    self._memory[name] = replace(self._memory[name], cut_at=self._now())
             case Action.TAINT:
-                self._try(name, action.value, lambda: self._taint(name))
+                self._start("patch", name, action, lambda: self._taint(name))
             case Action.UNTAINT:
-                self._try(name, action.value, lambda: self._untaint(name))
+                process = self._memory[name].process
+                self._start("patch", name, action, lambda: self._untaint(name, process))
 
-    def _cut(self, name: str) -> None:
-        self._memory[name] = replace(self._memory[name], cut_at=self._now())
-        self._log.write("cut", name, self._memory[name].reason)
+    def _start(self, lane: str, name: str, action: Action, job: Callable[[], None]) -> bool:
+        return self._lanes.start(lane, lambda: self._try(name, action.value, job))
+
+    def _cut(self, name: str, reason: str) -> None:
+        self._log.write("cut", name, reason)
         self._tools.hypervisor.cut(name)
 
     def _close(self, name: str, address: str) -> None:
@@ -148,34 +163,27 @@ class Watcher:
         The order makes it safe: from the revocation on no new client can come from this address, so what is ended after one more proof
         that the VM is off belongs to what ran before, even if the VM is started at that very moment.
         """
-
-        def job() -> None:
-            if not self._is_off(name):
-                return
-            if address not in self._known_revoked():
-                self._tools.storage.revoke(address)
-                self._revoked = self._known_revoked() | {address}
-                self._log.write("revoked", name, f"the NFS server turns {address} away")
-            if not self._is_off(name):
-                return
-            left = self._tools.storage.expire(address)
-            if left:
-                raise LabError(f"{left} NFSv4 client(s) of {address} are left on the server.")
-            self._closed |= {address}
-            self._log.write("expired", name, f"no NFSv4 client of {address} is left")
-
-        self._try(name, Action.CLOSE.value, job)
+        if not self._is_off(name):
+            return
+        if address not in self._known_revoked():
+            self._tools.storage.revoke(address)
+            self._revoked = self._known_revoked() | {address}
+            self._log.write("revoked", name, f"the NFS server turns {address} away")
+        if not self._is_off(name):
+            return
+        left = self._tools.storage.expire(address)
+        if left:
+            raise LabError(f"{left} NFSv4 client(s) of {address} are left on the server.")
+        self._closed |= {address}
+        self._log.write("expired", name, f"no NFSv4 client of {address} is left")
 
     def _open(self, name: str, address: str) -> None:
-        def job() -> None:
-            if self._tools.hypervisor.look(name).state is not State.ON:
-                return
-            self._closed -= {address}
-            self._tools.storage.allow(address)
-            self._log.write("opened", name, f"the NFS server lets {address} in")
-            self._revoked = self._known_revoked() - {address}
-
-        self._try(name, Action.OPEN.value, job)
+        if self._tools.hypervisor.look(name).state is not State.ON:
+            return
+        self._closed -= {address}
+        self._tools.storage.allow(address)
+        self._log.write("opened", name, f"the NFS server lets {address} in")
+        self._revoked = self._known_revoked() - {address}
 
     def _known_revoked(self) -> frozenset[str]:
         """Return what the server turns away; asked for here where the look at the start failed, since unknown isn't nobody."""
@@ -190,16 +198,19 @@ class Watcher:
         """
         node = self._tools.api.read(name)
         if marked(node):
-            return  # the list from which it was decided was older than the taint
+            self._put(node)  # the list from which it was decided was older than the taint
+            return
         if not self._is_off(name):
             return
         fenced = Fenced(node.boot, self._tools.clock.now().wall.isoformat(timespec="seconds"))
         self._put(self._tools.api.mark(node, fenced))
         self._log.write("tainted", name, f"out of service, fenced with boot id {node.boot}")
 
-    def _untaint(self, name: str) -> None:
+    def _untaint(self, name: str, process: int | None) -> None:
+        """Take the taint away while the process still runs with which it was decided: another one's NFS access may be revoked again."""
         node = self._tools.api.read(name)
-        if returned(node) and self._tools.hypervisor.look(name).state is State.ON:
+        seen = self._tools.hypervisor.look(name)
+        if returned(node) and seen.state is State.ON and seen.process == process:
             self._put(self._tools.api.unmark(node))
             self._log.write("untainted", name, f"Ready with boot id {node.boot}")
 
@@ -212,20 +223,23 @@ class Watcher:
 
     def _put(self, node: NodeState) -> None:
         """Take note of a node as a patch returned it; the lease is as it was seen."""
-        known = self._nodes.get(node.name, node)
-        self._nodes = {**self._nodes, node.name: replace(node, renewed=known.renewed)}
+        with self._lock:
+            known = self._nodes.get(node.name, node)
+            self._nodes = {**self._nodes, node.name: replace(node, renewed=known.renewed)}
 
-    def _look(self, name: str) -> Seen:
+    def _look(self, name: str) -> Observation:
         power: list[Power] = []  # stays empty where the hypervisor gives no answer
         self._try(name, "look at the VM", lambda: power.append(self._tools.hypervisor.look(name)))
         address = self._workers[name]
         revoked = None if self._revoked is None else address in self._revoked
         closed = bool(revoked) and address in self._closed
-        return Seen(power[0] if power else None, self._nodes.get(name), self._answered, revoked, closed)
+        return Observation(power[0] if power else None, self._nodes.get(name), self._answered, revoked, closed)
 
     def _look_at_api(self) -> None:
         def job() -> None:
-            self._nodes = self._tools.api.look()
+            nodes = self._tools.api.look()
+            with self._lock:
+                self._nodes = nodes
             self._answered = self._now()
 
         self._try("", "look at the API", job)
@@ -250,7 +264,7 @@ class Watcher:
         except LabError as error:
             self._log.once("failed", name, f"{what}: {error}", what)
 
-    def _tell(self, name: str, before: Memory, after: Memory, seen: Seen) -> None:
+    def _tell(self, name: str, before: Memory, after: Memory, seen: Observation) -> None:
         """Write down what changed between two looks."""
         if after.heard and not before.heard:
             self._log.write("heard", name, "its lease is renewed")
@@ -267,5 +281,5 @@ class Watcher:
         return self._tools.clock.now().monotonic
 
 
-def _is_fenced(seen: Seen) -> bool:
+def _is_fenced(seen: Observation) -> bool:
     return seen.node is not None and seen.node.fenced is not None

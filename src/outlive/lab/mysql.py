@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -46,6 +46,8 @@ insert into my_id select 111 from dual where not exists (select * from my_id);
 """
 """The tutorial's statements, so worded that a second run leaves one row too."""
 READ_ROWS = "use mysql; select * from my_id;"
+RUNS = "power_off"
+"""Table beside the tutorial's with the row of one run: what is new in it can't be an earlier run's. The tutorial's keeps its one row."""
 
 ACCESS_DENIED = 1045
 UNANSWERED = {1040, 1053, 2002, 2003, 2005, 2006, 2013}
@@ -129,17 +131,48 @@ def tutorial_client(cluster: Cluster, account: Account, statements: str, run: Ca
     return [line for line in output.splitlines() if not notes.match(line)]
 
 
-def read_rows(cluster: Cluster, account: Account) -> list[str]:
-    """Return the values in the tutorial's table, asked by its own command until MySQL answers."""
-    lines = wait_for(
+def read_rows(cluster: Cluster, account: Account, table: str = "my_id", before: str = "") -> list[str]:
+    """Return the values in the tutorial's table or another one, asked by the tutorial's own command until MySQL answers.
+
+    ``before`` are statements that the same client gives first; they may be given several times.
+    """
+    statements = f"use mysql; {before}select id from {table}; select count(*) from {table};"
+    return wait_for(
         "MySQL, asked by the tutorial's client pod",
         "an answer",
-        lambda: tutorial_client(cluster, account, READ_ROWS),
+        lambda: parse_rows(tutorial_client(cluster, account, statements)),
         lambda _: True,
         within=2 * CLIENT_SECONDS,
         every=5.0,
     )
-    return lines[1:]  # the first line is the column's name
+
+
+def write_run(cluster: Cluster, account: Account, run: int) -> None:
+    """Put the row of one run in the place of an earlier run's.
+
+    Returns when MySQL acknowledged it: each statement is a transaction of its own, and what is read after it is its answer.
+
+    Raises:
+        RefusedError: MySQL answers, but without the row.
+    """
+    statements = f"create table if not exists {RUNS}(id bigint); delete from {RUNS}; insert into {RUNS} values({run}); "
+    rows = read_rows(cluster, account, RUNS, statements)
+    if rows != [str(run)]:
+        raise RefusedError(f"MySQL took the row {run} and has {', '.join(rows) or 'no row'} in {RUNS}.")
+
+
+def parse_rows(lines: Sequence[str]) -> list[str]:
+    """Return the values of the column id from what a client printed of them and of their count.
+
+    Raises:
+        UnreachableError: it isn't MySQL's whole answer. A client that printed nothing, or lost a line, says nothing about the rows.
+    """
+    rows = list(lines[1:-2])
+    # No heading comes before no rows.
+    counted = ["count(*)", "0"] if len(lines) == 2 else ["id", *rows, "count(*)", str(len(rows))]
+    if list(lines) != counted:
+        raise UnreachableError(f"the MySQL client printed no whole answer ({' / '.join(lines)[-200:] or 'nothing'})")
+    return rows
 
 
 def _kubectl(command: list[str], statements: str, account: Account) -> str:
@@ -255,9 +288,10 @@ class Witness:
 
     def _take(self, line: str) -> None:
         verdict, _, text = line.partition(" ")
+        ok = verdict == "OK" and bool(text)  # a client that ends well and prints nothing read no row
         with self._lock:
-            self._answers.append(Answer(self._clock.now(), verdict == "OK", text))
-        if verdict != "OK":
+            self._answers.append(Answer(self._clock.now(), ok, text))
+        if not ok:
             error = failure(text, self._account.reference)
             if not isinstance(error, UnreachableError | RefusedError):
                 self._failure = error

@@ -1,4 +1,4 @@
-"""The machines under the nodes: is the VM's process there, switch it on, cut its power.
+"""The machines under the nodes: is a VM off, switch it on, cut its power.
 
 The same for each provider: Vagrant keeps the provider's own id of a machine in its folder, that id is on the command line of
 the VM's process, and the provider's tool takes it.
@@ -6,10 +6,14 @@ the VM's process, and the provider's tool takes it.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import subprocess
+import time
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
 from outlive.base.clock import HOST_CLOCK, Clock
@@ -21,6 +25,44 @@ OFF_WITHIN = 300.0
 """Seconds that a guest may take to shut down; a software-emulated one under load needs tens of seconds."""
 TOOL_SECONDS = 120.0
 """Seconds that a hypervisor's tool may take: VirtualBox starts a VM in tens of them on a busy host."""
+LOOK_SECONDS = 10.0
+"""Seconds that a tool may take to say what it knows; who looks each second can't wait for longer."""
+
+
+class State(Enum):
+    """Whether something may still write from a VM's memory."""
+
+    ON = "on"
+    """Its process is there; whether the guest does anything is another question."""
+    OFF = "off"
+    """No process, no memory kept: what ran in it can't write any more."""
+    SAVED = "saved"
+    """No process, but its memory is kept: started or restored, it goes on where it was. It isn't off."""
+
+
+@dataclass(frozen=True)
+class Power:
+    """A VM's power; ``age`` is the seconds since its process started."""
+
+    state: State
+    process: int | None = None
+    age: float = math.inf
+
+
+LIBVIRT_STATES = {
+    "shut off (shutdown)": State.OFF,
+    "shut off (destroyed)": State.OFF,
+    "shut off (crashed)": State.OFF,  # its process ended without a word: killed, say
+    "shut off (daemon)": State.OFF,  # libvirt lost its monitor and killed it
+    "shut off (saved)": State.SAVED,  # also by `virsh save`, into a file that libvirt doesn't know any more
+}
+"""What ``virsh domstate --reason`` says, where it is clear what became of the memory.
+
+Not so: ``failed``, as a restore that fails leaves the saved file; ``from snapshot``, said of a VM that was saved before too; ``migrated``,
+where the memory lives on elsewhere; ``unknown``, as of all VMs once libvirt was restarted.
+"""
+VIRTUALBOX_STATES = {"poweroff": State.OFF, "aborted": State.OFF, "saved": State.SAVED, "aborted-saved": State.SAVED}
+"""What ``VMState`` says, likewise."""
 
 
 class Machine(ABC):
@@ -55,20 +97,32 @@ class Machine(ABC):
     def paused(self) -> bool:
         """Say whether the processors stand."""
 
+    @abstractmethod
+    def said(self) -> tuple[str, State | None]:
+        """Return what the hypervisor says of the VM, in its own word and as the state that this proves where it has no process."""
+
+    @abstractmethod
+    def discard(self) -> None:
+        """Drop the memory of a VM that is saved, so that it is off.
+
+        Raises:
+            LabError: the hypervisor doesn't have it.
+        """
+
     def process(self) -> int | None:
         """Return the id of the VM's process, or None where there is none."""
-        return find_process(_tool(["ps", "-A", "-ww", "-o", "pid=,stat=,args="]), self.process_option, self.identity)
+        return find_process(_ask(["ps", "-A", "-ww", "-o", "pid=,stat=,args="]), self.process_option, self.identity)
 
     def wait_until_off(self, within: float = OFF_WITHIN, clock: Clock = HOST_CLOCK) -> None:
-        """Wait until the VM's process is gone."""
+        """Wait until the VM is off by both witnesses of ``look``."""
         wait_for(
             f"VM of {self.name}",
-            "process gone",
-            self.process,
-            lambda process: process is None,
+            "off",
+            lambda: look(self),
+            lambda power: power.state is State.OFF,
             within=within,
             every=0.2,
-            describe=lambda process: f"process {process} running",
+            describe=lambda power: f"process {power.process} running" if power.state is State.ON else "its memory saved",
             clock=clock,
         )
 
@@ -97,10 +151,37 @@ class LibvirtMachine(Machine):
 
     def paused(self) -> bool:
         """Ask for the domain's state."""
-        return self._virsh("domstate").strip() == "paused"
+        return self._domstate().startswith("paused ")
 
-    def _virsh(self, action: str) -> str:
-        return _tool([*virsh(), action, self.identity])
+    def said(self) -> tuple[str, State | None]:
+        """Ask for the domain's state, and whether libvirt keeps its memory."""
+        word = self._domstate()
+        if word.startswith("shut off") and self._managed_save():
+            return f"{word} with a managed save", State.SAVED
+        return word, LIBVIRT_STATES.get(word)
+
+    def discard(self) -> None:
+        """Boot without the managed save, processors stopped, and destroy that.
+
+        `virsh managedsave-remove` would leave the domain's state at "saved" for good, which is that of `virsh save` too.
+        """
+        if not self._managed_save():
+            raise LabError(
+                f"The memory of {self.name} was saved into a file by `virsh save`, and only who did that can drop it: restore it with "
+                f"`virsh restore`, after which its power can be cut, or delete the file and start the VM with `vagrant up {self.name}`."
+            )
+        self._virsh("start", "--paused", "--force-boot")
+        self.cut()
+
+    def _domstate(self) -> str:
+        return _ask([*virsh(), "domstate", self.identity, "--reason"]).strip()
+
+    def _managed_save(self) -> bool:
+        """Say whether libvirt keeps the domain's memory; where it says neither, it may."""
+        return re.search(r"^Managed save:\s*no\s*$", _ask([*virsh(), "dominfo", self.identity]), re.MULTILINE) is None
+
+    def _virsh(self, action: str, *options: str) -> None:
+        _tool([*virsh(), action, self.identity, *options])
 
 
 class VirtualBoxMachine(Machine):
@@ -127,7 +208,47 @@ class VirtualBoxMachine(Machine):
 
     def paused(self) -> bool:
         """Ask for the VM's state."""
-        return 'VMState="paused"' in _tool(["VBoxManage", "showvminfo", self.identity, "--machinereadable"])
+        return self._state() == "paused"
+
+    def said(self) -> tuple[str, State | None]:
+        """Ask for the VM's state."""
+        word = self._state()
+        return word, VIRTUALBOX_STATES.get(word)
+
+    def discard(self) -> None:
+        """Discard the saved state."""
+        _tool(["VBoxManage", "discardstate", self.identity])
+
+    def _state(self) -> str:
+        found = re.search(r'^VMState="([^"]*)"', _ask(["VBoxManage", "showvminfo", self.identity, "--machinereadable"]), re.MULTILINE)
+        return found.group(1) if found else ""
+
+
+def look(machine: Machine, process: int | None = None) -> Power:
+    """Look whether a VM is off, by two witnesses: the processes here, and where it has none, its hypervisor's word.
+
+    One isn't enough: in another process namespace no VM has a process, and a saved VM has none either.
+
+    Args:
+        machine: The VM.
+        process: The process that it had at an earlier look, which spares the search for it.
+
+    Raises:
+        UnreachableError: a witness gives no answer, or none that proves anything.
+        LabError: the hypervisor's tool is missing.
+    """
+    if process is None or not _runs(process, machine.identity):
+        process = machine.process()
+    age = None if process is None else _age(process)
+    if process is not None and age is not None:
+        return Power(State.ON, process, age)
+    word, state = machine.said()
+    if state is None:
+        raise UnreachableError(
+            f"the VM of {machine.name} has no process here, but its hypervisor calls it {word!r}, which doesn't prove that its memory is "
+            f"gone: look from where the VMs run (`outlive shell`), or start it with `vagrant up {machine.name}`"
+        )
+    return Power(state)
 
 
 PROVIDERS: tuple[type[Machine], ...] = (LibvirtMachine, VirtualBoxMachine)
@@ -184,15 +305,54 @@ def find_process(listing: str, option: str, identity: str) -> int | None:
     return None
 
 
-def _tool(command: list[str]) -> str:
-    """Run one of the host's tools and return its output; one that hangs must hang nothing else."""
+def _runs(process: int, identity: str) -> bool:
+    """Say whether a process is still the VM's; its command line is empty once it ended."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TOOL_SECONDS, check=False)
+        return identity.encode() in Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+def _age(process: int) -> float | None:
+    """Return the seconds since a process started (field 22 of its stat, in ticks since boot), None where it is gone."""
+    try:
+        words = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except OSError:
+        return None
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - int(words[19]) / os.sysconf("SC_CLK_TCK")
+
+
+def _ask(command: list[str]) -> str:
+    """Return what one of the host's tools knows; where it says nothing, the next attempt may get an answer."""
+    return _tool(command, LOOK_SECONDS, UnreachableError)
+
+
+def _tool(command: list[str], within: float | None = None, failed: type[LabError] = LabError) -> str:
+    """Run one of the host's tools and return its output, in English; one that hangs must hang nothing else.
+
+    Raises:
+        LabError: the program is missing, or it failed, which is an error of type ``failed``.
+        UnreachableError: it didn't end within ``within`` seconds, ``TOOL_SECONDS`` where that is None.
+    """
+    within = TOOL_SECONDS if within is None else within
+    # Exactly C: with any other locale, C.UTF-8 too, a user's LANGUAGE counts.
+    environment = {**os.environ, "LC_ALL": "C"}
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=within,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
     except subprocess.TimeoutExpired as error:
-        raise UnreachableError(f"`{' '.join(command)}` didn't end within {TOOL_SECONDS:.0f} s") from error
+        raise UnreachableError(f"`{' '.join(command)}` didn't end within {within:.0f} s") from error
     except FileNotFoundError as error:
         raise LabError(f"The program {command[0]} is missing: it has to be on PATH; `outlive doctor` says how to get it.") from error
     if done.returncode != 0:
         reason = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()[-1]
-        raise LabError(f"`{' '.join(command)}` failed ({reason}): see whether the VM is there with `vagrant status`.")
+        raise failed(f"`{' '.join(command)}` failed ({reason}): see whether the VM is there with `vagrant status`.")
     return done.stdout
