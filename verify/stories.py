@@ -14,6 +14,7 @@ from outlive.base.clock import HOST_CLOCK
 from outlive.base.screen import Screen
 from outlive.base.verdict import Verdict, combined
 from outlive.drill.timeline import Timeline
+from outlive.lab.objects import Pod
 from outlive.report.model import Report, Run
 
 STORY = pytest.StashKey[str]()
@@ -104,6 +105,17 @@ class Narrator:
             if expected:
                 self.say(f"{'':12}{expected}")
         return bool(news)
+
+
+def waits_for(pod: Pod) -> Callable[[str], str | None]:
+    """Return what says, at a moment of a fail-over, what Kubernetes waits for from there on."""
+
+    def hint(key: str) -> str | None:
+        if key != "not_ready" or pod.unreachable_seconds is None:
+            return None
+        return f"Kubernetes now waits {pod.unreachable_seconds} s before it gives {pod.name} up and makes another one"
+
+    return hint
 
 
 KEPT = pytest.StashKey[Kept]()

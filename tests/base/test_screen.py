@@ -24,7 +24,9 @@ def test_in_a_log_the_clock_is_a_line_too(monkeypatch: pytest.MonkeyPatch) -> No
     told = io.StringIO()
     with Screen("verification", told, terminal=False) as shown:
         shown.note("test_row")
-        wait_for("the log", "a line of the clock", told.getvalue, lambda text: "verification 0 s  test_row\n" in text, within=30, every=0.01)
+        wait_for(
+            "the log", "a line of the clock", told.getvalue, lambda text: "verification 0 s  test_row\n" in text, within=30, every=0.01
+        )
 
 
 def test_on_a_terminal_lines_stay_above_a_clock_that_is_rewritten(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -19,7 +20,7 @@ from outlive.drill.faults import KINDS
 from outlive.drill.history import Operation, Outcome
 from outlive.drill.lock_watch import Sample
 from outlive.drill.run import Drill
-from outlive.drill.timeline import Gap
+from outlive.drill.timeline import Gap, Moment, Timeline
 from outlive.lab import objects
 from outlive.lab.session import Lab
 from outlive.report.model import Report, Run
@@ -28,7 +29,7 @@ from tests.drill.stand_ins import HELD, HISTORY, Broken, NothingRecorded, Watche
 from tests.samples import instant
 from verify.drills import conftest as drills
 from verify.drills import test_drill as story
-from verify.stories import Narrator
+from verify.stories import Narrator, waits_for
 
 WHOLE = {1: 1, 2: 1, 3: 1, 6: 1, 7: 1}
 LEDGER = [
@@ -221,7 +222,12 @@ def test_an_interruption_is_not_lost_where_the_healing_fails(tmp_path: Path, mon
 
 def test_moments_are_told_as_they_are_seen_once_and_with_what_to_expect() -> None:
     narrator, found = Said(), drilled(WHOLE)
-    hint = drills.hint_of(objects.pod(samples.pod()), drills.Cell(KINDS["power-cut"], "default"))
-    assert narrator.tell(found.timeline(), hint)
+    assert narrator.tell(found.timeline())
     assert narrator.lines[0].startswith("     0.0 s  fault injected  a power cut of MySQL's node")
-    assert not narrator.tell(found.timeline(), hint)
+    assert not narrator.tell(found.timeline())
+    gone = Timeline("Fail-over", instant(0), (Moment("not_ready", "n1 NotReady", instant(45), "NotReady"),))
+    pod = objects.pod(samples.pod())
+    narrator.tell(gone, waits_for(replace(pod, tolerations=({"key": "node.kubernetes.io/unreachable", "tolerationSeconds": 300},))))
+    assert narrator.lines[-1].strip() == f"Kubernetes now waits 300 s before it gives {pod.name} up and makes another one"
+    narrator.tell(replace(gone, title="Another"), waits_for(replace(pod, tolerations=())))
+    assert "waits" not in narrator.lines[-1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TypeVar
@@ -16,11 +16,10 @@ from outlive.drill.faults import KINDS, Kind
 from outlive.drill.fencing import WatcherProcess
 from outlive.drill.profiles import PROFILES
 from outlive.drill.run import Drill
-from outlive.lab.objects import Pod
 from outlive.lab.session import Lab
 from outlive.report import lab_description, matrix
 from outlive.report.model import Report
-from verify.stories import KEPT, Narrator, begin_story
+from verify.stories import KEPT, Narrator, begin_story, waits_for
 
 Name = TypeVar("Name", bound=str)
 
@@ -132,7 +131,10 @@ def _run(cell: Cell, lab: Lab, report: Report, narrator: Narrator, watcher: Watc
         begun[:] = [seen]
         seen.notes = watcher.moments(seen.pod.node, seen.fault.issued) if watcher else []
         timeline = seen.timeline()
-        if narrator.tell(timeline, hint_of(seen.pod, cell)) or seen.ledger is not None:
+        if (
+            narrator.tell(timeline, waits_for(seen.pod) if cell.kind.moves and cell.profile != "fenced" else lambda _: None)
+            or seen.ledger is not None
+        ):
             report.run.timelines["drill"] = timeline
             report.write()
 
@@ -156,18 +158,6 @@ def _run(cell: Cell, lab: Lab, report: Report, narrator: Narrator, watcher: Watc
             report.run.ledger = drilling.ledger_in_words(each)
             logs.collect(lab, report.folder, each.fault.issued or report.run.began)
         report.write()
-
-
-def hint_of(pod: Pod, cell: Cell) -> Callable[[str], str | None]:
-    """Return what says, at a moment, what to expect from there on."""
-    waits = pod.unreachable_seconds
-
-    def hint(key: str) -> str | None:
-        if key == "not_ready" and cell.kind.moves and cell.profile != "fenced" and waits is not None:
-            return f"Kubernetes now waits {waits} s before it gives the pod up"
-        return None
-
-    return hint
 
 
 def _interruption(error: BaseException) -> KeyboardInterrupt | None:

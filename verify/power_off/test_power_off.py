@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -28,6 +28,7 @@ from outlive.lab.objects import Node, Pod
 from outlive.lab.power import Power, State
 from outlive.lab.ssh import Remote
 from outlive.report.model import Report
+from verify.stories import Narrator, waits_for
 
 # Bounds, not expectations: Kubernetes' defaults take about 350 s from the power-off to the replacement, a loaded host more.
 STEPS = {
@@ -58,7 +59,7 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def story(alone: None, lab: Inventory, cluster: Cluster, remote: Remote, report: Report) -> Iterator[Story]:
+def story(alone: None, lab: Inventory, cluster: Cluster, remote: Remote, report: Report, narrator: Narrator) -> Iterator[Story]:
     """Power off the node that runs MySQL, watch the fail-over to its end, and power the node on again whatever happens."""
     del alone
     pod = steady.check(cluster, [host.name for host in lab.group("workers")])
@@ -81,8 +82,10 @@ def story(alone: None, lab: Inventory, cluster: Cluster, remote: Remote, report:
             if fault.issued is None:
                 raise AssertionError("nothing was injected yet")
             seen = failover(Outage(pod, fault.issued, fault.effect), recorder.sightings(), witness.answers())
-            report.run.timelines["fail-over"] = seen
-            report.write()
+            seen = replace(seen, gaps=recorder.gaps(fault.issued))
+            if narrator.tell(seen, waits_for(pod)):
+                report.run.timelines["fail-over"] = seen
+                report.write()
             return seen
 
         server = lab.group("nfs_servers")[0]
@@ -98,6 +101,7 @@ def story(alone: None, lab: Inventory, cluster: Cluster, remote: Remote, report:
                 on_change=lambda: observe(),
             )
         )
+        stack.enter_context(narrator.clock("the fail-over"))
         stack.enter_context(injected(fault))
         timeline = observe()
         for moment, within in STEPS.items():
@@ -113,7 +117,7 @@ def story(alone: None, lab: Inventory, cluster: Cluster, remote: Remote, report:
 
 
 @pytest.fixture(scope="module")
-def homecoming(story: Story, cluster: Cluster, report: Report) -> Story:
+def homecoming(story: Story, cluster: Cluster, report: Report, narrator: Narrator) -> Story:
     """Power the node on again and wait until no pod of MySQL hangs in Terminating."""
     story.fault.heal()
     wait_for(
@@ -125,10 +129,11 @@ def homecoming(story: Story, cluster: Cluster, report: Report) -> Story:
         describe=lambda pods: ", ".join(f"{pod.name} {pod.state} on {pod.node}" for pod in pods) or "no pod of MySQL",
     )
     settled = HOST_CLOCK.now()
-    story.observe()
     if story.fault.powered_on is not None:
         report.run.timelines["return"] = come_home(story.pod.node, story.fault.powered_on, story.fault.node_ready, settled)
-        report.write()
+        narrator.tell(report.run.timelines["return"])
+    report.run.timelines["fail-over"] = story.observe()
+    report.write()
     return story
 
 
@@ -161,6 +166,9 @@ def test_every_moment_was_seen_in_order(story: Story) -> None:
     assert None not in seconds.values(), f"not seen: {[key for key, value in seconds.items() if value is None]}"
     chain = [seconds[key] or 0.0 for key in ("power_off", "process_gone", "not_ready", "evicted", "replacement_running", "first_answer")]
     assert chain == sorted(chain), f"out of order: {seconds}"
+    hole = story.timeline.unwatched(story.timeline.total)
+    if hole:
+        raise LabError(hole)
 
 
 def test_old_pod_is_terminating_and_new_one_runs_elsewhere(story: Story, cluster: Cluster) -> None:

@@ -67,6 +67,11 @@ class Timeline:
         """Return the seconds from the origin to a moment, or None where it wasn't observed."""
         return next((moment.at.since(self.origin) for moment in self.moments if moment.key == key), None)
 
+    def unwatched(self, until: float) -> str | None:
+        """Return where nobody watched nodes and pods from the origin to a second, as a sentence; None where they were watched all the time."""
+        found = [f"{gap.start:.1f} to {gap.end:.1f} s" for gap in self.gaps if gap.end > 0 and gap.start < until]
+        return f"Nodes and pods weren't watched from {', '.join(found)}: moments right after may be late." if found else None
+
     def phases(self) -> tuple[Phase, ...]:
         """Return the stretches between neighbouring moments; together they are the whole time."""
         marks = [(moment.key, moment.at.since(self.origin)) for moment in self.moments]
