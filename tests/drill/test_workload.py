@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import socket
 import socketserver
 import threading
-from collections import Counter
 from collections.abc import Callable
-from decimal import Decimal
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -24,90 +21,8 @@ from outlive.drill.checker import Ledger, check
 from outlive.drill.history import History, Operation, Outcome
 from outlive.drill.workload import CLIENT_NUMBERS, EXPECTED_TOTAL, Workload
 from outlive.lab.mysql import Password
+from tests.drill.engine import HANG, LOST, Connection, Server
 from tests.samples import ManualClock
-
-LOST = pymysql.err.OperationalError(2013, "Lost connection to MySQL server during query")
-HANG = 60
-"""Seconds after which a test that hangs is ended; no test takes them."""
-
-
-class Server:
-    """A MySQL of three tables: what a connection executed is stored by its commit."""
-
-    def __init__(self, *troubles: Exception) -> None:
-        """Begin empty; each trouble meets one connection attempt."""
-        self.lock = threading.Lock()
-        self.troubles = list(troubles)
-        self.logins: list[dict[str, Any]] = []
-        self.statements: list[str] = []
-        self.balances: dict[int, int] = {}
-        self.numbers: Counter[int] = Counter()
-        self.transfers: Counter[int] = Counter()
-        self.said: str = "OK"
-        """What CHECK TABLE says of the table drill.numbers."""
-        self.connections: list[Connection] = []
-        self.on_execute: Callable[[str], None] = lambda _: None
-        self.on_commit: Callable[[Connection], None] = Connection.store
-
-    def connect(self, **login: Any) -> Connection:  # noqa: ANN401  what pymysql takes
-        with self.lock:
-            self.logins.append(login)
-            if self.troubles:
-                raise self.troubles.pop(0)
-            self.connections.append(Connection(self))
-            return self.connections[-1]
-
-
-class Connection:
-    """A connection, and its only cursor."""
-
-    def __init__(self, server: Server) -> None:
-        """Begin with nothing to commit."""
-        self.server = server
-        self.pending: list[tuple[str, tuple[int, ...]]] = []
-        self.rows: tuple[tuple[Any, ...], ...] = ()
-        self.closed = False
-
-    def cursor(self) -> Connection:
-        return self
-
-    def execute(self, query: str, args: tuple[int, ...] | None = None) -> int:
-        with self.server.lock:
-            self.server.statements.append(query)
-            self.server.on_execute(query)
-            if "SUM(balance)" in query:
-                balances = self.server.balances.values()
-                self.rows = ((Decimal(sum(balances)) if balances else None,),)
-            elif "information_schema" in query:
-                self.rows = (("drill", "numbers"),)
-            elif query == "CHECK TABLE `drill`.`numbers`":
-                self.rows = (("drill.numbers", "check", "note", "a note"), ("drill.numbers", "check", "status", self.server.said))
-            elif "COUNT(*)" in query:
-                self.rows = tuple((self.server.numbers if "numbers" in query else self.server.transfers).items())
-            elif "INTO drill.accounts" in query:
-                self.server.balances = {int(key): int(value) for key, value in re.findall(r"\((\d+), (\d+)\)", query)}
-            elif args:
-                self.pending.append((query, args))
-        return len(self.rows)
-
-    def fetchall(self) -> tuple[tuple[Any, ...], ...]:
-        return self.rows
-
-    def commit(self) -> None:
-        with self.server.lock:
-            self.server.on_commit(self)
-
-    def store(self) -> None:
-        for query, args in self.pending:
-            if "UPDATE" in query:
-                self.server.balances[args[1]] += args[0]
-            else:
-                (self.server.numbers if "numbers" in query else self.server.transfers)[args[0]] += 1
-        self.pending = []
-
-    def close(self) -> None:
-        assert not self.closed, "pymysql refuses to close a connection twice"
-        self.closed = True
 
 
 class Drill:
@@ -123,9 +38,9 @@ class Drill:
         self.workload = Workload(lambda: ("127.0.0.1", self.port), "root", Password("s3cret"), self.journal, **given)
 
     def run(self, rounds: int = 12) -> Ledger:
-        """Let the clients ask for so many commits of writes before the fault and after it, and return what the checker says."""
+        """Let the clients ask for so many commits of writes before the fault and after it, and of a read; return what the checker says."""
         self.workload.prepare()
-        answer, asked, done = self.server.on_commit, count(1), threading.Event()
+        answer, asked, done, read = self.server.on_commit, count(1), threading.Event(), threading.Event()
 
         def counted(connection: Connection) -> None:
             turn = next(asked) if connection.pending else 0
@@ -133,11 +48,15 @@ class Drill:
                 self.fault = HOST_CLOCK.now()
             if turn == 2 * rounds:
                 done.set()
+            wrote = bool(connection.pending)
             answer(connection)
+            if not wrote:
+                read.set()
 
         self.server.on_commit = counted
         with self.workload:
             assert done.wait(HANG)
+            assert read.wait(HANG)
         self.server.on_commit = Connection.store
         return check(self.journal.operations(), self.workload.final_read(), EXPECTED_TOTAL, self.fault)
 
@@ -152,7 +71,7 @@ def test_an_honest_server_passes(tmp_path: Path) -> None:
     server = Server()
     ledger = Drill(server, tmp_path).run()
     assert (ledger.verdict, ledger.failed, ledger.unknown) == (Verdict.PASS, 0, 0)
-    assert ledger.acknowledged == len(server.numbers) + len(server.transfers) >= 24
+    assert ledger.acknowledged == len(server.state.numbers) + len(server.state.transfers) >= 24
     assert all(connection.closed for connection in server.connections)
 
 
@@ -243,8 +162,9 @@ def test_a_lost_read_changes_nothing(tmp_path: Path) -> None:
     drill.workload.prepare()
 
     def lose(connection: Connection) -> None:
+        wrote = bool(connection.pending)
         connection.store()
-        if connection.rows:
+        if not wrote:
             lost.set()
             raise LOST
 
@@ -273,7 +193,7 @@ def test_numbers_are_distinct_and_accounts_locked_in_order(tmp_path: Path) -> No
     locked: list[list[int]] = []
 
     def store(connection: Connection) -> None:
-        locked.append([args[1] for query, args in connection.pending if "UPDATE" in query])
+        locked.append([args[2] for query, args in connection.pending if "UPDATE" in query])
         connection.store()
 
     server.on_commit = store
@@ -304,7 +224,7 @@ def test_a_history_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
 def test_prepare_makes_the_tables_anew_when_mysql_answers(tmp_path: Path, clock: ManualClock) -> None:
     server = Server(LOST, pymysql.err.OperationalError(2003, "Can't connect"), pymysql.err.InterfaceError(0, ""))
     Drill(server, tmp_path, clock=clock).workload.prepare()
-    assert sum(server.balances.values()) == EXPECTED_TOTAL
+    assert sum(account.balance for account in server.state.accounts.values()) == EXPECTED_TOTAL
     assert server.statements[0] == "DROP DATABASE IF EXISTS drill"
     assert clock.seconds == 3.0
 

@@ -17,7 +17,7 @@ from outlive.base.verdict import Verdict, of_error
 from outlive.drill import run
 from outlive.drill.checker import Final, check
 from outlive.drill.faults import KINDS
-from outlive.drill.history import Operation, Outcome
+from outlive.drill.history import Account, Operation, Outcome
 from outlive.drill.lock_watch import Sample
 from outlive.drill.run import Drill
 from outlive.drill.timeline import Gap, Moment, Timeline
@@ -81,7 +81,7 @@ def test_without_a_write_before_the_fault_nothing_passes() -> None:
 
 def test_without_a_final_read_nothing_that_was_not_found_passes() -> None:
     """A total that was wrong on the way makes the ledger fail; it says nothing of the writes."""
-    wrong = (*HISTORY, Operation(0, "total", 0, instant(42), instant(43), Outcome.OK, result=9990))
+    wrong = (*HISTORY, Operation(0, "total", 0, instant(42), instant(43), Outcome.OK, seen=(Account(1, 9990, 0),)))
     assert [verdict(statement, drilled(None, wrong)) for statement in LEDGER] == ["unknown"] * 3 + ["fail", "unknown"]
 
 

@@ -2,6 +2,13 @@
 
 The checker's proof is only as good as this record, so an operation is on the disk before it is sent: an interrupted run keeps its
 ledger, and an operation that began and never ended counts as unknown, since it may have been committed.
+
+A line of JSON when an operation begins, and one when it ends:
+
+    {"begin": 9, "client": 2, "kind": "transfer", "value": 20000004, "transfer": [3, 7, 5], "at": 1.25}
+    {"end": 9, "outcome": "ok", "detail": "", "seen": [[3, 990, 10000007], [7, 1010, 20000003]], "at": 1.375}
+
+This one moved 5 from account 3 to account 7. It found 990 in account 3, as the transfer 10000007 had left it, and 1010 in account 7.
 """
 
 from __future__ import annotations
@@ -15,12 +22,35 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from outlive.base.clock import HOST_CLOCK, Clock, Instant
 from outlive.base.errors import LabError
 
+FORMAT = 2
+"""Of the journal. The first one had neither what a transfer moved nor what an operation saw, so it proves too little to be read."""
+
 Kind = Literal["insert", "transfer", "total"]
+
+
+class Transfer(NamedTuple):
+    """What a transfer moves: ``amount`` from the account ``source`` to the account ``target``."""
+
+    source: int
+    target: int
+    amount: int
+
+    def change(self, account: int) -> int:
+        """Return what it adds to an account."""
+        return self.amount * ((account == self.target) - (account == self.source))
+
+
+class Account(NamedTuple):
+    """An account as somebody saw it: its number, its balance, and the id of the last transfer that wrote it (0: none did)."""
+
+    number: int
+    balance: int
+    last: int
 
 
 class Outcome(StrEnum):
@@ -35,8 +65,9 @@ class Outcome(StrEnum):
 class Operation:
     """One operation of one client.
 
-    ``value`` is the number inserted or the id of the transfer (0 for a total), ``detail`` the error's text, and ``result`` the sum
-    that a total read. An operation that never ended is unknown and has ``ended`` equal to ``begun``.
+    ``value`` is the number inserted, the id of the transfer, or the number of the total, a read of all accounts; ``detail`` is the
+    error's text. ``seen`` are the accounts that it read: a total all of them, a transfer the two that it then wrote. An operation
+    that never ended is unknown and has ``ended`` equal to ``begun``.
     """
 
     client: int
@@ -46,7 +77,8 @@ class Operation:
     ended: Instant
     outcome: Outcome
     detail: str = ""
-    result: int | None = None
+    transfer: Transfer | None = None
+    seen: tuple[Account, ...] = ()
 
 
 class History:
@@ -66,7 +98,7 @@ class History:
         self._found: dict[int, Operation] = {}
         self._begun = 0
         self.origin = clock.now()
-        self._append({"origin": self.origin.wall.isoformat(), "monotonic": self.origin.monotonic})
+        self._append({"format": FORMAT, "origin": self.origin.wall.isoformat(), "monotonic": self.origin.monotonic})
 
     def __enter__(self) -> Self:
         """Return the journal; leaving it closes the file."""
@@ -76,17 +108,18 @@ class History:
         """Close the file."""
         self._file.close()
 
-    def begin(self, client: int, kind: Kind, value: int) -> int:
+    def begin(self, client: int, kind: Kind, value: int, transfer: Transfer | None = None) -> int:
         """Write down that an operation is about to be sent, and return its number in this history."""
         with self._lock:
             self._begun += 1
             number = self._begun
-        self._append({"begin": number, "client": client, "kind": kind, "value": value, "at": self._seconds()})
+        moved = {"transfer": transfer} if transfer else {}
+        self._append({"begin": number, "client": client, "kind": kind, "value": value, **moved, "at": self._seconds()})
         return number
 
-    def end(self, number: int, outcome: Outcome, detail: str = "", result: int | None = None) -> None:
-        """Write down what became of the operation that ``begin`` gave this number."""
-        self._append({"end": number, "outcome": outcome, "detail": detail, "result": result, "at": self._seconds()})
+    def end(self, number: int, outcome: Outcome, detail: str = "", seen: Iterable[Account] = ()) -> None:
+        """Write down what became of the operation that ``begin`` gave this number, and which accounts it saw."""
+        self._append({"end": number, "outcome": outcome, "detail": detail, "seen": tuple(seen), "at": self._seconds()})
 
     def operations(self) -> tuple[Operation, ...]:
         """Return all operations in the order in which they began; those under way count as unknown."""
@@ -109,12 +142,14 @@ def read(path: Path) -> tuple[Instant, tuple[Operation, ...]]:
     """Return the origin and the operations of a journal; the line that an interruption tore is left out.
 
     Raises:
-        LabError: The file is no journal of a drill.
+        LabError: The file is no journal of a drill, or one of another format.
     """
     try:
         # What follows the last end of line is a torn line, or nothing.
         first, *lines = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
         origin = Instant(first["monotonic"], datetime.fromisoformat(first["origin"]))
+        if (found := first.get("format", 1)) != FORMAT:
+            raise LabError(f"The history {path} has the format {found}, and {FORMAT} is read: use the version of outlive that wrote it.")
         return origin, _operations(origin, lines)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise LabError(f"The file {path} can't be read as a drill's history ({error!r}): name the one that a drill wrote.") from error
@@ -131,9 +166,11 @@ def _note(found: dict[int, Operation], origin: Instant, line: dict[str, Any]) ->
     """Put what a line tells into the operations by their numbers."""
     at = Instant(origin.monotonic + line["at"], origin.wall + timedelta(seconds=line["at"]))
     if "begin" in line:
-        found[line["begin"]] = Operation(line["client"], line["kind"], line["value"], at, at, Outcome.UNKNOWN)
+        transfer = Transfer(*line["transfer"]) if "transfer" in line else None
+        found[line["begin"]] = Operation(line["client"], line["kind"], line["value"], at, at, Outcome.UNKNOWN, transfer=transfer)
     else:
-        end = {"ended": at, "outcome": Outcome(line["outcome"]), "detail": line["detail"], "result": line["result"]}
+        seen = tuple(Account(*each) for each in line["seen"])
+        end = {"ended": at, "outcome": Outcome(line["outcome"]), "detail": line["detail"], "seen": seen}
         found[line["end"]] = replace(found[line["end"]], **end)
 
 

@@ -1,4 +1,9 @@
-"""The clients of a drill: they insert numbers, move money and read its sum, and write down what MySQL said each time.
+"""The clients of a drill: they insert numbers, move money and read all accounts, and write down what MySQL said each time.
+
+A transfer reads its two accounts with a lock, and writes back the balances that it computed together with its own id, so each account
+is a register whose writers name who wrote before: a lost update leaves two transfers that name the same one. The ten ids that a
+reader finds say which transfers it saw, however many there were; so its answer stays as small as it is. It asks in two statements of
+one transaction: where they don't share a snapshot, it may see half of a transfer.
 
 What an error means (InnoDB, autocommit off; the client drops its connection after every error, which rolls back what is open):
 
@@ -16,7 +21,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from itertools import count
@@ -28,14 +33,12 @@ import pymysql
 from outlive.base.clock import HOST_CLOCK, Clock
 from outlive.base.errors import LabError, RefusedError, UnreachableError
 from outlive.base.wait import persist
-from outlive.drill.checker import Final
-from outlive.drill.history import History, Kind, Outcome
+from outlive.drill.checker import BEGINNING, Final
+from outlive.drill.history import Account, History, Kind, Outcome, Transfer
 from outlive.lab.mysql import ACCESS_DENIED, Password
 
 DATABASE = "drill"
-ACCOUNTS = 10
-BALANCE = 1000
-EXPECTED_TOTAL = ACCOUNTS * BALANCE
+EXPECTED_TOTAL = sum(BEGINNING.values())
 """What every consistent read of all accounts has to see."""
 
 CLIENT_NUMBERS = 10_000_000
@@ -63,12 +66,17 @@ FRESH_TABLES = (
     f"CREATE DATABASE {DATABASE}",
     # No unique key on purpose: a number that is written twice shall be seen, not refused.
     f"CREATE TABLE {DATABASE}.numbers (n BIGINT NOT NULL, KEY (n)) ENGINE=InnoDB",
-    f"CREATE TABLE {DATABASE}.accounts (id INT PRIMARY KEY, balance BIGINT NOT NULL) ENGINE=InnoDB",
-    f"CREATE TABLE {DATABASE}.transfers (id BIGINT NOT NULL, KEY (id)) ENGINE=InnoDB",
-    f"INSERT INTO {DATABASE}.accounts VALUES " + ", ".join(f"({number}, {BALANCE})" for number in range(1, ACCOUNTS + 1)),
+    f"CREATE TABLE {DATABASE}.accounts (id INT PRIMARY KEY, balance BIGINT NOT NULL, last BIGINT NOT NULL) ENGINE=InnoDB",
+    f"CREATE TABLE {DATABASE}.transfers "
+    "(id BIGINT NOT NULL, source INT NOT NULL, target INT NOT NULL, amount INT NOT NULL, KEY (id)) ENGINE=InnoDB",
+    f"INSERT INTO {DATABASE}.accounts VALUES " + ", ".join(f"({number}, {balance}, 0)" for number, balance in BEGINNING.items()),
 )
+ACCOUNTS = f"SELECT id, balance, last FROM {DATABASE}.accounts"
+LOCK = f"{ACCOUNTS} FORCE INDEX (PRIMARY) WHERE id IN (%s, %s) ORDER BY id FOR UPDATE"
+"""By the index, or a table this small is read, and locked, as a whole. In the order of the ids, so that two transfers can't deadlock."""
+HALVES = (f"{ACCOUNTS} WHERE id <= %s", f"{ACCOUNTS} WHERE id > %s")
+MIDDLE = len(BEGINNING) // 2
 
-Statement = tuple[str, tuple[int, ...]]
 Answer = TypeVar("Answer")
 
 
@@ -96,7 +104,7 @@ class Connection(Protocol):
 
 
 class Workload:
-    """Insert clients, transfer clients and one reader of the total, each a thread with its own connection, while it is entered.
+    """Insert clients, transfer clients and one reader of all accounts, each a thread with its own connection, while it is entered.
 
     It can be entered once; ``prepare`` comes before, ``final_read`` after.
     """
@@ -200,9 +208,12 @@ class Workload:
             cursor.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT")
             cursor.execute(f"SELECT n, COUNT(*) FROM {DATABASE}.numbers GROUP BY n")
             numbers = {int(n): int(found) for n, found in cursor.fetchall()}
-            cursor.execute(f"SELECT id, COUNT(*) FROM {DATABASE}.transfers GROUP BY id")
-            transfers = {int(n): int(found) for n, found in cursor.fetchall()}
-            return Final(numbers, transfers, _total(cursor) or 0)
+            cursor.execute(f"SELECT id, source, target, amount FROM {DATABASE}.transfers")
+            transfers: dict[int, list[Transfer]] = {}
+            for n, *moved in cursor.fetchall():
+                transfers.setdefault(int(n), []).append(Transfer(*map(int, moved)))
+            accounts = _accounts(cursor, ACCOUNTS)
+            return Final(numbers, transfers, sum(each.balance for each in accounts), accounts)
 
     @contextmanager
     def _patiently(self) -> Iterator[Cursor]:
@@ -243,16 +254,22 @@ class Workload:
         for number in count(client * CLIENT_NUMBERS + 1):
             if self._stop.is_set():
                 break
-            operation = self._history.begin(client, kind, 0 if kind == "total" else number)
-            outcome, detail, result = Outcome.FAIL, "", None
+            transfer = _chosen(chance) if kind == "transfer" else None
+            operation = self._history.begin(client, kind, number, transfer)
+            outcome, detail = Outcome.FAIL, ""
+            seen: list[Account] = []
             try:
                 connection = connection or self._open(self._timeouts[1])
                 cursor = connection.cursor()
                 if kind == "total":
-                    result = _total(cursor)
+                    for half in HALVES:
+                        seen += _accounts(cursor, half, MIDDLE)
+                elif transfer:
+                    seen += _accounts(cursor, LOCK, transfer.source, transfer.target)
+                    _move(cursor, number, transfer, seen)
                 else:
-                    for statement, values in _statements(kind, number, chance):
-                        cursor.execute(statement, values)
+                    cursor.execute(f"INSERT INTO {DATABASE}.numbers VALUES (%s)", (number,))
+                if kind != "total":
                     outcome = Outcome.UNKNOWN  # from here on the server may commit
                 connection.commit()
                 outcome = Outcome.OK
@@ -263,26 +280,27 @@ class Workload:
                     outcome = Outcome.FAIL
                 _close(connection)
                 connection = None
-            self._history.end(operation, outcome, detail, result)
+            self._history.end(operation, outcome, detail, seen)
             self._stop.wait(self._pause)
         _close(connection)
 
 
-def _statements(kind: Kind, number: int, chance: random.Random) -> list[Statement]:
-    if kind == "insert":
-        return [(f"INSERT INTO {DATABASE}.numbers VALUES (%s)", (number,))]
-    amount = chance.randint(1, 10)
-    # Accounts are locked in the order of their ids, so two transfers can't wait for each other.
-    changes = sorted(zip(chance.sample(range(1, ACCOUNTS + 1), 2), (-amount, amount), strict=True))
-    moves = [(f"UPDATE {DATABASE}.accounts SET balance = balance + %s WHERE id = %s", (change, account)) for account, change in changes]
-    return [*moves, (f"INSERT INTO {DATABASE}.transfers VALUES (%s)", (number,))]
+def _chosen(chance: random.Random) -> Transfer:
+    source, target = chance.sample(list(BEGINNING), 2)
+    return Transfer(source, target, chance.randint(1, 10))
 
 
-def _total(cursor: Cursor) -> int | None:
-    """Return the sum of all accounts, None where there are none; one SELECT is a consistent read of InnoDB."""
-    cursor.execute(f"SELECT SUM(balance) FROM {DATABASE}.accounts")
-    total = cursor.fetchall()[0][0]
-    return None if total is None else int(total)
+def _accounts(cursor: Cursor, query: str, *values: int) -> tuple[Account, ...]:
+    cursor.execute(query, values)
+    return tuple(Account(*map(int, row)) for row in cursor.fetchall())
+
+
+def _move(cursor: Cursor, number: int, transfer: Transfer, seen: Sequence[Account]) -> None:
+    """Write what a transfer makes of the accounts that it saw; one that is gone isn't written."""
+    for account, balance, _ in seen:
+        changed = (balance + transfer.change(account), number, account)
+        cursor.execute(f"UPDATE {DATABASE}.accounts SET balance = %s, last = %s WHERE id = %s", changed)
+    cursor.execute(f"INSERT INTO {DATABASE}.transfers VALUES (%s, %s, %s, %s)", (number, *transfer))
 
 
 def _code(error: Exception) -> int | None:
