@@ -49,6 +49,31 @@ def test_no_money_was_made_or_lost(drill: Drill) -> None:
     ledger_of(drill, lambda ledger: ledger.wrong_totals)
 
 
+def test_each_balance_is_its_beginning_and_its_transfers(drill: Drill) -> None:
+    """Each account's balance at the end is its beginning and its transfers."""
+    ledger_of(drill, lambda ledger: ledger.wrong_balances)
+
+
+def test_no_transfer_overwrote_another(drill: Drill) -> None:
+    """No transfer overwrote another's update of an account (lost update)."""
+    ledger_of(drill, lambda ledger: ledger.lost_updates)
+
+
+def test_reads_saw_only_what_was_committed(drill: Drill) -> None:
+    """No read saw a transfer that wasn't committed, or a part of one (dirty and fractured read)."""
+    ledger_of(drill, lambda ledger: (*ledger.dirty_reads, *ledger.fractured_reads))
+
+
+def test_no_read_was_stale(drill: Drill, remark: Remark) -> None:
+    """No read missed a transfer that was acknowledged before it began (stale read)."""
+    remark(f"{ledger_of(drill, lambda ledger: ledger.stale_reads).reads} reads of all balances")
+
+
+def test_reads_agree_on_one_order(drill: Drill) -> None:
+    """All reads agree on one order of the transfers (no long fork)."""
+    ledger_of(drill, lambda ledger: ledger.forked_reads)
+
+
 def test_mysql_takes_writes_again(drill: Drill, remark: Remark) -> None:
     """MySQL took writes again, and the lab is steady."""
     ledger_of(drill, lambda _: ())

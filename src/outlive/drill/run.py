@@ -418,6 +418,12 @@ def ledger_in_words(seen: Drill) -> dict[str, object]:
         "acknowledged, but lost": len(ledger.lost),
         "found unexpectedly": len(ledger.unexpected),
         "found or acknowledged twice": len(ledger.duplicated),
+        "reads of all balances": ledger.reads,
+        "stale, dirty, fractured or forked reads": sum(
+            map(len, (ledger.stale_reads, ledger.dirty_reads, ledger.fractured_reads, ledger.forked_reads))
+        ),
+        "lost updates": len(ledger.lost_updates),
+        "seen by a read, then taken back by a crash": len(ledger.vanished),
         f"without an acknowledged write for more than {SILENCE:.0f} s": "; ".join(
             f"{window.start:.1f} to {window.end:.1f} s ({window.end - window.start:.1f} s)" for window in windows
         )
