@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,15 +12,16 @@ from typing import Any
 
 import pytest
 
-from outlive.base.errors import INTERRUPTED, LabError, UnreachableError
+from outlive import cli
+from outlive.base.errors import EXIT_FAIL, EXIT_INTERRUPTED, EXIT_PASS, EXIT_UNKNOWN, LabError, UnreachableError
 from outlive.base.wait import WaitTimeoutError
-from outlive.course import command as program
 from outlive.course.exercises import EXERCISES, LABEL, LIST_FILES, Stage, numbered, parse_files
 from outlive.course.grading import File
 from outlive.course.pages import Ran
 from outlive.course.walk import on_host
 from outlive.lab import inventory
 from outlive.lab.kube import Cluster
+from outlive.lab.session import Lab
 from outlive.lab.ssh import Output
 from tests import samples
 from tests.course import stages
@@ -73,7 +75,7 @@ def empty(api: FakeApi) -> FakeApi:
 def stage(empty: FakeApi, fake_cluster: Cluster, machines: FakeRemote, host: FakeHost, clock: ManualClock, tmp_path: Path) -> Stage:
     """Return the exercises' view of a lab in which none is set."""
     del empty
-    return Stage(stages.lab(), fake_cluster, machines, host.run, clock, tmp_path)
+    return Stage(stages.lab(fake_cluster, machines, clock), host.run, tmp_path)
 
 
 def there(api: FakeApi, label: bool = True, **meta: Any) -> None:  # noqa: ANN401  the API's JSON
@@ -190,9 +192,7 @@ def test_check(stage: Stage, empty: FakeApi, machines: FakeRemote) -> None:
 def test_check_before_its_stage(stage: Stage, empty: FakeApi, label: bool | None, meta: dict[str, str], state: str) -> None:
     if label is not None:
         there(empty, label, **meta)
-    with pytest.raises(
-        LabError, match=rf"N is 3, and the stage of this exercise \(namespace exercise-3\) {state}: .*`outlive exercise start 3`"
-    ):
+    with pytest.raises(LabError, match=rf"The stage of exercise 3 \(namespace exercise-3\) {state}: .*`outlive exercise start 3`"):
         stage.check(THIRD)
 
 
@@ -205,11 +205,11 @@ def test_server_that_gives_no_listing(stage: Stage, empty: FakeApi, machines: Fa
 
 def test_inventory_without_image(fake_cluster: Cluster, small_inventory: inventory.Inventory) -> None:
     with pytest.raises(LabError, match="The NFS server m has no literal nfs_server_export"):
-        Stage(small_inventory, fake_cluster, FakeRemote())
+        Stage(Lab(small_inventory, fake_cluster, FakeRemote()))
     listing = json.loads(json.dumps(samples.INVENTORY))
     listing["_meta"]["hostvars"]["m"]["nfs_server_export"] = EXPORT
     with pytest.raises(LabError, match="no literal storage_tutorial_busybox_image"):
-        Stage(inventory.parse(listing, "of the tests"), fake_cluster, FakeRemote())
+        Stage(Lab(inventory.parse(listing, "of the tests"), fake_cluster, FakeRemote()))
 
 
 def test_files_are_read_as_the_server_lists_them(tmp_path: Path) -> None:
@@ -234,14 +234,23 @@ def test_files_are_read_as_the_server_lists_them(tmp_path: Path) -> None:
     }
 
 
+@pytest.fixture(autouse=True)
+def _in_lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let commands run in this process, as in the lab's shell; the signals' handlers are this process's again afterwards."""
+    monkeypatch.setenv("OUTLIVE_SHELL", "1")
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize("text", ["", "0", str(len(EXERCISES) + 1), "x", "-1", "3.0", "³"])
 def test_number_that_is_no_exercise(text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    for action in ("set", "check", "reset"):
-        assert program.main([action, "--", text]) == program.UNKNOWN
-        assert capsys.readouterr().err == (
-            f"error: N is {text!r}, which is no exercise: set it to a number from 1 to {len(EXERCISES)}, as in `outlive exercise start 3`; "
-            "docs/exercises/en/README.md lists them.\n"
-        )
+    with pytest.raises(LabError, match=rf"^'{text}' is no exercise: choose a number from 1 to 9, as in `outlive exercise start 3`; docs/"):
+        numbered(text)
+    for action in ("start", "check", "reset"):
+        assert cli.main(["exercise", action, "--", text]) == EXIT_UNKNOWN
+        assert f"{text!r} isn't known: choose one of 1, 2, 3, 4, 5, 6, 7, 8, 9" in capsys.readouterr().err
 
 
 def test_numbers() -> None:
@@ -250,68 +259,69 @@ def test_numbers() -> None:
     assert [each.number for each in EXERCISES] == list(range(1, len(EXERCISES) + 1))
 
 
-@pytest.mark.parametrize("action", ["set", "check"])
+@pytest.mark.parametrize("action", ["start", "check"])
 def test_no_number(action: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert program.main([action]) == program.UNKNOWN
-    assert "error: N is '', which is no exercise" in capsys.readouterr().err
+    assert cli.main(["exercise", action]) == EXIT_UNKNOWN
+    assert "Missing argument 'NUMBER'" in capsys.readouterr().err
 
 
 @pytest.fixture
-def command_line(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Stage:
+def command_line(stage: Stage, fake_cluster: Cluster, machines: FakeRemote, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the command line work on the prepared lab."""
 
     @contextmanager
-    def prepared() -> Iterator[Stage]:
-        yield stage
+    def prepared() -> Iterator[Lab]:
+        yield stages.lab(fake_cluster, machines)
 
-    monkeypatch.setattr(program, "_stage", prepared)
-    return stage
+    monkeypatch.setattr("outlive.lab.session.connect", prepared)
+    monkeypatch.setattr("outlive.course.exercises.Stage", lambda _: stage)
 
 
 @pytest.mark.usefixtures("command_line")
-def test_statuses(empty: FakeApi, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert program.main(["check", "3"]) == program.UNKNOWN
+def test_statuses_of_a_check(empty: FakeApi, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["exercise", "check", "3"]) == EXIT_UNKNOWN
     assert "(namespace exercise-3) isn't there" in capsys.readouterr().err
     there(empty)
-    assert program.main(["check", "3"]) == program.UNSOLVED
+    assert cli.main(["exercise", "check", "3"]) == EXIT_FAIL
     out = capsys.readouterr().out.splitlines()
     assert out[-1] == "not solved yet: 3. A released volume"
     assert all(line.startswith("- The ") for line in out[:-1])
     monkeypatch.setattr(Stage, "check", lambda *_: [])
-    assert program.main(["check", "3"]) == program.SOLVED
+    assert cli.main(["exercise", "check", "3"]) == EXIT_PASS
     assert capsys.readouterr().out == "solved: 3. A released volume\n"
 
 
 @pytest.mark.usefixtures("command_line")
 def test_no_answer_is_neither_solved_nor_unsolved(empty: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
     empty.answers["/api/v1/namespaces"] = [503]
-    for action in ("set", "check", "reset"):
-        assert program.main([action, "3"]) == program.UNKNOWN
+    for action in ("start", "check", "reset"):
+        assert cli.main(["exercise", action, "3"]) == EXIT_UNKNOWN
         assert "error: Nothing is known of the exercise, as the API server" in capsys.readouterr().err
     there(empty)
     empty.answers["/api/v1/namespaces/exercise-3/pods"] = [500]
-    assert program.main(["check", "3"]) == program.UNKNOWN
+    assert cli.main(["exercise", "check", "3"]) == EXIT_UNKNOWN
     assert "see `outlive doctor`, then run this again." in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("command_line")
-def test_set_and_reset(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    assert program.main(["set", "3"]) == 0
+def test_start_and_reset(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cli.main(["exercise", "start", "3"]) == EXIT_PASS
     assert "written down in .lab/exercises/03-released-volume.yml" in capsys.readouterr().out
-    assert program.main(["reset"]) == 0
+    assert cli.main(["exercise", "reset"]) == EXIT_PASS
     assert "exercise-1, " in capsys.readouterr().out
 
-    def interrupted(*_: object) -> Ran:
+    def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Stage, "reset", interrupted)
-    assert program.main(["reset", "3"]) == INTERRUPTED
+    for action in ("start", "reset"):
+        assert cli.main(["exercise", action, "3"]) == EXIT_INTERRUPTED
 
 
 def test_no_cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("outlive.lab.inventory.load", stages.lab)
+    monkeypatch.setattr("outlive.lab.inventory.load", stages.small_inventory)
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
-    assert program.main(["check", "3"]) == program.UNKNOWN
+    assert cli.main(["exercise", "check", "3"]) == EXIT_UNKNOWN
     assert "(KUBECONFIG) isn't there: it has to be a file that `outlive provision` writes" in capsys.readouterr().err
 
 

@@ -216,7 +216,7 @@ class Server(FakeRemote):
 def test_a_list_that_is_not_whole_is_asked_for_again(fake_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("outlive.course.walk.on_host", lambda *_: Ran(0, ("pod/mysql",)))
     server = Server()
-    assert Ground(lab(), fake_cluster, server).look() == {"pod/mysql", "/nfsdata/kept", "/nfsdata/other"}
+    assert Ground(lab(fake_cluster, server)).look() == {"pod/mysql", "/nfsdata/kept", "/nfsdata/other"}
     assert len(server.told) == 2
 
 
@@ -226,7 +226,7 @@ def test_a_list_that_never_comes_whole_is_no_page_that_lies(fake_cluster: Cluste
     with pytest.raises(
         UnreachableError, match=r"wanted a whole list, last seen no answer \(the NFS server gave no list of its files \(find: gone\)"
     ):
-        Ground(lab(), fake_cluster, FakeRemote(Output(1, "", "find: gone"))).look()
+        Ground(lab(fake_cluster, FakeRemote(Output(1, "", "find: gone")))).look()
 
 
 def test_folders_that_are_others_business_are_named_and_not_walked(tmp_path: Path) -> None:
@@ -244,7 +244,7 @@ def test_folders_that_are_others_business_are_named_and_not_walked(tmp_path: Pat
 
 def test_places(fake_cluster: Cluster, api: FakeApi) -> None:
     remote = FakeRemote(Output(1, "a\nb\n", ""))
-    shells = Shells(fake_cluster, remote)
+    shells = Shells(lab(fake_cluster, remote))
     assert shells.run("", "echo $KUBECONFIG").lines == (str(fake_cluster.kubeconfig),)
     assert shells.run("m", "ls 'x y'") == Ran(1, ("a", "b"))
     assert remote.told == [("m", "timeout %s bash -c %s 2>&1", "1200", "ls 'x y'")]

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
-from outlive.base.clock import HOST_CLOCK, Clock
 from outlive.base.errors import LabError, UnreachableError
 from outlive.base.paths import ROOT
 from outlive.base.wait import wait_for
@@ -23,10 +23,8 @@ from outlive.course.grading import File, Seen
 from outlive.course.pages import Ran
 from outlive.course.walk import on_host
 from outlive.lab import nfs, session
-from outlive.lab.inventory import Inventory
-from outlive.lab.kube import Cluster
 from outlive.lab.objects import Json
-from outlive.lab.ssh import Remote
+from outlive.lab.session import Lab
 
 FOLDER = ROOT / "exercises"
 PAGES = ROOT / "docs/exercises"
@@ -127,24 +125,14 @@ def numbered(text: str) -> Exercise:
 class Stage:
     """The lab, as the exercises use it."""
 
-    def __init__(
-        self,
-        lab: Inventory,
-        cluster: Cluster,
-        remote: Remote,
-        run: Callable[[str, dict[str, str]], Ran] = on_host,
-        clock: Clock = HOST_CLOCK,
-        root: Path = ROOT,
-    ) -> None:
-        """Find server, export, workers and image in the inventory; ``run`` runs a command on the host."""
-        self._cluster = cluster
-        self._remote = remote
+    def __init__(self, lab: Lab, run: Callable[[str, dict[str, str]], Ran] = on_host, root: Path = ROOT) -> None:
+        """Find server, export and image in the inventory; ``run`` runs a command on the host."""
+        self._lab = lab
+        self._cluster = lab.cluster
         self._run = run
-        self._clock = clock
         self._written = root / WRITTEN
-        self._server, self._export = nfs.exported(lab)
-        self._workers = [worker.name for worker in lab.group("workers")]
-        image = lab.setting("storage_tutorial_busybox_image")
+        self._server, self._export = nfs.exported(lab.inventory)
+        image = lab.inventory.setting("storage_tutorial_busybox_image")
         if image is None:
             raise LabError(
                 "The inventory has no literal storage_tutorial_busybox_image, which the exercises' pods run: give it a name there."
@@ -157,8 +145,8 @@ class Stage:
             "folder": self._folder(exercise),
             "server": self._server.address,
             "image": self._image,
-            "first": self._workers[0],
-            "second": self._workers[-1],
+            "first": self._lab.workers[0],
+            "second": self._lab.workers[-1],
         }
         return Template(exercise.script("objects.yml")).substitute(values)
 
@@ -172,7 +160,7 @@ class Stage:
         self.reset([exercise])
         script = exercise.script("server.sh") or ":"
         folder = self._folder(exercise)
-        self._remote.check(self._server.name, "mkdir -p %s && cd %s && bash -euc %s", folder, folder, script)
+        self._lab.remote.check(self._server.name, "mkdir -p %s && cd %s && bash -euc %s", folder, folder, script)
         path = self._path(exercise)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(self.objects(exercise), encoding="utf-8")
@@ -214,7 +202,7 @@ class Stage:
             claims=_by_name(self._cluster.listing("persistentvolumeclaims", namespace)),
             volumes=_by_name(each for each in self._cluster.listing("persistentvolumes") if _is_of(exercise, each)),
             deployments=_by_name(self._cluster.listing("deployments", namespace)),
-            files=parse_files(self._remote.check(self._server.name, LIST_FILES, self._folder(exercise), self._folder(exercise))),
+            files=parse_files(self._lab.remote.check(self._server.name, LIST_FILES, self._folder(exercise), self._folder(exercise))),
         )
 
     def reset(self, exercises: Sequence[Exercise]) -> None:
@@ -232,7 +220,7 @@ class Stage:
         folders = [self._folder(each) for each in exercises]
         self._remove(self._server.name, folders)
         on_nodes = [each.node_folder for each in exercises if each.on_nodes]
-        for worker in self._workers if on_nodes else ():
+        for worker in self._lab.workers if on_nodes else ():
             self._remove(worker, on_nodes)
         for each in exercises:
             self._path(each).unlink(missing_ok=True)
@@ -253,7 +241,7 @@ class Stage:
         )
 
     def _await_none(self, what: str, look: Callable[[], list[str]]) -> None:
-        wait_for(what, "nothing", look, lambda left: not left, within=GONE_SECONDS, every=1.0, describe=", ".join, clock=self._clock)
+        wait_for(what, "nothing", look, lambda left: not left, within=GONE_SECONDS, every=1.0, describe=", ".join, clock=self._lab.clock)
 
     def _left(self, exercises: Sequence[Exercise]) -> list[str]:
         """Return the namespaces and volumes of exercises, as ``kind/name``."""
@@ -293,7 +281,7 @@ class Stage:
             )
 
     def _remove(self, machine: str, folders: Sequence[str]) -> None:
-        self._remote.check(machine, "rm -rf --one-file-system --" + " %s" * len(folders), *folders)
+        self._lab.remote.check(machine, "rm -rf --one-file-system --" + " %s" * len(folders), *folders)
 
     def _folder(self, exercise: Exercise) -> str:
         return f"{self._export}/{exercise.namespace}"
@@ -326,12 +314,22 @@ def _by_name(listing: Iterable[Json]) -> dict[str, Json]:
     return {each["metadata"]["name"]: each for each in listing}
 
 
+@contextmanager
+def _stage() -> Iterator[Stage]:
+    """Yield the exercises' view of the lab in use; that it gives no answer becomes a sentence with the cure."""
+    try:
+        with session.connect() as lab:
+            yield Stage(lab)
+    except UnreachableError as error:
+        raise LabError(f"Nothing is known of the exercise, as {error}: see `outlive doctor`, then run this again.") from error
+
+
 def start(number: str) -> None:
     """Put an exercise of the lab in use to its beginning, and say where its page is (`outlive exercise start`). Fails as ``Stage.set`` does."""
     exercise = numbered(number)
     print(f"setting exercise {exercise.title} ...", flush=True)
-    with session.connect() as lab:
-        Stage(lab.inventory, lab.cluster, lab.remote).set(exercise)
+    with _stage() as stage:
+        stage.set(exercise)
     print(f"The stage is set, in the namespace {exercise.namespace}; its objects are written down in {WRITTEN}/{exercise.slug}.yml.")
     print(f"Read on in docs/exercises/en/{exercise.slug}.md (中文: docs/exercises/zh/{exercise.slug}.md).")
 
@@ -343,11 +341,8 @@ def check(number: str) -> bool:
         LabError: its stage wasn't set, or no answer was given, so that nothing is known.
     """
     exercise = numbered(number)
-    try:
-        with session.connect() as lab:
-            wrong = Stage(lab.inventory, lab.cluster, lab.remote).check(exercise)
-    except UnreachableError as error:
-        raise LabError(f"Nothing is known of the exercise, as {error}: see `outlive doctor`, then run this again.") from error
+    with _stage() as stage:
+        wrong = stage.check(exercise)
     for finding in wrong:
         print(f"- {finding}")
     print(f"{'not solved yet' if wrong else 'solved'}: {exercise.title}")
@@ -357,6 +352,6 @@ def check(number: str) -> bool:
 def take_away(number: str | None) -> None:
     """Take an exercise away, all of them where none is named (`outlive exercise reset`). Fails as ``Stage.reset`` does."""
     chosen = EXERCISES if number is None else (numbered(number),)
-    with session.connect() as lab:
-        Stage(lab.inventory, lab.cluster, lab.remote).reset(chosen)
+    with _stage() as stage:
+        stage.reset(chosen)
     print(f"taken away: {', '.join(each.namespace for each in chosen)}")

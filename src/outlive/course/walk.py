@@ -17,9 +17,7 @@ from outlive.base.paths import ROOT
 from outlive.base.wait import WaitTimeoutError, persist, wait_for
 from outlive.course.pages import Block, Command, Page, Ran, objection
 from outlive.lab import nfs
-from outlive.lab.inventory import Inventory
-from outlive.lab.kube import Cluster
-from outlive.lab.ssh import Remote
+from outlive.lab.session import Lab
 
 NAMESPACE = "default"
 COMMAND_SECONDS = 1200
@@ -66,24 +64,23 @@ class PageLieError(AssertionError):
 class Shells:
     """The three places in which a page's commands run."""
 
-    def __init__(self, cluster: Cluster, remote: Remote) -> None:
+    def __init__(self, lab: Lab) -> None:
         """Nothing is run yet."""
-        self._cluster = cluster
-        self._remote = remote
+        self._lab = lab
         self._nodes: dict[str, str] = {}
 
     def run(self, place: str, text: str) -> Ran:
         """Run a command at a place of ``pages.Command``."""
         if not place:
-            return on_host(text, self._cluster.environment)
+            return on_host(text, self._lab.cluster.environment)
         machine = self._node(place[1:]) if place.startswith("@") else place
-        done = self._remote.run(machine, "timeout %s bash -c %s 2>&1", str(COMMAND_SECONDS), text)
+        done = self._lab.remote.run(machine, "timeout %s bash -c %s 2>&1", str(COMMAND_SECONDS), text)
         return Ran(done.status, tuple(done.stdout.splitlines()))
 
     def _node(self, pod: str) -> str:
         """Return the node of a pod; of one that is gone, the node that it was last seen on."""
         try:
-            self._nodes[pod] = self._cluster.pod(NAMESPACE, pod).node or self._nodes.get(pod, "")
+            self._nodes[pod] = self._lab.cluster.pod(NAMESPACE, pod).node or self._nodes.get(pod, "")
         except NotFoundError:
             if pod not in self._nodes:
                 raise
@@ -125,11 +122,11 @@ def on_host(text: str, variables: dict[str, str], seconds: float = COMMAND_SECON
 class Ground:
     """What a page could leave behind: objects in the cluster, files on the NFS server."""
 
-    def __init__(self, lab: Inventory, cluster: Cluster, remote: Remote) -> None:
+    def __init__(self, lab: Lab) -> None:
         """Find the NFS server and its export in the inventory."""
-        self._remote = remote
-        self._variables = cluster.environment
-        server, self._export = nfs.exported(lab)
+        self._lab = lab
+        self._variables = lab.cluster.environment
+        server, self._export = nfs.exported(lab.inventory)
         self._server = server.name
 
     def look(self) -> frozenset[str]:
@@ -147,7 +144,7 @@ class Ground:
         listing = on_host(f"kubectl get --namespace {NAMESPACE} --output name {','.join(KINDS)} && {LOOK_AT_NODES}", self._variables)
         if listing.status != 0:
             raise UnreachableError(f"the cluster gave no list of its objects ({' '.join(listing.lines[-1:])})")
-        files = self._remote.run(self._server, FIND, self._export, f"{self._export}/{KEPT_FOLDER}", f"{self._export}/lost+found")
+        files = self._lab.remote.run(self._server, FIND, self._export, f"{self._export}/{KEPT_FOLDER}", f"{self._export}/lost+found")
         if files.status != 0:
             # A folder that goes while find is in it, an exercise's say: what it printed isn't all.
             raise UnreachableError(f"the NFS server gave no list of its files ({' '.join(files.stderr.splitlines()[-1:])})")
@@ -164,7 +161,7 @@ class Ground:
             on_host(f"kubectl delete --namespace {NAMESPACE} --ignore-not-found --timeout={QUIET_SECONDS}s {names}", self._variables)
         # A folder's files go with it, and may have gone already.
         for path in sorted(each for each in left if each.startswith("/")):
-            self._remote.run(self._server, "rm -rf --one-file-system -- %s", path)
+            self._lab.remote.run(self._server, "rm -rf --one-file-system -- %s", path)
 
 
 @dataclass
