@@ -11,7 +11,8 @@ import pytest
 from outlive.base.errors import LabError
 from outlive.base.paths import ROOT
 from outlive.course.exercises import EXERCISES, Exercise, Stage
-from outlive.course.walk import MANIFESTS, Ground, Shells, Walk
+from outlive.course.ownership import MANIFESTS
+from outlive.course.walk import Ground, Shells, Walk
 from outlive.lab.inventory import Inventory
 from outlive.lab.kube import Cluster
 from outlive.lab.registry import mirror_lacks
@@ -80,9 +81,6 @@ def walk(whole: Lab, ground: Ground) -> Iterator[Walk]:
             f"The folder {MANIFESTS} isn't there: the pages apply the manifests in it, so run `outlive tutorial apply`, which writes it."
         )
 
-    def look() -> frozenset[str]:
-        return frozenset(each for each in ground.look() if not is_of_an_exercise(each))
-
-    way = Walk(Shells(whole).run, look, ground.clear)
+    way = Walk(Shells(whole).run, ground, is_of_an_exercise)
     yield way
     way.end()
