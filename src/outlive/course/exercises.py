@@ -8,6 +8,7 @@ the namespace ``exercise-3`` or, where they belong to none, have names that begi
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from outlive.base.wait import wait_for
 from outlive.course import grading
 from outlive.course.grading import File, Seen
 from outlive.course.pages import Ran
-from outlive.course.walk import on_host
+from outlive.course.walk import COMMAND_SECONDS, LIST_SECONDS, on_host, on_machine
 from outlive.lab import nfs, session
 from outlive.lab.objects import Json
 from outlive.lab.session import Lab
@@ -40,13 +41,15 @@ LEVEL = "pod-security.kubernetes.io/enforce"
 """Label of a namespace for what its pods may do; without it they may what is asked of every namespace."""
 OWN = "kubernetes.io/"
 """What the finalizers of Kubernetes itself begin with: the cluster takes them off, in its order."""
-LIST_FILES = """\
-[ -d %s ] || exit 0
-cd %s
-find . -mindepth 1 -printf '%%U %%m %%P\\n'
+NO_FOLDER = "no folder"
+LIST_FILES = f"""\
+[ -d "$1" ] || {{ echo {NO_FOLDER}; exit 0; }}
+cd "$1"
+find . -printf '%U %m %P\\n' || exit
 echo
-grep --recursive --text --max-count 1000 '' . || true
+grep --recursive --text --max-count 1000 '' . || [ $? -eq 1 ]
 """
+"""Lists a folder on the NFS server, itself first, then the lines of its files; it fails where one goes meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,7 @@ class Stage:
         self.reset([exercise])
         script = exercise.script("server.sh") or ":"
         folder = self._folder(exercise)
-        self._lab.remote.check(self._server.name, "mkdir -p %s && cd %s && bash -euc %s", folder, folder, script)
+        self._on_machine(self._server.name, f'set -eu; mkdir -p "$1"; cd "$1"\n{script}', folder)
         path = self._path(exercise)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(self.objects(exercise), encoding="utf-8")
@@ -202,8 +205,12 @@ class Stage:
             claims=_by_name(self._cluster.listing("persistentvolumeclaims", namespace)),
             volumes=_by_name(each for each in self._cluster.listing("persistentvolumes") if _is_of(exercise, each)),
             deployments=_by_name(self._cluster.listing("deployments", namespace)),
-            files=parse_files(self._lab.remote.check(self._server.name, LIST_FILES, self._folder(exercise), self._folder(exercise))),
+            files=self._files(exercise),
         )
+
+    def _files(self, exercise: Exercise) -> dict[str, File]:
+        listing = self._on_machine(self._server.name, LIST_FILES, self._folder(exercise), seconds=LIST_SECONDS, error=UnreachableError)
+        return parse_files(listing)
 
     def reset(self, exercises: Sequence[Exercise]) -> None:
         """Take away all that exercises made, whatever became of it; what isn't there is no error.
@@ -281,7 +288,17 @@ class Stage:
             )
 
     def _remove(self, machine: str, folders: Sequence[str]) -> None:
-        self._lab.remote.check(machine, "rm -rf --one-file-system --" + " %s" * len(folders), *folders)
+        self._on_machine(machine, 'rm -rf --one-file-system -- "$@"', *folders)
+
+    def _on_machine(
+        self, machine: str, script: str, *arguments: str, seconds: int = COMMAND_SECONDS, error: type[LabError] = LabError
+    ) -> str:
+        """Run a script as ``walk.on_machine`` does and return its output; its failure is an error."""
+        done = on_machine(self._lab.remote, machine, script, *arguments, seconds=seconds)
+        if done.status != 0:
+            reason = " ".join(done.stderr.splitlines()[-1:]) or "no message"
+            raise error(f"`{script.splitlines()[-1]}` on {machine} ended with status {done.status} ({reason})")
+        return done.stdout
 
     def _folder(self, exercise: Exercise) -> str:
         return f"{self._export}/{exercise.namespace}"
@@ -291,16 +308,24 @@ class Stage:
 
 
 def parse_files(listing: str) -> dict[str, File]:
-    """Read what ``LIST_FILES`` printed: a line for each file and folder, an empty line, a line for each line of a file."""
-    if not listing.strip():
+    """Read what ``LIST_FILES`` printed: a line for each file and folder, an empty line, a line for each line of a file.
+
+    Raises:
+        UnreachableError: it doesn't begin with the folder itself, so it is no answer.
+    """
+    if listing.strip() == NO_FOLDER:
         return {}
-    heads, _, bodies = listing.partition("\n\n") if not listing.startswith("\n") else ("", "", "")
+    heads, bodies = [], listing.splitlines()
+    while bodies and bodies[0]:
+        heads.append(bodies.pop(0))
+    if not bodies or not heads or not re.fullmatch(r"\d+ \d+ ", heads[0]):
+        raise UnreachableError("the NFS server gave no list of the exercise's files: what it printed doesn't begin with their folder")
     texts: dict[str, str] = {}
-    for line in bodies.splitlines():
+    for line in bodies[1:]:
         path, _, text = line.removeprefix("./").partition(":")
         texts[path] = f"{texts.get(path, '')}{text}\n"
     files = {}
-    for head in heads.splitlines():
+    for head in heads[1:]:
         owner, mode, path = head.split(" ", 2)
         files[path] = File(int(owner), int(mode, 8), texts.get(path, ""))
     return files
