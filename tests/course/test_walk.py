@@ -232,8 +232,8 @@ def test_what_goes_a_little_later_is_no_fault(walk: Walk, fake: FakeLab, clock: 
 
 
 def test_page_that_is_begun_in_the_middle(walk: Walk, fake: FakeLab) -> None:
-    with pytest.raises(LabError, match=r"docs/a\.md:8: not run, as the blocks above it weren't: .*`outlive pages a`"):
-        walk.take(page(), page().blocks[1])
+    with pytest.raises(LabError, match=r"docs/04-nfs\.md:8: not run, as the blocks above it weren't: .*`outlive pages 04-nfs`"):
+        walk.take(page("docs/04-nfs.md"), page().blocks[1])
     assert fake.ran == []
 
 
