@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import subprocess
 from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -9,18 +11,34 @@ from typing import Any, cast
 
 import yaml
 
+from outlive.base.clock import HOST_CLOCK, Clock
 from outlive.course.exercises import Exercise, Stage
 from outlive.course.grading import File, Seen
 from outlive.lab import inventory
 from outlive.lab.inventory import Inventory
 from outlive.lab.kube import Cluster
+from outlive.lab.session import Lab
 from outlive.lab.ssh import Output, Remote
 from tests import samples
 
 EXPORT = "/export"
 
 
-def lab() -> Inventory:
+class Here(Remote):
+    """Machines that are all this one: commands are run in its shell."""
+
+    def __init__(self) -> None:
+        """Connect to nothing."""
+
+    def run(self, name: str, command: str, *arguments: str) -> Output:
+        """Run the command."""
+        del name
+        line = command % tuple(map(shlex.quote, arguments))
+        done = subprocess.run(["sh", "-c", line], capture_output=True, encoding="utf-8", timeout=60, check=False)
+        return Output(done.returncode, done.stdout, done.stderr)
+
+
+def small_inventory() -> Inventory:
     """Return the inventory of a small lab with what the exercises ask it for."""
     listing = deepcopy(samples.INVENTORY)
     listing["_meta"]["hostvars"]["m"] |= {"nfs_server_export": EXPORT, "storage_tutorial_busybox_image": "busybox:9"}
@@ -41,9 +59,14 @@ class FakeRemote(Remote):
         return self.answer
 
 
+def lab(cluster: Cluster, remote: Remote, clock: Clock = HOST_CLOCK) -> Lab:
+    """Return a small lab of a cluster and machines."""
+    return Lab(small_inventory(), cluster, remote, clock)
+
+
 def objects(exercise: Exercise) -> list[dict[str, Any]]:
     """Return the objects of a stage, filled in with the small lab's names."""
-    stage = Stage(lab(), cast(Cluster, None), FakeRemote())
+    stage = Stage(lab(cast(Cluster, None), FakeRemote()))
     return [*yaml.safe_load_all(stage.objects(exercise))]
 
 

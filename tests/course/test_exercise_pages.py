@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
-from outlive.base.paths import ROOT
+from outlive import cli
 from outlive.course import pages
 from outlive.course.exercises import EXERCISES, FOLDER, PAGES, Exercise
 
@@ -102,8 +101,8 @@ def test_scripts_of_stages() -> None:
                 )
 
 
-def test_makefile_has_the_targets() -> None:
-    lines = Path(ROOT / "Makefile").read_text(encoding="utf-8").splitlines()
-    for target, action in (("exercise", "set"), ("check", "check"), ("exercise-reset", "reset")):
-        at = next(number for number, line in enumerate(lines) if line.startswith(f"{target}: ## "))
-        assert f"python -m outlive.course.command {action}" in lines[at + 1]
+def test_commands_of_the_readers_are_there() -> None:
+    """What the index tells to type is what the command line has."""
+    for language in ("en", "zh"):
+        typed = set(re.findall(r"`outlive exercise (\w+)", text(language, "README.md")))
+        assert typed == set(cli.exercise.commands), language

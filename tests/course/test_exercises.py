@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,19 +12,20 @@ from typing import Any
 
 import pytest
 
-from outlive.base.errors import INTERRUPTED, LabError, UnreachableError
+from outlive import cli
+from outlive.base.errors import EXIT_FAIL, EXIT_INTERRUPTED, EXIT_PASS, EXIT_UNKNOWN, LabError, UnreachableError
 from outlive.base.wait import WaitTimeoutError
-from outlive.course import command as program
 from outlive.course.exercises import EXERCISES, LABEL, LIST_FILES, Stage, numbered, parse_files
 from outlive.course.grading import File
 from outlive.course.pages import Ran
-from outlive.course.walk import on_host
+from outlive.course.walk import on_machine
 from outlive.lab import inventory
 from outlive.lab.kube import Cluster
+from outlive.lab.session import Lab
 from outlive.lab.ssh import Output
 from tests import samples
 from tests.course import stages
-from tests.course.stages import EXPORT, FakeRemote
+from tests.course.stages import EXPORT, FakeRemote, Here
 from tests.fake_api import FakeApi, listing
 from tests.samples import ManualClock
 
@@ -73,7 +75,7 @@ def empty(api: FakeApi) -> FakeApi:
 def stage(empty: FakeApi, fake_cluster: Cluster, machines: FakeRemote, host: FakeHost, clock: ManualClock, tmp_path: Path) -> Stage:
     """Return the exercises' view of a lab in which none is set."""
     del empty
-    return Stage(stages.lab(), fake_cluster, machines, host.run, clock, tmp_path)
+    return Stage(stages.lab(fake_cluster, machines, clock), host.run, tmp_path)
 
 
 def there(api: FakeApi, label: bool = True, **meta: Any) -> None:  # noqa: ANN401  the API's JSON
@@ -83,6 +85,12 @@ def there(api: FakeApi, label: bool = True, **meta: Any) -> None:  # noqa: ANN40
     api.answers["/api/v1/namespaces/exercise-3/pods"] = [listing()]
     api.answers["/api/v1/namespaces/exercise-3/persistentvolumeclaims"] = [listing()]
     api.answers["/apis/apps/v1/namespaces/exercise-3/deployments"] = [listing()]
+
+
+def removed(machines: FakeRemote) -> list[tuple[str, ...]]:
+    """Return the machines on which folders were removed, each with these; nothing else was done there."""
+    assert {told[3] for told in machines.told} == {'rm -rf --one-file-system -- "$@"'}
+    return [(told[0], *told[4:]) for told in machines.told]
 
 
 def test_stage_is_set(stage: Stage, host: FakeHost, machines: FakeRemote, tmp_path: Path) -> None:
@@ -99,8 +107,9 @@ def test_stage_is_set(stage: Stage, host: FakeHost, machines: FakeRemote, tmp_pa
         ["wait", "--for=jsonpath='{.status.phase}'=Released", "--timeout=3m"],
         ["label", "namespace", "exercise-3"],
     ]
-    made = [told for told in machines.told if told[1].startswith("mkdir")]
-    assert made == [("m", "mkdir -p %s && cd %s && bash -euc %s", *["/export/exercise-3"] * 2, THIRD.script("server.sh"))]
+    machine, _, _, script, folder = machines.told[-1]
+    assert (machine, folder) == ("m", "/export/exercise-3")
+    assert script == 'set -eu; mkdir -p "$1"; cd "$1"\n' + THIRD.script("server.sh")
 
 
 def test_stage_on_nodes_says_so(stage: Stage, host: FakeHost) -> None:
@@ -129,7 +138,7 @@ def test_stage_is_put_back_to_its_beginning(stage: Stage, empty: FakeApi, host: 
         f"kubectl --namespace exercise-3 patch persistentvolumeclaims/new --type=merge --patch '{kept}'",
         "kubectl delete --ignore-not-found --wait=false namespace/exercise-3 persistentvolume/exercise-3-letters",
     ]
-    assert machines.told == [("m", "rm -rf --one-file-system -- %s", "/export/exercise-3")]
+    assert removed(machines) == [("m", "/export/exercise-3")]
 
 
 def test_nothing_to_take_away(stage: Stage, host: FakeHost, machines: FakeRemote) -> None:
@@ -137,11 +146,7 @@ def test_nothing_to_take_away(stage: Stage, host: FakeHost, machines: FakeRemote
     stage.reset(EXERCISES)
     assert host.told == []
     folders = tuple(f"{EXPORT}/exercise-{number}" for number in range(1, len(EXERCISES) + 1))
-    assert machines.told == [
-        ("m", "rm -rf --one-file-system --" + " %s" * len(EXERCISES), *folders),
-        ("n1", "rm -rf --one-file-system -- %s", "/srv/exercise-7"),
-        ("n2", "rm -rf --one-file-system -- %s", "/srv/exercise-7"),
-    ]
+    assert removed(machines) == [("m", *folders), ("n1", "/srv/exercise-7"), ("n2", "/srv/exercise-7")]
 
 
 def test_stage_that_doesn_t_go_away(stage: Stage, empty: FakeApi, machines: FakeRemote, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,7 +178,7 @@ def test_object_that_can_t_be_made(stage: Stage, host: FakeHost) -> None:
 
 def test_check(stage: Stage, empty: FakeApi, machines: FakeRemote) -> None:
     there(empty)
-    machines.answer = Output(0, "0 755 letters\n0 644 letters/letter\n\n./letters/letter:keep me\n", "")
+    machines.answer = Output(0, "0 755 \n0 755 letters\n0 644 letters/letter\n\n./letters/letter:keep me\n", "")
     findings = stage.check(THIRD)
     assert "The volume exercise-3-letters isn't there; wanted: the one that was." in findings
     assert not any("letter on the NFS server" in finding for finding in findings)
@@ -190,58 +195,88 @@ def test_check(stage: Stage, empty: FakeApi, machines: FakeRemote) -> None:
 def test_check_before_its_stage(stage: Stage, empty: FakeApi, label: bool | None, meta: dict[str, str], state: str) -> None:
     if label is not None:
         there(empty, label, **meta)
-    with pytest.raises(
-        LabError, match=rf"N is 3, and the stage of this exercise \(namespace exercise-3\) {state}: .*`outlive exercise start 3`"
-    ):
+    with pytest.raises(LabError, match=rf"The stage of exercise 3 \(namespace exercise-3\) {state}: .*`outlive exercise start 3`"):
         stage.check(THIRD)
 
 
-def test_server_that_gives_no_listing(stage: Stage, empty: FakeApi, machines: FakeRemote) -> None:
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        (Output(1, "0 755 \n", "find: gone"), r"on m ended with status 1 \(find: gone\)"),
+        (Output(124, "0 755 \n\n", ""), r"on m didn't end within 120 s"),
+        (Output(0, "", ""), "gave no list of the exercise's files"),
+        (Output(0, "\n", ""), "gave no list of the exercise's files"),
+        (Output(0, "0 755 \n0 755 letters", ""), "gave no list of the exercise's files"),
+        (Output(0, "0 755 letters\n\n", ""), "gave no list of the exercise's files"),
+    ],
+)
+def test_server_that_gives_no_whole_listing(stage: Stage, empty: FakeApi, machines: FakeRemote, answer: Output, sentence: str) -> None:
+    """Whether the exercise is solved isn't known then: a file that wasn't listed isn't one that is missing."""
     there(empty)
-    machines.answer = Output(1, "", "cannot open")
-    with pytest.raises(LabError, match="on m ended with status 1"):
+    machines.answer = answer
+    with pytest.raises(UnreachableError, match=sentence):
         stage.check(THIRD)
+
+
+def test_folder_that_the_server_does_not_have(stage: Stage, empty: FakeApi, machines: FakeRemote) -> None:
+    there(empty)
+    machines.answer = Output(0, "no folder\n", "")
+    assert any("letter on the NFS server isn't there" in finding for finding in stage.check(THIRD))
 
 
 def test_inventory_without_image(fake_cluster: Cluster, small_inventory: inventory.Inventory) -> None:
     with pytest.raises(LabError, match="The NFS server m has no literal nfs_server_export"):
-        Stage(small_inventory, fake_cluster, FakeRemote())
+        Stage(Lab(small_inventory, fake_cluster, FakeRemote()))
     listing = json.loads(json.dumps(samples.INVENTORY))
     listing["_meta"]["hostvars"]["m"]["nfs_server_export"] = EXPORT
     with pytest.raises(LabError, match="no literal storage_tutorial_busybox_image"):
-        Stage(inventory.parse(listing, "of the tests"), fake_cluster, FakeRemote())
+        Stage(Lab(inventory.parse(listing, "of the tests"), fake_cluster, FakeRemote()))
 
 
 def test_files_are_read_as_the_server_lists_them(tmp_path: Path) -> None:
     """The real commands, on this machine."""
     folder = tmp_path / "a folder"
-    command = LIST_FILES % (f"'{folder}'", f"'{folder}'")
-    assert parse_files("\n".join(on_host(command, {}).lines)) == {}
+
+    def files() -> dict[str, File]:
+        done = on_machine(Here(), "m", LIST_FILES, str(folder))
+        assert done.status == 0, done.stderr
+        return parse_files(done.stdout)
+
+    assert files() == {}
     folder.mkdir()
-    assert parse_files("\n".join(on_host(command, {}).lines)) == {}
+    assert files() == {}
     (folder / "sub").mkdir(mode=0o755)
     (folder / "sub").chmod(0o2775)
     owner = folder.stat().st_uid
-    assert parse_files("\n".join(on_host(command, {}).lines)) == {"sub": File(owner, 0o2775)}
+    assert files() == {"sub": File(owner, 0o2775)}
     (folder / "sub" / "two words").write_text("a: b\n\nlast")
     (folder / "sub" / "two words").chmod(0o640)
     (folder / "none").touch(mode=0o644)
     (folder / "none").chmod(0o644)
-    assert parse_files("\n".join(on_host(command, {}).lines) + "\n") == {
+    assert files() == {
         "sub": File(owner, 0o2775),
         "sub/two words": File(owner, 0o640, "a: b\n\nlast\n"),
         "none": File(owner, 0o644),
     }
 
 
+@pytest.fixture(autouse=True)
+def _in_lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let commands run in this process, as in the lab's shell; the signals' handlers are this process's again afterwards."""
+    monkeypatch.setenv("OUTLIVE_SHELL", "1")
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize("text", ["", "0", str(len(EXERCISES) + 1), "x", "-1", "3.0", "³"])
 def test_number_that_is_no_exercise(text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    for action in ("set", "check", "reset"):
-        assert program.main([action, "--", text]) == program.UNKNOWN
-        assert capsys.readouterr().err == (
-            f"error: N is {text!r}, which is no exercise: set it to a number from 1 to {len(EXERCISES)}, as in `outlive exercise start 3`; "
-            "docs/exercises/en/README.md lists them.\n"
-        )
+    with pytest.raises(LabError, match=rf"^'{text}' is no exercise: choose a number from 1 to 9, as in `outlive exercise start 3`; docs/"):
+        numbered(text)
+    for action in ("start", "check", "reset"):
+        assert cli.main(["exercise", action, "--", text]) == EXIT_UNKNOWN
+        assert f"{text!r} isn't known: choose one of 1, 2, 3, 4, 5, 6, 7, 8, 9" in capsys.readouterr().err
 
 
 def test_numbers() -> None:
@@ -250,68 +285,72 @@ def test_numbers() -> None:
     assert [each.number for each in EXERCISES] == list(range(1, len(EXERCISES) + 1))
 
 
-@pytest.mark.parametrize("action", ["set", "check"])
+@pytest.mark.parametrize("action", ["start", "check"])
 def test_no_number(action: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert program.main([action]) == program.UNKNOWN
-    assert "error: N is '', which is no exercise" in capsys.readouterr().err
+    assert cli.main(["exercise", action]) == EXIT_UNKNOWN
+    assert "Missing argument 'NUMBER'" in capsys.readouterr().err
 
 
 @pytest.fixture
-def command_line(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Stage:
+def command_line(stage: Stage, fake_cluster: Cluster, machines: FakeRemote, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the command line work on the prepared lab."""
 
     @contextmanager
-    def prepared() -> Iterator[Stage]:
-        yield stage
+    def prepared() -> Iterator[Lab]:
+        yield stages.lab(fake_cluster, machines)
 
-    monkeypatch.setattr(program, "_stage", prepared)
-    return stage
+    monkeypatch.setattr("outlive.lab.session.connect", prepared)
+    monkeypatch.setattr("outlive.course.exercises.Stage", lambda _: stage)
 
 
 @pytest.mark.usefixtures("command_line")
-def test_statuses(empty: FakeApi, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert program.main(["check", "3"]) == program.UNKNOWN
+def test_statuses_of_a_check(
+    empty: FakeApi, machines: FakeRemote, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machines.answer = Output(0, "no folder\n", "")
+    assert cli.main(["exercise", "check", "3"]) == EXIT_UNKNOWN
     assert "(namespace exercise-3) isn't there" in capsys.readouterr().err
     there(empty)
-    assert program.main(["check", "3"]) == program.UNSOLVED
+    assert cli.main(["exercise", "check", "3"]) == EXIT_FAIL
     out = capsys.readouterr().out.splitlines()
     assert out[-1] == "not solved yet: 3. A released volume"
     assert all(line.startswith("- The ") for line in out[:-1])
     monkeypatch.setattr(Stage, "check", lambda *_: [])
-    assert program.main(["check", "3"]) == program.SOLVED
+    assert cli.main(["exercise", "check", "3"]) == EXIT_PASS
     assert capsys.readouterr().out == "solved: 3. A released volume\n"
 
 
 @pytest.mark.usefixtures("command_line")
 def test_no_answer_is_neither_solved_nor_unsolved(empty: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
     empty.answers["/api/v1/namespaces"] = [503]
-    for action in ("set", "check", "reset"):
-        assert program.main([action, "3"]) == program.UNKNOWN
+    for action in ("start", "check", "reset"):
+        assert cli.main(["exercise", action, "3"]) == EXIT_UNKNOWN
         assert "error: Nothing is known of the exercise, as the API server" in capsys.readouterr().err
     there(empty)
     empty.answers["/api/v1/namespaces/exercise-3/pods"] = [500]
-    assert program.main(["check", "3"]) == program.UNKNOWN
+    assert cli.main(["exercise", "check", "3"]) == EXIT_UNKNOWN
     assert "see `outlive doctor`, then run this again." in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("command_line")
-def test_set_and_reset(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    assert program.main(["set", "3"]) == 0
+def test_start_and_reset(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cli.main(["exercise", "start", "3"]) == EXIT_PASS
     assert "written down in .lab/exercises/03-released-volume.yml" in capsys.readouterr().out
-    assert program.main(["reset"]) == 0
+    assert cli.main(["exercise", "reset"]) == EXIT_PASS
     assert "exercise-1, " in capsys.readouterr().out
 
-    def interrupted(*_: object) -> Ran:
+    def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Stage, "reset", interrupted)
-    assert program.main(["reset", "3"]) == INTERRUPTED
+    for action in ("start", "reset"):
+        assert cli.main(["exercise", action, "3"]) == EXIT_INTERRUPTED
 
 
 def test_no_cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("outlive.lab.inventory.load", stages.lab)
+    monkeypatch.setattr("outlive.lab.inventory.load", stages.small_inventory)
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
-    assert program.main(["check", "3"]) == program.UNKNOWN
+    assert cli.main(["exercise", "check", "3"]) == EXIT_UNKNOWN
     assert "(KUBECONFIG) isn't there: it has to be a file that `outlive provision` writes" in capsys.readouterr().err
 
 
@@ -321,6 +360,6 @@ def test_server_that_is_off(stage: Stage, empty: FakeApi, monkeypatch: pytest.Mo
     def off(*_: object) -> Output:
         raise UnreachableError("ssh to m failed")
 
-    monkeypatch.setattr(FakeRemote, "check", off)
+    monkeypatch.setattr(FakeRemote, "run", off)
     with pytest.raises(UnreachableError):
         stage.check(THIRD)

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import click
 import pytest
+import yaml
 
-from outlive.course.pages import Block, Command, Page, PageError, Ran, compare, load, objection, parse, same, same_line
+from outlive import cli
+from outlive.base.paths import ROOT
+from outlive.course.exercises import EXERCISES
+from outlive.course.pages import Block, Command, Page, PageError, Ran, chapters, compare, line_matches, load, names, objection, parse
+from verify.tutorial.test_pages import STEPS
 
 PAGE = """\
 # A page
@@ -90,7 +96,7 @@ def test_order_of_pages(tmp_path: Path) -> None:
     ],
 )
 def test_lines(shown: str, seen: str, is_same: bool) -> None:
-    assert same_line(shown, seen) is is_same
+    assert line_matches(shown, seen) is is_same
 
 
 @pytest.mark.parametrize(
@@ -113,7 +119,9 @@ def test_lines(shown: str, seen: str, is_same: bool) -> None:
     ],
 )
 def test_outputs(shown: list[str], seen: list[str], is_same: bool) -> None:
-    assert same(shown, seen) is is_same
+    page = parse("```console\n$ x\n" + "".join(f"{line}\n" for line in shown) + "```\n", "p.md")
+    block = page.blocks[0]
+    assert (objection(page, block, block.commands[0], Ran(0, tuple(seen))) is None) is is_same
 
 
 def test_difference_shows_both_sides() -> None:
@@ -173,3 +181,29 @@ def test_page_that_keeps_an_output_to_itself() -> None:
 
 def test_block_of_a_page_without_commands() -> None:
     assert Page("p.md", ()).blocks == parse("# Only text\n", "p.md").blocks
+
+
+def test_names_are_those_of_the_pages_that_are_run() -> None:
+    assert names()[:2] == ["README", "01-emptydir"]
+    assert names() == list(dict.fromkeys(step.page.name for step in STEPS))
+
+
+def test_each_name_chooses_its_page_alone() -> None:
+    """`outlive pages NAME` hands it to pytest as a part of the tests' names."""
+    others = [str(step) for step in STEPS] + [each.slug for each in EXERCISES]
+    for name in names():
+        chosen = {other for other in others if name.lower() in other.lower()}
+        assert chosen == {str(step) for step in STEPS if step.page.name == name}
+
+
+def test_chapters_are_those_that_the_role_can_apply() -> None:
+    variables = yaml.safe_load((ROOT / "roles/storage_tutorial/vars/main.yml").read_text(encoding="utf-8"))
+    assert sorted(chapters()) == sorted(variables["__storage_tutorial_standing_by_chapter"])
+    assert [each for each in chapters() if not (ROOT / "roles/storage_tutorial/templates" / each).is_dir()] == []
+
+
+@pytest.mark.parametrize("wrong", ["then", "mysql", "no"])
+def test_chapter_that_cannot_be_applied(wrong: str) -> None:
+    command = cli.tutorial.commands["apply"]
+    with pytest.raises(click.UsageError, match=f"'{wrong}' isn't known: choose one of all, emptydir, "):
+        command.make_context("apply", [wrong])

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from outlive.base.errors import LabError, NotFoundError, UnreachableError
 from outlive.base.paths import ROOT
-from outlive.course.pages import Page, Ran, parse
-from outlive.course.walk import FIND, KEPT_FOLDER, Ground, PageLieError, Shells, Walk, on_host
+from outlive.base.wait import wait_for
+from outlive.course.pages import Command, Page, Ran, parse
+from outlive.course.walk import FIND, KEPT_FOLDER, Ground, PageLieError, Shells, Walk, on_host, on_machine
 from outlive.lab.kube import Cluster
 from outlive.lab.ssh import Output
-from tests.course.stages import FakeRemote, lab
+from tests.course.stages import EXPORT, FakeRemote, Here, lab
 from tests.fake_api import NAMESPACE, FakeApi
 from tests.samples import ManualClock
 
@@ -38,16 +40,17 @@ n1$ look
 """
 
 
-@dataclass
-class FakeLab:
-    """A lab whose commands give prepared answers, and in which there are things."""
+class FakeLab(Ground):
+    """A lab whose commands give prepared answers, and in which there are things: a page owns what its commands name."""
 
-    answers: dict[str, Ran | Exception] = field(default_factory=lambda: {"make": Ran(0, ("made",)), "fail": Ran(1, ()), "look": Ran(0, ())})
-    things: set[str] = field(default_factory=lambda: {"pod/other"})
-    ran: list[str] = field(default_factory=list)
-    cleared: list[frozenset[str]] = field(default_factory=list)
-    looks: int = 0
-    wear: Callable[[], None] = lambda: None
+    def __init__(self) -> None:
+        """Begin with a page that is true."""
+        self.answers: dict[str, Ran | Exception] = {"make": Ran(0, ("made",)), "fail": Ran(1, ()), "look": Ran(0, ())}
+        self.things = {"pod/other"}
+        self.ran: list[str] = []
+        self.cleared: list[frozenset[str]] = []
+        self.looks = 0
+        self.wear: Callable[[], None] = lambda: None
 
     def run(self, place: str, text: str) -> Ran:
         """Give the prepared answer."""
@@ -67,10 +70,18 @@ class FakeLab:
         self.wear()
         return frozenset(self.things)
 
-    def clear(self, left: frozenset[str]) -> None:
+    def names(self, command: Command) -> frozenset[str]:
+        """Say what a command makes."""
+        return frozenset({"pod/made"} if command.text == "make" else ())
+
+    def own(self, names: frozenset[str], left: frozenset[str]) -> frozenset[str]:
+        """Say what is a page's: what is named."""
+        return left & names
+
+    def clear(self, own: frozenset[str]) -> None:
         """Take away."""
-        self.cleared.append(left)
-        self.things -= left
+        self.cleared.append(own)
+        self.things -= own
 
 
 @pytest.fixture
@@ -82,7 +93,7 @@ def fake() -> FakeLab:
 @pytest.fixture
 def walk(fake: FakeLab, clock: ManualClock) -> Walk:
     """Return a way through its pages."""
-    return Walk(fake.run, fake.look, fake.clear, clock)
+    return Walk(fake.run, fake, lambda thing: "exercise-" in thing, clock)
 
 
 def page(path: str = "docs/a.md") -> Page:
@@ -150,6 +161,61 @@ def test_page_that_leaves_something(walk: Walk, fake: FakeLab) -> None:
     assert fake.things == {"pod/other"}
 
 
+def test_what_appeared_beside_a_page_that_lies_stays(walk: Walk, fake: FakeLab) -> None:
+    fake.answers["fail"] = Ran(0, ())
+    lies = page()
+    walk.take(lies, lies.blocks[0])
+    fake.things |= {"pod/theirs", "/export/theirs"}
+    with pytest.raises(PageLieError):
+        walk.take(lies, lies.blocks[1])
+    with pytest.raises(
+        LabError, match=r"whole page again\. Appeared meanwhile and isn't this page's, so it stays: /export/theirs, pod/theirs\.$"
+    ):
+        walk.leave(lies)
+    assert fake.things == {"pod/other", "pod/theirs", "/export/theirs"}
+    fake.answers["fail"] = Ran(1, ())
+    follow(walk, page("docs/b.md"))
+
+
+def test_what_a_page_leaves_under_a_name_that_it_does_not_say_fails_and_stays(walk: Walk, fake: FakeLab) -> None:
+    untidy = page()
+    walk.take(untidy, untidy.blocks[0])
+    fake.things.add("pod/unforeseen")
+    for block in untidy.blocks[1:]:
+        walk.take(untidy, block)
+    with pytest.raises(
+        PageLieError,
+        match=r"last seen pod/unforeseen, gave up after 180 s\. Appeared meanwhile and isn't this page's, so it stays: pod/unforeseen\.",
+    ):
+        walk.leave(untidy)
+    assert fake.cleared == []
+    assert "pod/unforeseen" in fake.things
+
+
+def test_exercises_are_worked_on_beside_a_page(walk: Walk, fake: FakeLab) -> None:
+    def wear() -> None:
+        fake.things.add(f"pv/exercise-{fake.looks}")
+
+    fake.wear = wear
+    follow(walk, page())
+    walk.take(page("docs/b.md"), page().blocks[0])
+    assert walk.end() == frozenset()
+    assert fake.cleared == [frozenset({"pod/made"})]
+    assert "pv/exercise-2" in fake.things
+
+
+def test_what_an_interrupted_command_made_is_the_page_s(walk: Walk, fake: FakeLab) -> None:
+    def interrupted(*_: str) -> Ran:
+        fake.things.add("pod/made")
+        raise KeyboardInterrupt
+
+    walk.run = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        walk.take(page(), page().blocks[0])
+    walk.end()
+    assert fake.cleared == [frozenset({"pod/made"})]
+
+
 def test_what_goes_a_little_later_is_no_fault(walk: Walk, fake: FakeLab, clock: ManualClock) -> None:
     fake.things.add("pv/slow")
     slow = page()
@@ -166,8 +232,8 @@ def test_what_goes_a_little_later_is_no_fault(walk: Walk, fake: FakeLab, clock: 
 
 
 def test_page_that_is_begun_in_the_middle(walk: Walk, fake: FakeLab) -> None:
-    with pytest.raises(LabError, match=r"docs/a\.md:8: not run, as the blocks above it weren't: .*-k a`"):
-        walk.take(page(), page().blocks[1])
+    with pytest.raises(LabError, match=r"docs/04-nfs\.md:8: not run, as the blocks above it weren't: .*`outlive pages 04-nfs`"):
+        walk.take(page("docs/04-nfs.md"), page().blocks[1])
     assert fake.ran == []
 
 
@@ -191,63 +257,227 @@ def test_interrupted_page_is_taken_away(walk: Walk, fake: FakeLab) -> None:
     assert fake.cleared == [frozenset({"pod/made"})]
 
 
+EXEC = """\
+# Chapter
+
+```console
+$ kubectl -n x exec a -c b -- cat /data/hello
+hello
+```
+"""
+
+
+@pytest.mark.parametrize(("answers", "true"), [([(), ("hello",)], True), ([(), ()], False)])
+def test_empty_answer_is_asked_for_once_more(fake: FakeLab, answers: list[tuple[str, ...]], true: bool) -> None:
+    """A stream of `kubectl exec` may break and say nothing; data that is gone is gone at the second look too."""
+    given = iter(answers)
+    walk = Walk(lambda *_: Ran(0, next(given)), fake)
+    read = parse(EXEC, "docs/a.md")
+    with nullcontext() if true else pytest.raises(PageLieError, match="- hello"):
+        walk.take(read, read.blocks[0])
+    assert list(given) == []
+
+
+@pytest.mark.parametrize(
+    "command", ["kubectl exec a -- sh -c 'echo x >> /data/y'", "kubectl exec a -- ls /data && rm x", "kubectl get pods"]
+)
+def test_what_may_change_something_runs_once(fake: FakeLab, command: str) -> None:
+    asked: list[str] = []
+
+    def silent(_: str, text: str) -> Ran:
+        asked.append(text)
+        return Ran(0, ())
+
+    lies = parse(EXEC.replace("kubectl -n x exec a -c b -- cat /data/hello", command), "docs/a.md")
+    with pytest.raises(PageLieError):
+        Walk(silent, fake).take(lies, lies.blocks[0])
+    assert asked == [command]
+
+
 def test_host_shell() -> None:
     assert on_host("echo out; echo err >&2; echo $WORD; exit 3", {"WORD": "a b"}) == Ran(3, ("out", "err", "a b"))
     assert on_host("pwd; read -r x", {}).lines == (str(ROOT),)
     assert on_host("until [ 1 = 1 ]; do sleep 9; done", {}) == Ran(0, ())
+    assert on_host("echo $LC_ALL; printf 'caf\\xc3\\xa9'", {}).lines == ("C.UTF-8", "café")
 
 
-def test_command_that_hangs_is_ended() -> None:
-    began = time.monotonic()
-    with pytest.raises(UnreachableError, match=r"`sleep 600 \| cat` didn't end within 0 s"):
-        on_host("sleep 600 | cat", {}, seconds=0.2)
-    assert time.monotonic() - began < 60
+def is_gone(pid: str) -> bool:
+    """Say whether a process has ended; one that nobody has waited for yet has."""
+    status = Path(f"/proc/{pid}/stat")
+    return not status.exists() or status.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+def test_command_that_hangs_is_ended(tmp_path: Path) -> None:
+    with pytest.raises(UnreachableError, match=r"` .* & wait` didn't end within 0 s"):
+        on_host(f" sleep 600 & echo $! > {tmp_path}/pid & wait", {}, seconds=0.5)
+    await_end((tmp_path / "pid").read_text().strip())
+
+
+def test_what_a_command_leaves_in_the_background_ends_with_it() -> None:
+    await_end(on_host("sleep 600 > /dev/null 2>&1 & echo $!", {}).lines[0])
+
+
+def test_interrupted_command_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def interrupted(process: subprocess.Popen[str], timeout: float) -> None:
+        wait_for("the command", "begun", (tmp_path / "pid").exists, bool, within=30, every=0.05)
+        del process, timeout
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess.Popen, "communicate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        on_host(f"echo $$ > {tmp_path}/new; mv {tmp_path}/new {tmp_path}/pid; exec sleep 600", {})
+    await_end((tmp_path / "pid").read_text().strip())
+
+
+def await_end(pid: str) -> None:
+    """Wait until a process has ended."""
+    wait_for(f"process {pid}", "ended", lambda: is_gone(pid), bool, within=30, every=0.05)
+
+
+def test_command_on_a_machine() -> None:
+    done = on_machine(Here(), "m", 'echo "$LC_ALL $1"\necho err >&2; exit 3', "a b")
+    assert done == Output(3, "C.UTF-8 a b\n", "err\n")
+    with pytest.raises(UnreachableError, match="`sleep 600` on m didn't end within 1 s"):
+        on_machine(Here(), "m", "sleep 600", seconds=1)
+
+
+POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "mysql"}}
+NODE = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}, "spec": {}}
+SHUT = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n2"}, "spec": {"unschedulable": True}}
+
+
+class Kubectl:
+    """Gives prepared lists of objects, in turn; the last stays."""
+
+    def __init__(self, *answers: str | list[dict[str, Any]] | LabError) -> None:
+        """Nothing was asked for yet."""
+        self.answers = list(answers)
+
+    def __call__(self, argv: list[str], timeout: float, env: dict[str, str]) -> str:
+        """Give the next list."""
+        assert argv[:2] == ["kubectl", "get"]
+        assert timeout > 0
+        assert env["LC_ALL"] == "C.UTF-8"
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, LabError):
+            raise answer
+        return answer if isinstance(answer, str) else json.dumps({"items": answer})
 
 
 class Server(FakeRemote):
-    """An NFS server whose folders come and go: the first list is none."""
+    """An NFS server that gives prepared answers, in turn; the last stays."""
+
+    def __init__(self, *answers: Output) -> None:
+        """Nothing was asked for yet."""
+        super().__init__()
+        self.answers = list(answers)
 
     def run(self, name: str, command: str, *arguments: str) -> Output:
-        """Give a list that isn't whole, then one that is."""
+        """Give the next answer."""
         super().run(name, command, *arguments)
-        return Output(1, "/nfsdata/kept\n", "find: gone") if len(self.told) == 1 else Output(0, "/nfsdata/kept\n/nfsdata/other\n", "")
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
 
-def test_a_list_that_is_not_whole_is_asked_for_again(fake_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("outlive.course.walk.on_host", lambda *_: Ran(0, ("pod/mysql",)))
-    server = Server()
-    assert Ground(lab(), fake_cluster, server).look() == {"pod/mysql", "/nfsdata/kept", "/nfsdata/other"}
+WHOLE = Output(0, f"{EXPORT}\n{EXPORT}/kept\n", "")
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [Output(1, f"{EXPORT}\n", "find: gone"), Output(0, "", ""), Output(0, f"{EXPORT}/kept\n", ""), Output(124, f"{EXPORT}\n", "")],
+)
+def test_a_list_of_files_that_is_not_whole_is_asked_for_again(
+    fake_cluster: Cluster, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, broken: Output
+) -> None:
+    monkeypatch.setattr("outlive.course.walk.output", Kubectl([POD, NODE, SHUT]))
+    server = Server(broken, WHOLE)
+    assert Ground(lab(fake_cluster, server, clock)).look() == {"pod/mysql", "cordoned/n2", f"{EXPORT}/kept"}
     assert len(server.told) == 2
 
 
-def test_a_list_that_never_comes_whole_is_no_page_that_lies(fake_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("outlive.course.walk.on_host", lambda *_: Ran(0, ("pod/mysql",)))
-    monkeypatch.setattr("outlive.course.walk.LOOK_SECONDS", 0)
+@pytest.mark.parametrize("broken", ["", "{", "{}", [], [POD], LabError("`kubectl get` ended with status 1: no route")])
+def test_a_list_of_objects_that_is_not_whole_is_asked_for_again(
+    fake_cluster: Cluster, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, broken: str | list[dict[str, Any]] | LabError
+) -> None:
+    monkeypatch.setattr("outlive.course.walk.output", Kubectl(broken, [POD, NODE]))
+    assert Ground(lab(fake_cluster, Server(WHOLE), clock)).look() == {"pod/mysql", f"{EXPORT}/kept"}
+    assert clock.seconds > 0
+
+
+def test_a_list_that_never_comes_whole_is_no_page_that_lies(
+    fake_cluster: Cluster, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("outlive.course.walk.output", Kubectl([POD, NODE]))
     with pytest.raises(
         UnreachableError, match=r"wanted a whole list, last seen no answer \(the NFS server gave no list of its files \(find: gone\)"
     ):
-        Ground(lab(), fake_cluster, FakeRemote(Output(1, "", "find: gone"))).look()
+        Ground(lab(fake_cluster, Server(Output(1, "", "find: gone")), clock)).look()
 
 
 def test_folders_that_are_others_business_are_named_and_not_walked(tmp_path: Path) -> None:
     for file in ("mysql-pv/ibdata1", "lost+found/x", "kept/a", "other"):
         (tmp_path / file).parent.mkdir(exist_ok=True)
         (tmp_path / file).touch()
-    found = subprocess.run(
-        ["sh", "-c", FIND.replace("%s", "'%s'") % (tmp_path, tmp_path / KEPT_FOLDER, tmp_path / "lost+found")],
-        capture_output=True,
-        text=True,
-        check=True,
+    found = on_machine(Here(), "m", FIND, str(tmp_path), str(tmp_path / KEPT_FOLDER), str(tmp_path / "lost+found")).stdout.splitlines()
+    assert found[0] == str(tmp_path)
+    assert {str(Path(line).relative_to(tmp_path)) for line in found[1:]} == {"mysql-pv", "lost+found", "kept", "kept/a", "other"}
+
+
+def test_what_a_page_owns_is_asked_from_the_cluster(fake_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    pod = {**POD, "metadata": {"name": "web-1", "ownerReferences": [{"kind": "Job", "name": "web"}]}}
+    monkeypatch.setattr("outlive.course.walk.output", Kubectl([pod, NODE]))
+    ground = Ground(lab(fake_cluster, Server(WHOLE)))
+    left = frozenset({"pod/web-1", "pod/theirs", "job.batch/web", "/export/web/x"})
+    assert ground.own(frozenset({"job/web", "/export/web"}), left) == left - {"pod/theirs"}
+
+
+def test_only_what_is_own_is_taken_away(fake_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr("outlive.course.walk.on_host", lambda text, _: told.append(text))
+    server = Server(Output(0, "", ""))
+    Ground(lab(fake_cluster, server)).clear(frozenset({"pod/a", "job.batch/b", "cordoned/n1", "/export/x y"}))
+    assert told == ["kubectl uncordon n1", "kubectl delete --namespace default --ignore-not-found --timeout=180s job.batch/b pod/a"]
+    assert [each[3:] for each in server.told] == [('rm -rf --one-file-system -- "$1"', "/export/x y")]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder of manifests of a checkout."""
+    monkeypatch.setattr("outlive.course.walk.ROOT", tmp_path)
+    folder = tmp_path / ".lab/tutorial/nfs"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_names_of_a_command_are_those_of_its_manifests(fake_cluster: Cluster, checkout: Path) -> None:
+    (checkout / "a.yml").write_text("kind: Pod\nmetadata: {name: a}\n---\n---\nkind: Service\nmetadata: {name: b}\n")
+    (checkout / "list.yaml").write_text(
+        "kind: List\nitems:\n- {kind: PersistentVolume, metadata: {name: c}, spec: {nfs: {path: /export/c}}}\n"
     )
-    assert {str(Path(line).relative_to(tmp_path)) for line in found.stdout.split()} == {"mysql-pv", "lost+found", "kept", "kept/a", "other"}
+    (checkout / "notes.txt").write_text("kind: Pod\nmetadata: {name: d}\n")
+    ground = Ground(lab(fake_cluster, FakeRemote()))
+
+    def names(text: str) -> frozenset[str]:
+        return ground.names(Command(1, "", text))
+
+    volume = {"persistentvolume/c", "pod/recycler-for-c", "/export/c"}
+    assert names("kubectl apply -f .lab/tutorial/nfs/") == {"pod/a", "service/b"} | volume
+    assert names("kubectl apply -f .lab/tutorial/nfs/a.yml") == {"pod/a", "service/b"}
+    assert names("kubectl apply -f .lab/tutorial/nfs/none.yml") == frozenset()
+    assert names("cat .lab/tutorial/nfs/a.yml") == frozenset()
+    (checkout / "broken.yml").write_text("kind: [")
+    with pytest.raises(LabError, match=r"broken\.yml isn't YAML .*: run `outlive tutorial apply`, which writes it anew\."):
+        names("kubectl apply -f .lab/tutorial/nfs/broken.yml")
+    with pytest.raises(LabError, match=r"close its quotes\.$"):
+        names("kubectl apply -f '.lab")
 
 
 def test_places(fake_cluster: Cluster, api: FakeApi) -> None:
     remote = FakeRemote(Output(1, "a\nb\n", ""))
-    shells = Shells(fake_cluster, remote)
+    shells = Shells(lab(fake_cluster, remote))
     assert shells.run("", "echo $KUBECONFIG").lines == (str(fake_cluster.kubeconfig),)
     assert shells.run("m", "ls 'x y'") == Ran(1, ("a", "b"))
-    assert remote.told == [("m", "timeout %s bash -c %s 2>&1", "1200", "ls 'x y'")]
+    assert remote.told[0][0] == "m"
+    assert remote.told[0][2:] == ("1200", "exec 2>&1\nls 'x y'")
     with pytest.raises(NotFoundError):
         shells.run("@nobody", "ls")
     shells.run("@mysql-u1", "ls")
@@ -255,3 +485,6 @@ def test_places(fake_cluster: Cluster, api: FakeApi) -> None:
     api.answers[f"{NAMESPACE}/pods/mysql-u1"] = [404]
     shells.run("@mysql-u1", "ls")
     assert [each[0] for each in remote.told] == ["m", "n1", "n1"]
+    remote.answer = Output(124, "", "")
+    with pytest.raises(UnreachableError, match="`ls` on m didn't end within 1200 s"):
+        shells.run("m", "ls")

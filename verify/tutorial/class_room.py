@@ -17,6 +17,7 @@ from outlive.course.walk import Shells
 from outlive.lab import kube
 from outlive.lab.inventory import Inventory
 from outlive.lab.kube import Cluster
+from outlive.lab.session import Lab
 from outlive.lab.ssh import Remote
 
 AT_ONCE = 3
@@ -70,11 +71,11 @@ def await_rest(cluster: Cluster) -> None:
     )
 
 
-def work_on(exercise: Exercise, lab: Inventory) -> None:
+def work_on(exercise: Exercise, inventory: Inventory) -> None:
     """Set an exercise, look at it, follow its pages, and take it away; by connections of its own, which no other thread uses."""
-    cluster = kube.connect()
-    with closing(Remote(lab)) as remote:
-        stage, shells = Stage(lab, cluster, remote), Shells(cluster, remote)
+    with closing(Remote(inventory)) as remote:
+        lab = Lab(inventory, kube.connect(), remote)
+        stage, shells = Stage(lab), Shells(lab)
         try:
             stage.set(exercise)
             wait_for(
@@ -99,8 +100,6 @@ def work_on(exercise: Exercise, lab: Inventory) -> None:
             )
         finally:
             stage.reset([exercise])
-        for worker in lab.group("workers"):
-            assert remote.run(worker.name, "test -e %s", exercise.node_folder).status != 0, (
-                f"{exercise.node_folder} is left on {worker.name}"
-            )
+        for worker in lab.workers:
+            assert remote.run(worker, "test -e %s", exercise.node_folder).status != 0, f"{exercise.node_folder} is left on {worker}"
     assert not list((ROOT / ".lab/exercises").glob(f"{exercise.slug}*"))

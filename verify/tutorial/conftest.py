@@ -11,19 +11,28 @@ import pytest
 from outlive.base.errors import LabError
 from outlive.base.paths import ROOT
 from outlive.course.exercises import EXERCISES, Exercise, Stage
-from outlive.course.walk import MANIFESTS, Ground, Shells, Walk
+from outlive.course.ownership import MANIFESTS
+from outlive.course.walk import Ground, Shells, Walk
 from outlive.lab.inventory import Inventory
 from outlive.lab.kube import Cluster
 from outlive.lab.registry import mirror_lacks
+from outlive.lab.session import Lab
 from outlive.lab.ssh import Remote
 from outlive.report.model import Report
 from verify.tutorial.class_room import AT_ONCE, await_rest, is_of_an_exercise, work_on
 
 
 @pytest.fixture(scope="session", autouse=True)
-def described(report: Report) -> Report:
-    """Put the lab's description into the report."""
+def described(alone: None, report: Report) -> Report:
+    """Hold the lab, so that no drill breaks it meanwhile, and put its description into the report."""
+    del alone
     return report
+
+
+@pytest.fixture(scope="session")
+def whole(lab: Inventory, cluster: Cluster, remote: Remote) -> Lab:
+    """Return the lab as one thing."""
+    return Lab(lab, cluster, remote)
 
 
 @pytest.fixture(scope="session")
@@ -33,9 +42,9 @@ def lacks(lab: Inventory, remote: Remote) -> Callable[[str], bool]:
 
 
 @pytest.fixture(scope="session")
-def ground(lab: Inventory, cluster: Cluster, remote: Remote) -> Ground:
+def ground(whole: Lab) -> Ground:
     """Return the look at what a page or an exercise could leave behind."""
-    return Ground(lab, cluster, remote)
+    return Ground(whole)
 
 
 @pytest.fixture(scope="session")
@@ -46,11 +55,11 @@ def chosen(request: pytest.FixtureRequest) -> list[Exercise]:
 
 
 @pytest.fixture(scope="session")
-def before(chosen: list[Exercise], lab: Inventory, cluster: Cluster, remote: Remote, ground: Ground) -> frozenset[str]:
+def before(chosen: list[Exercise], whole: Lab, ground: Ground) -> frozenset[str]:
     """Return what there is before anything is worked on: nothing of the chosen exercises."""
     if chosen:
-        Stage(lab, cluster, remote).reset(chosen)
-        await_rest(cluster)
+        Stage(whole).reset(chosen)
+        await_rest(whole.cluster)
     return ground.look()
 
 
@@ -65,16 +74,13 @@ def outcomes(chosen: list[Exercise], before: frozenset[str], lab: Inventory) -> 
 
 
 @pytest.fixture(scope="session")
-def walk(cluster: Cluster, remote: Remote, ground: Ground) -> Iterator[Walk]:
+def walk(whole: Lab, ground: Ground) -> Iterator[Walk]:
     """Return the way through the pages; what the last one left is taken away at its end."""
     if not (ROOT / MANIFESTS).is_dir():
         raise LabError(
             f"The folder {MANIFESTS} isn't there: the pages apply the manifests in it, so run `outlive tutorial apply`, which writes it."
         )
 
-    def look() -> frozenset[str]:
-        return frozenset(each for each in ground.look() if not is_of_an_exercise(each))
-
-    way = Walk(Shells(cluster, remote).run, look, ground.clear)
+    way = Walk(Shells(whole).run, ground, is_of_an_exercise)
     yield way
     way.end()

@@ -32,7 +32,7 @@ class Step:
 
 NEEDS = {"09-mysql-supported": "storage_tutorial_mysql_supported_image"}
 """The image that a page needs and that a mirror may not have, by the inventory's variable."""
-STEPS = [Step(page, block) for page in pages.load(ROOT / "docs/tutorial/en", ROOT) if page.blocks for block in (*page.blocks, None)]
+STEPS = [Step(page, block) for page in pages.load(pages.FOLDER, ROOT) if page.blocks for block in (*page.blocks, None)]
 
 
 @pytest.mark.parametrize("step", STEPS, ids=str)

@@ -8,25 +8,24 @@ the namespace ``exercise-3`` or, where they belong to none, have names that begi
 from __future__ import annotations
 
 import json
+import re
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
-from outlive.base.clock import HOST_CLOCK, Clock
 from outlive.base.errors import LabError, UnreachableError
 from outlive.base.paths import ROOT
 from outlive.base.wait import wait_for
 from outlive.course import grading
 from outlive.course.grading import File, Seen
 from outlive.course.pages import Ran
-from outlive.course.walk import on_host
+from outlive.course.walk import COMMAND_SECONDS, LIST_SECONDS, on_host, on_machine
 from outlive.lab import nfs, session
-from outlive.lab.inventory import Inventory
-from outlive.lab.kube import Cluster
 from outlive.lab.objects import Json
-from outlive.lab.ssh import Remote
+from outlive.lab.session import Lab
 
 FOLDER = ROOT / "exercises"
 PAGES = ROOT / "docs/exercises"
@@ -42,13 +41,15 @@ LEVEL = "pod-security.kubernetes.io/enforce"
 """Label of a namespace for what its pods may do; without it they may what is asked of every namespace."""
 OWN = "kubernetes.io/"
 """What the finalizers of Kubernetes itself begin with: the cluster takes them off, in its order."""
-LIST_FILES = """\
-[ -d %s ] || exit 0
-cd %s
-find . -mindepth 1 -printf '%%U %%m %%P\\n'
+NO_FOLDER = "no folder"
+LIST_FILES = f"""\
+[ -d "$1" ] || {{ echo {NO_FOLDER}; exit 0; }}
+cd "$1"
+find . -printf '%U %m %P\\n' || exit
 echo
-grep --recursive --text --max-count 1000 '' . || true
+grep --recursive --text --max-count 1000 '' . || [ $? -eq 1 ]
 """
+"""Lists a folder on the NFS server, itself first, then the lines of its files; it fails where one goes meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -127,24 +128,14 @@ def numbered(text: str) -> Exercise:
 class Stage:
     """The lab, as the exercises use it."""
 
-    def __init__(
-        self,
-        lab: Inventory,
-        cluster: Cluster,
-        remote: Remote,
-        run: Callable[[str, dict[str, str]], Ran] = on_host,
-        clock: Clock = HOST_CLOCK,
-        root: Path = ROOT,
-    ) -> None:
-        """Find server, export, workers and image in the inventory; ``run`` runs a command on the host."""
-        self._cluster = cluster
-        self._remote = remote
+    def __init__(self, lab: Lab, run: Callable[[str, dict[str, str]], Ran] = on_host, root: Path = ROOT) -> None:
+        """Find server, export and image in the inventory; ``run`` runs a command on the host."""
+        self._lab = lab
+        self._cluster = lab.cluster
         self._run = run
-        self._clock = clock
         self._written = root / WRITTEN
-        self._server, self._export = nfs.exported(lab)
-        self._workers = [worker.name for worker in lab.group("workers")]
-        image = lab.setting("storage_tutorial_busybox_image")
+        self._server, self._export = nfs.exported(lab.inventory)
+        image = lab.inventory.setting("storage_tutorial_busybox_image")
         if image is None:
             raise LabError(
                 "The inventory has no literal storage_tutorial_busybox_image, which the exercises' pods run: give it a name there."
@@ -157,8 +148,8 @@ class Stage:
             "folder": self._folder(exercise),
             "server": self._server.address,
             "image": self._image,
-            "first": self._workers[0],
-            "second": self._workers[-1],
+            "first": self._lab.workers[0],
+            "second": self._lab.workers[-1],
         }
         return Template(exercise.script("objects.yml")).substitute(values)
 
@@ -172,7 +163,7 @@ class Stage:
         self.reset([exercise])
         script = exercise.script("server.sh") or ":"
         folder = self._folder(exercise)
-        self._remote.check(self._server.name, "mkdir -p %s && cd %s && bash -euc %s", folder, folder, script)
+        self._on_machine(self._server.name, f'set -eu; mkdir -p "$1"; cd "$1"\n{script}', folder)
         path = self._path(exercise)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(self.objects(exercise), encoding="utf-8")
@@ -214,8 +205,12 @@ class Stage:
             claims=_by_name(self._cluster.listing("persistentvolumeclaims", namespace)),
             volumes=_by_name(each for each in self._cluster.listing("persistentvolumes") if _is_of(exercise, each)),
             deployments=_by_name(self._cluster.listing("deployments", namespace)),
-            files=parse_files(self._remote.check(self._server.name, LIST_FILES, self._folder(exercise), self._folder(exercise))),
+            files=self._files(exercise),
         )
+
+    def _files(self, exercise: Exercise) -> dict[str, File]:
+        listing = self._on_machine(self._server.name, LIST_FILES, self._folder(exercise), seconds=LIST_SECONDS, error=UnreachableError)
+        return parse_files(listing)
 
     def reset(self, exercises: Sequence[Exercise]) -> None:
         """Take away all that exercises made, whatever became of it; what isn't there is no error.
@@ -232,7 +227,7 @@ class Stage:
         folders = [self._folder(each) for each in exercises]
         self._remove(self._server.name, folders)
         on_nodes = [each.node_folder for each in exercises if each.on_nodes]
-        for worker in self._workers if on_nodes else ():
+        for worker in self._lab.workers if on_nodes else ():
             self._remove(worker, on_nodes)
         for each in exercises:
             self._path(each).unlink(missing_ok=True)
@@ -253,7 +248,7 @@ class Stage:
         )
 
     def _await_none(self, what: str, look: Callable[[], list[str]]) -> None:
-        wait_for(what, "nothing", look, lambda left: not left, within=GONE_SECONDS, every=1.0, describe=", ".join, clock=self._clock)
+        wait_for(what, "nothing", look, lambda left: not left, within=GONE_SECONDS, every=1.0, describe=", ".join, clock=self._lab.clock)
 
     def _left(self, exercises: Sequence[Exercise]) -> list[str]:
         """Return the namespaces and volumes of exercises, as ``kind/name``."""
@@ -293,7 +288,17 @@ class Stage:
             )
 
     def _remove(self, machine: str, folders: Sequence[str]) -> None:
-        self._remote.check(machine, "rm -rf --one-file-system --" + " %s" * len(folders), *folders)
+        self._on_machine(machine, 'rm -rf --one-file-system -- "$@"', *folders)
+
+    def _on_machine(
+        self, machine: str, script: str, *arguments: str, seconds: int = COMMAND_SECONDS, error: type[LabError] = LabError
+    ) -> str:
+        """Run a script as ``walk.on_machine`` does and return its output; its failure is an error."""
+        done = on_machine(self._lab.remote, machine, script, *arguments, seconds=seconds)
+        if done.status != 0:
+            reason = " ".join(done.stderr.splitlines()[-1:]) or "no message"
+            raise error(f"`{script.splitlines()[-1]}` on {machine} ended with status {done.status} ({reason})")
+        return done.stdout
 
     def _folder(self, exercise: Exercise) -> str:
         return f"{self._export}/{exercise.namespace}"
@@ -303,16 +308,24 @@ class Stage:
 
 
 def parse_files(listing: str) -> dict[str, File]:
-    """Read what ``LIST_FILES`` printed: a line for each file and folder, an empty line, a line for each line of a file."""
-    if not listing.strip():
+    """Read what ``LIST_FILES`` printed: a line for each file and folder, an empty line, a line for each line of a file.
+
+    Raises:
+        UnreachableError: it doesn't begin with the folder itself, so it is no answer.
+    """
+    if listing.strip() == NO_FOLDER:
         return {}
-    heads, _, bodies = listing.partition("\n\n") if not listing.startswith("\n") else ("", "", "")
+    heads, bodies = [], listing.splitlines()
+    while bodies and bodies[0]:
+        heads.append(bodies.pop(0))
+    if not bodies or not heads or not re.fullmatch(r"\d+ \d+ ", heads[0]):
+        raise UnreachableError("the NFS server gave no list of the exercise's files: what it printed doesn't begin with their folder")
     texts: dict[str, str] = {}
-    for line in bodies.splitlines():
+    for line in bodies[1:]:
         path, _, text = line.removeprefix("./").partition(":")
         texts[path] = f"{texts.get(path, '')}{text}\n"
     files = {}
-    for head in heads.splitlines():
+    for head in heads[1:]:
         owner, mode, path = head.split(" ", 2)
         files[path] = File(int(owner), int(mode, 8), texts.get(path, ""))
     return files
@@ -326,12 +339,22 @@ def _by_name(listing: Iterable[Json]) -> dict[str, Json]:
     return {each["metadata"]["name"]: each for each in listing}
 
 
+@contextmanager
+def _stage() -> Iterator[Stage]:
+    """Yield the exercises' view of the lab in use; that it gives no answer becomes a sentence with the cure."""
+    try:
+        with session.connect() as lab:
+            yield Stage(lab)
+    except UnreachableError as error:
+        raise LabError(f"Nothing is known of the exercise, as {error}: see `outlive doctor`, then run this again.") from error
+
+
 def start(number: str) -> None:
     """Put an exercise of the lab in use to its beginning, and say where its page is (`outlive exercise start`). Fails as ``Stage.set`` does."""
     exercise = numbered(number)
     print(f"setting exercise {exercise.title} ...", flush=True)
-    with session.connect() as lab:
-        Stage(lab.inventory, lab.cluster, lab.remote).set(exercise)
+    with _stage() as stage:
+        stage.set(exercise)
     print(f"The stage is set, in the namespace {exercise.namespace}; its objects are written down in {WRITTEN}/{exercise.slug}.yml.")
     print(f"Read on in docs/exercises/en/{exercise.slug}.md (中文: docs/exercises/zh/{exercise.slug}.md).")
 
@@ -343,11 +366,8 @@ def check(number: str) -> bool:
         LabError: its stage wasn't set, or no answer was given, so that nothing is known.
     """
     exercise = numbered(number)
-    try:
-        with session.connect() as lab:
-            wrong = Stage(lab.inventory, lab.cluster, lab.remote).check(exercise)
-    except UnreachableError as error:
-        raise LabError(f"Nothing is known of the exercise, as {error}: see `outlive doctor`, then run this again.") from error
+    with _stage() as stage:
+        wrong = stage.check(exercise)
     for finding in wrong:
         print(f"- {finding}")
     print(f"{'not solved yet' if wrong else 'solved'}: {exercise.title}")
@@ -357,6 +377,6 @@ def check(number: str) -> bool:
 def take_away(number: str | None) -> None:
     """Take an exercise away, all of them where none is named (`outlive exercise reset`). Fails as ``Stage.reset`` does."""
     chosen = EXERCISES if number is None else (numbered(number),)
-    with session.connect() as lab:
-        Stage(lab.inventory, lab.cluster, lab.remote).reset(chosen)
+    with _stage() as stage:
+        stage.reset(chosen)
     print(f"taken away: {', '.join(each.namespace for each in chosen)}")

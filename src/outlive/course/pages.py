@@ -14,9 +14,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from outlive.base.errors import LabError
 from outlive.base.paths import ROOT
 
+FOLDER = ROOT / "docs/tutorial/en"
+"""The pages that are run: English stands for both languages, whose blocks are the same."""
 GAP = "…"
 FENCE = "```"
 KINDS = ("console", "console fails")
@@ -137,7 +141,7 @@ def _block(path: str, line: int, kind: str, heading: str, inside: Sequence[str])
     return Block(line, heading, tuple(commands), fails)
 
 
-def same_line(shown: str, seen: str) -> bool:
+def line_matches(shown: str, seen: str) -> bool:
     """Say whether a line that was seen is the one that a page shows."""
     pattern = ".*".join(map(re.escape, _plain(shown).split(GAP)))
     return re.fullmatch(pattern, _plain(seen)) is not None
@@ -173,17 +177,12 @@ def _moves(
     if j < len(seen):
         if gap:
             moves.append((points[i][j + 1] + 1, f"  {seen[j]}", 0, 1))
-        elif same_line(shown[i], seen[j]):
+        elif line_matches(shown[i], seen[j]):
             moves.append((points[i + 1][j + 1] + 2, f"  {seen[j]}", 1, 1))
     moves.append((points[i + 1][j], None if gap else f"- {shown[i]}", 1, 0))
     if j < len(seen) and not gap:
         moves.append((points[i][j + 1], f"+ {seen[j]}", 0, 1))
     return moves
-
-
-def same(shown: Sequence[str], seen: Sequence[str]) -> bool:
-    """Say whether what was seen is what a page shows."""
-    return all(line.startswith("  ") for line in compare(shown, seen))
 
 
 def objection(page: Page, block: Block, command: Command, ran: Ran) -> str | None:
@@ -217,9 +216,11 @@ def _without_end(lines: Sequence[str]) -> list[str]:
 
 def names() -> list[str]:
     """Return the names of the tutorial's pages, in their order."""
-    return sorted(path.stem for path in (ROOT / "docs/tutorial/en").glob("[0-9]*.md"))
+    return [page.name for page in load(FOLDER, ROOT)]
 
 
 def chapters() -> list[str]:
-    """Return the names of the tutorial's chapters: the folders of manifests that the role storage_tutorial writes."""
-    return sorted(path.name for path in (ROOT / "roles/storage_tutorial/templates").iterdir() if path.is_dir())
+    """Return the chapters whose objects can be applied at once, as the role storage_tutorial takes them (its ``all`` stands for each)."""
+    specification = yaml.safe_load((ROOT / "roles/storage_tutorial/meta/argument_specs.yml").read_text(encoding="utf-8"))
+    choices = specification["argument_specs"]["main"]["options"]["storage_tutorial_chapters"]["choices"]
+    return [each for each in choices if each != "all"]
