@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from outlive.host import private
 from outlive.lab import inventory
 from outlive.lab.inventory import Inventory
 from outlive.lab.kube import Cluster
@@ -22,6 +23,12 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the user's proxy and reports out of the tests."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.delenv("OUTLIVE_REPORTS", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _no_libvirt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep a test that meant to stop before from starting a libvirt in this checkout."""
+    monkeypatch.setattr(private, "ensure", lambda **_: pytest.fail("a unit test began to start a libvirt"))
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -15,7 +16,7 @@ from click.shell_completion import CompletionItem
 
 from outlive import __version__
 from outlive.base.errors import EXIT_FAIL, EXIT_INTERRUPTED, EXIT_PASS, EXIT_UNKNOWN, LabError
-from outlive.base.process import interrupt_by
+from outlive.base.process import interrupt_by, missing
 
 STATUSES = (
     (EXIT_PASS, "pass: done, or found to be so"),
@@ -108,6 +109,13 @@ class Sections(click.Group):
         """Add a command to the section that was begun last."""
         super().add_command(cmd, name)
         cmd.section = self.section  # type: ignore[attr-defined]
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - whatever the command returns
+        """Run the command; an interruption goes on as click's own, before which click prints no empty line."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise click.Abort from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order in which they were added."""
@@ -280,11 +288,13 @@ outlive.add("Step by step")
 @on_host
 def up() -> int:
     """Check the inventory (playbooks/check.yml), then make and start the machines (vagrant up)."""
+    from outlive.base.locks import alone
     from outlive.host.reach import reach
 
-    there = reach()
-    there.require_box()
-    return there.run(["ansible-playbook", "playbooks/check.yml"]) or there.run(["vagrant", "up", "--no-tty"])
+    with alone():
+        there = reach()
+        there.require_box()
+        return there.run(["ansible-playbook", "playbooks/check.yml"]) or there.run(["vagrant", "up", "--no-tty"])
 
 
 @outlive.command()
@@ -373,6 +383,8 @@ def run(argv: tuple[str, ...]) -> int:
     from outlive.host.reach import reach
 
     if private.inside():
+        if shutil.which(argv[0]) is None:
+            raise LabError(missing(argv[0]))
         os.execvp(argv[0], list(argv))
     there = reach()
     if argv[:2] == ("vagrant", "up"):

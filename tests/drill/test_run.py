@@ -144,7 +144,7 @@ def test_a_profile_that_is_not_applied() -> None:
 
 def test_a_second_drill_at_once(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
-    with run.alone(lock), pytest.raises(LabError, match="Another drill runs on this lab"), run.alone(lock):
+    with run.alone(lock), pytest.raises(LabError, match="another command works on this lab"), run.alone(lock):
         pass
     with run.alone(lock):
         pass

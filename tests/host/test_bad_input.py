@@ -15,7 +15,7 @@ import pytest
 
 from outlive.base.errors import LabError
 from outlive.base.paths import ROOT
-from outlive.base.process import last_error, logged
+from outlive.base.process import born, last_error, logged
 from outlive.host import box, packages, private, reach, virtualization
 from outlive.host.settings import Settings, decide
 
@@ -38,7 +38,7 @@ def test_command_line_prints_one_sentence_and_fails() -> None:
         text=True,
         check=False,
     )
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.splitlines() == [
         "error: OUTLIVE_PROVIDER is 'vmware', which isn't known: set it to one of auto, libvirt, virtualbox"
     ]
@@ -58,6 +58,11 @@ def test_emulation_chooses_mirror_and_private_libvirt() -> None:
     assert settings.private
     strategy = settings.environment()["ANSIBLE_STRATEGY"]
     assert Path(settings.environment()["ANSIBLE_STRATEGY_PLUGINS"], f"{strategy}.py").is_file()
+
+
+def test_every_command_reads_one_locale() -> None:
+    """`virsh` would speak of a "laufend" machine, and Ansible refuses a locale without UTF-8."""
+    assert decide(SYSTEM).environment()["LC_ALL"] == "C.UTF-8"
 
 
 def test_kvm_keeps_kubernetes_defaults_and_upstream_sources() -> None:
@@ -100,7 +105,7 @@ def test_mirror_of_another_host_that_cannot_be_taken(wish: dict[str, str], sente
 
 
 def test_mirror_of_another_host_has_no_box_for_virtualbox(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(virtualization, "virtualbox", lambda: virtualization.Finding(True, "usable"))
+    monkeypatch.setattr(virtualization, "virtualbox", lambda: virtualization.Usability(True, "usable"))
     with pytest.raises(
         LabError, match=r"OUTLIVE_MIRROR is '192\.0\.2\.5', a mirror whose box is for libvirt .*: leave it out and set OUTLIVE_S"
     ):
@@ -112,7 +117,7 @@ def test_mirror_of_another_host_has_no_box_for_virtualbox(monkeypatch: pytest.Mo
     [("x86_64", {"OUTLIVE_PROVIDER": "virtualbox"}), ("aarch64", {"OUTLIVE_PROVIDER": "libvirt", "OUTLIVE_DRIVER": "kvm"})],
 )
 def test_mirror_where_its_box_does_not_run(machine: str, wish: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(virtualization, "virtualbox", lambda: virtualization.Finding(True, "usable"))
+    monkeypatch.setattr(virtualization, "virtualbox", lambda: virtualization.Usability(True, "usable"))
     monkeypatch.setattr(platform, "machine", lambda: machine)
     with pytest.raises(
         LabError, match=r"OUTLIVE_SOURCES is 'mirror', whose box is for libvirt on x86_64 only .*: set it to 'upstream'"
@@ -160,8 +165,8 @@ def test_no_machine_is_made_without_the_box(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(reach, "machine_ids", dict)
     settings = Settings(provider="libvirt", driver="kvm", sources="mirror", private=False, why="as asked")
     with pytest.raises(LabError, match=r"lab_box_catalog names .*full\.json, which isn't there: run `outlive mirror build`"):
-        reach.Lab(settings, None).require_box()
-    reach.Lab(replace(settings, sources="upstream"), None).require_box()
+        reach.Reached(settings, None).require_box()
+    reach.Reached(replace(settings, sources="upstream"), None).require_box()
 
 
 def test_vagrant_without_its_private_libvirt_says_where_to_go(tmp_path: Path) -> None:
@@ -223,11 +228,11 @@ def test_busy_kvm_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(virtualization, "_kernel", lambda _scratch: tmp_path)
     monkeypatch.setattr(shutil, "which", lambda _name: "/usr/bin/there")
     for reason, final in (("failed to initialize kvm: Device or resource busy", False), ("a kernel did not boot within 25 s", True)):
-        monkeypatch.setattr(virtualization, "boots", lambda *_, reason=reason: virtualization.Finding(False, reason))
-        assert virtualization._probe_kvm() == (virtualization.Finding(False, reason), final)
+        monkeypatch.setattr(virtualization, "boots", lambda *_, reason=reason: virtualization.Usability(False, reason))
+        assert virtualization._probe_kvm() == (virtualization.Usability(False, reason), final)
     monkeypatch.setattr(shutil, "which", lambda _name: None)
     assert virtualization._probe_kvm() == (
-        virtualization.Finding(False, "/dev/kvm is there, but qemu-system-x86_64 isn't installed yet to try it"),
+        virtualization.Usability(False, "/dev/kvm is there, but qemu-system-x86_64 isn't installed yet to try it"),
         False,
     )
 
@@ -240,20 +245,20 @@ def test_device_that_this_user_cannot_open_is_looked_at_again(tmp_path: Path, mo
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_dead_holder_is_not_taken_for_a_living_one(tmp_path: Path) -> None:
+def test_a_dead_init_is_not_taken_for_a_living_one(tmp_path: Path) -> None:
     child = subprocess.Popen(["sleep", "60"])
     try:
-        born = private._born(child.pid)
-        assert born is not None
-        record = {"pid": child.pid, "born": born, "root": str(ROOT)}
-        (tmp_path / "holder.json").write_text(json.dumps(record), encoding="utf-8")
-        assert private.current(tmp_path) == private.Holder(**record)  # type: ignore[arg-type]
-        (tmp_path / "holder.json").write_text(json.dumps({**record, "born": born - 1}), encoding="utf-8")
+        began = born(child.pid)
+        assert began is not None
+        record = {"pid": child.pid, "born": began, "root": str(ROOT)}
+        (tmp_path / "init.json").write_text(json.dumps(record), encoding="utf-8")
+        assert private.current(tmp_path) == private.Init(**record)  # type: ignore[arg-type]
+        (tmp_path / "init.json").write_text(json.dumps({**record, "born": began - 1}), encoding="utf-8")
         assert private.current(tmp_path) is None, "the pid was given to another process since"
     finally:
         child.terminate()
         child.wait()
-    (tmp_path / "holder.json").write_text(json.dumps(record), encoding="utf-8")
+    (tmp_path / "init.json").write_text(json.dumps(record), encoding="utf-8")
     assert private.current(tmp_path) is None
 
 
@@ -261,9 +266,9 @@ def test_a_lab_whose_checkout_is_gone_is_found(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(private, "REGISTRY", tmp_path)
     child = subprocess.Popen(["sleep", "60"])
     try:
-        record = {"pid": child.pid, "born": private._born(child.pid), "root": str(tmp_path / "deleted")}
+        record = {"pid": child.pid, "born": born(child.pid), "root": str(tmp_path / "deleted")}
         (tmp_path / "deleted.json").write_text(json.dumps(record), encoding="utf-8")
-        assert [holder.pid for holder in private.orphans()] == [child.pid]
+        assert [init.pid for init in private.orphans()] == [child.pid]
         private.clear_orphans()
         assert child.wait(timeout=30) != 0
         private.clear_orphans()

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from host.settings import Settings
 
 from outlive.base.errors import LabError
 from outlive.base.paths import ROOT
 from outlive.host.doctor import Finding, checklist, fine, note, wrong
+from outlive.host.settings import Settings
 
 
 class Host:
@@ -110,7 +110,7 @@ def test_unknown_setting_hides_nothing_that_can_be_seen_without(host: Host) -> N
 
 def test_doctor_installs_nothing() -> None:
     done = subprocess.run(["make", "-n", "doctor"], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "-m host doctor" in done.stdout
+    assert "-m outlive doctor" in done.stdout
     assert "setup" not in done.stdout
 
 

@@ -579,7 +579,7 @@ def test_what_was_written_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_labs_of_deleted_checkouts() -> None:
     is_fine(leftovers.orphans([]), "no leftovers of other labs")
-    gone = [private.Holder(12, 1, "/srv/one"), private.Holder(13, 1, "/srv/two")]
+    gone = [private.Init(12, 1, "/srv/one"), private.Init(13, 1, "/srv/two")]
     is_note(leftovers.orphans(gone[:1]), "a lab still runs whose checkout /srv/one is gone (process 12): `make lab` clears it")
     is_note(leftovers.orphans(gone), "a lab still runs whose checkout /srv/one is gone (process 12, and 1 more): `make lab` clears it")
 
@@ -595,7 +595,7 @@ def test_this_checkout_s_libvirt_that_ended(tmp_path: Path) -> None:
     assert private.ended(tmp_path) is None
     child = subprocess.Popen(["true"])
     child.wait()
-    (tmp_path / "holder.json").write_text(json.dumps({"pid": child.pid, "born": 1, "root": str(ROOT)}), encoding="utf-8")
+    (tmp_path / "init.json").write_text(json.dumps({"pid": child.pid, "born": 1, "root": str(ROOT)}), encoding="utf-8")
     noted = private.ended(tmp_path)
     assert noted is not None
     assert noted.pid == child.pid

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from outlive import cli
 from outlive.base.errors import LabError
 from outlive.base.paths import ROOT
 from outlive.host import molecule, steps
@@ -40,11 +41,6 @@ def test_what_others_need_comes_first() -> None:
     assert order[-1] == "storage_tutorial"
 
 
-def test_roles_are_run_as_they_are_named() -> None:
-    assert molecule.chosen("worker, containerd") == ["worker", "containerd"]
-    assert molecule.chosen("") == molecule.roles()
-
-
 @pytest.mark.parametrize("role", ROLES)
 def test_scenario_is_complete(role: str) -> None:
     folder = ROOT / "roles" / role / "molecule/default"
@@ -73,18 +69,24 @@ def test_what_has_to_outlive_a_restart_is_restarted(role: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("role", "step", "sentence"),
+    ("words", "sentence"),
     [
-        ("nfs", "test", "ROLE is 'nfs', and no role nfs has a scenario: set it to some of inventory_check, node_base, "),
-        ("worker,nodes", "test", "ROLE is 'worker,nodes', and no role nodes has a scenario: set it to some of "),
-        ("nfs_server", "lint", "STEP is 'lint', which isn't known: set it to one of test, converge, idempotence, verify, side-effect"),
-        ("", "verify", "STEP is 'verify', which is a step of one role's scenario: name that role, such as ROLE=inventory_check"),
+        (["nfs"], "'nfs' isn't known: choose one of inventory_check, node_base, "),
+        (["worker", "nodes"], "'nodes' isn't known: choose one of "),
+        (["nfs_server", "--step", "lint"], "'lint' is not one of 'test', 'converge', 'idempotence', 'verify', 'side-effect'"),
+        (
+            ["--step", "verify"],
+            "--step is 'verify', which is a step of one role's scenario: name that role, such as `outlive molecule inventory_check --st",
+        ),
     ],
 )
-def test_wrong_words_are_refused_before_anything_is_made(role: str, step: str, sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(steps, "destroy", lambda: pytest.fail("a lab was removed"))
-    with pytest.raises(LabError, match=sentence):
-        steps.roles(role, step)
+def test_wrong_words_are_refused_before_anything_is_made(
+    words: list[str], sentence: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(steps, "_remove", lambda: pytest.fail("a lab was removed"))
+    monkeypatch.setattr(molecule, "decide", lambda: pytest.fail("the host was looked at"))
+    assert cli.main(["molecule", *words]) == 2
+    assert sentence in capsys.readouterr().err
 
 
 def test_machines_of_one_kind_are_not_taken_for_the_other_s() -> None:
@@ -101,11 +103,11 @@ def test_machines_of_one_kind_are_not_taken_for_the_other_s() -> None:
 
 
 def test_lab_that_is_there_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_role: str, _step: str) -> Settings:
+    def refuse(_named: Sequence[str], _step: str) -> Settings:
         raise LabError("this checkout has machines that are a lab's")
 
     monkeypatch.setattr(molecule, "prepare", refuse)
-    monkeypatch.setattr(steps, "destroy", lambda: pytest.fail("a lab was removed"))
+    monkeypatch.setattr(steps, "_remove", lambda: pytest.fail("a lab was removed"))
     with pytest.raises(LabError, match="machines that are a lab's"):
         steps.roles()
 
@@ -113,10 +115,10 @@ def test_lab_that_is_there_stays(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("step", "removed"), [("test", True), ("converge", False)])
 def test_machines_stay_after_a_single_step(step: str, removed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
-    monkeypatch.setattr(molecule, "prepare", lambda _role, _step: EMULATED)
-    monkeypatch.setattr(molecule, "run", lambda _settings, role, step: done.append(f"{role} {step}"))
-    monkeypatch.setattr(steps, "destroy", lambda: done.append("destroy"))
-    steps.roles("worker", step)
+    monkeypatch.setattr(molecule, "prepare", lambda _named, _step: EMULATED)
+    monkeypatch.setattr(molecule, "run", lambda _settings, named, step: done.append(f"{named[0]} {step}"))
+    monkeypatch.setattr(steps, "_remove", lambda: done.append("destroy"))
+    steps.roles(["worker"], step)
     assert done == [f"worker {step}", *(["destroy"] if removed else [])]
 
 
@@ -163,7 +165,7 @@ def test_a_failure_stops_no_other_role(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(
         LabError, match=r"1 of 2 scenarios failed \(node_base\): Task failed: no disk \(whole log: .*molecule-node_base.log\)"
     ):
-        molecule.run(EMULATED, "", "test")
+        molecule.run(EMULATED, [], "test")
     assert reached.steps == ["molecule node_base", "molecule worker"]
     assert [line.split()[0::3] for line in capsys.readouterr().out.splitlines()] == [["node_base", "FAILED"], ["worker", "passed"]]
 
@@ -173,7 +175,7 @@ def test_notes_of_other_scenarios_are_forgotten(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(molecule, "reach", lambda _settings: Reached(tmp_path, "none"))
     for name in ("worker", "nfs_server"):
         (tmp_path / "scenarios" / name).mkdir(parents=True)
-    molecule.run(EMULATED, "worker", "verify")
+    molecule.run(EMULATED, ["worker"], "verify")
     assert [path.name for path in (tmp_path / "scenarios").iterdir()] == ["worker"]
 
 

@@ -17,8 +17,8 @@ from outlive.base.paths import ROOT
 @pytest.mark.parametrize(
     ("option", "sentence"),
     [
-        ("--apt-port", "mirror: the mirror can't listen on 127.0.0.1 port {} (Address already in use): end what uses that port, "),
-        ("--registry-port", "mirror: docker-registry can't listen on 127.0.0.1:{} (Address already in use): "),
+        ("--apt-port", "error: the mirror can't listen on 127.0.0.1 port {} (Address already in use): end what uses that port, "),
+        ("--registry-port", "error: docker-registry can't listen on 127.0.0.1:{} (Address already in use): "),
     ],
 )
 def test_port_taken(tmp_path: Path, option: str, sentence: str) -> None:
@@ -51,7 +51,7 @@ def test_port_taken(tmp_path: Path, option: str, sentence: str) -> None:
             timeout=120,
             check=False,
         )
-    assert done.returncode == 1
+    assert done.returncode == 2
     lines = done.stderr.splitlines()
     assert len(lines) == 1, done.stderr
     assert lines[0].startswith(sentence.format(taken))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from outlive.host import command as program
+from outlive import cli
+from outlive.base.process import born
 from outlive.host import private
 
 
@@ -29,23 +32,44 @@ def test_shell_of_a_system_libvirt_is_no_other_place(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.usefixtures("shell")
-def test_command_within_the_shell_runs_as_it_is() -> None:
+def test_command_within_the_shell_runs_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """As `outlive exercise check 3` does between two commands of kubectl."""
-    assert program.main(["run", "--", "sh", "-c", "exit 3"]) == 3
+    called: list[list[str]] = []
+
+    def execute(_program: str, argv: list[str]) -> None:
+        called.append(argv)
+        raise SystemExit(3)
+
+    monkeypatch.setattr(os, "execvp", execute)
+    with pytest.raises(SystemExit):
+        cli.main(["run", "sh", "-c", "exit 3"])
+    assert called == [["sh", "-c", "exit 3"]]
 
 
 @pytest.mark.usefixtures("shell")
-@pytest.mark.parametrize("command", ["lab", "test", "molecule", "reset", "destroy", "bench", "rehearse", "shell"])
+def test_program_that_is_missing_within_the_shell(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", "no-such-program"]) == 2
+    assert capsys.readouterr().err.startswith("error: the program no-such-program is missing: it has to be on PATH")
+
+
+@pytest.mark.usefixtures("shell")
+def test_shell_within_the_shell(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["shell"]) == 2
+    assert capsys.readouterr().err == "error: this is the lab's shell already: type the command itself\n"
+
+
+@pytest.mark.usefixtures("shell")
+@pytest.mark.parametrize("command", ["lab", "test", "molecule", "reset", "destroy", "bench", "rehearse"])
 def test_lab_is_neither_made_nor_removed_from_within(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert program.main([command]) == 1
+    assert cli.main([command]) == 2
     assert capsys.readouterr().err == f"error: this is the shell of a running lab, in which `{command}` can't be run: type `exit` first\n"
 
 
 def test_checkout_that_this_user_may_not_look_into_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    holder = private.Holder(1, private._born(1) or 0, "/home/another/outlive")
+    init = private.Init(1, born(1) or 0, "/home/another/outlive")
     monkeypatch.setattr(private, "REGISTRY", tmp_path)
-    (tmp_path / "another.json").write_text(f'{{"pid": 1, "born": {holder.born}, "root": "{holder.root}"}}')
-    assert private.orphans() == [holder]
+    (tmp_path / "another.json").write_text(f'{{"pid": 1, "born": {init.born}, "root": "{init.root}"}}')
+    assert private.orphans() == [init]
 
     def refuse(_path: Path) -> bool:
         raise PermissionError
@@ -58,3 +82,37 @@ def test_start_that_is_given_up_leaves_no_process() -> None:
     outer = subprocess.Popen(["sleep", "600"], start_new_session=True)
     private._abandon(outer)
     assert outer.poll() is not None
+
+
+PRIVATE_ENSURE = private.ensure
+"""The function itself: tests/conftest.py keeps all tests from it."""
+
+INIT = """
+import os, pathlib, signal, sys, time
+state = pathlib.Path(sys.argv[sys.argv.index("--state") + 1])
+with (state / "starts").open("a") as file:
+    file.write("started\\n")
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+(state / "ready").write_text("ready\\n")
+while state.exists():  # so that none stays where the test fails
+    time.sleep(0.2)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone makes a namespace")
+def test_two_commands_at_once_start_one_libvirt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program, folder = tmp_path / "init.py", tmp_path / ".lab/private"
+    program.write_text(INIT)
+    monkeypatch.setattr(private, "PROGRAM", program)
+    monkeypatch.setattr(private, "REGISTRY", tmp_path / "registry")
+    with ThreadPoolExecutor() as pool:
+        asked = [pool.submit(PRIVATE_ENSURE, hide_kvm=False, mirror=[], folder=folder) for _ in range(4)]
+        found = {each.result(timeout=120) for each in asked}
+    try:
+        assert len(found) == 1
+        assert (folder / "starts").read_text() == "started\n"
+        assert private.current(folder) in found
+    finally:
+        private.stop(folder)
+    assert born(found.pop().pid) is None
+    assert not folder.exists()

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from outlive import cli
 from outlive.base.errors import LabError
-from outlive.host import bench, private, steps
-from outlive.host.reach import Lab
+from outlive.base.locks import alone
+from outlive.base.process import remove
+from outlive.host import bench, molecule, private, steps
+from outlive.host.reach import Reached
 from outlive.host.settings import decide
 
 
@@ -32,9 +35,9 @@ class Run:
         """Note the pages."""
         self._note(f"pages {which}")
 
-    def drill(self, faults: str, profile: str) -> None:
+    def drill(self, faults: tuple[str, ...], profile: str) -> None:
         """Note the drills."""
-        self._note(f"drill {profile} {faults}")
+        self._note(f"drill {profile} {','.join(faults)}")
 
     def lifecycle(self) -> None:
         """Note that it is switched off and on."""
@@ -65,12 +68,13 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Run]:
     monkeypatch.setattr(steps, "roles", run.roles)
     monkeypatch.setattr(steps, "machine_ids", dict)
     monkeypatch.setattr(steps, "VERIFIED", tmp_path / "verified.json")
+    monkeypatch.setattr(steps, "alone", lambda: alone(tmp_path / "lab.lock"))
     monkeypatch.setattr(steps, "LOGS", tmp_path)
     monkeypatch.setattr(time, "monotonic", lambda: run.seconds)
     yield run
 
 
-DRILLS = [f"drill {profile} {faults}" for faults, profile in steps.DRILLS]
+DRILLS = [f"drill {profile} {','.join(faults)}" for faults, profile in steps.DRILLS]
 
 
 def test_a_part_of_everything(run: Run) -> None:
@@ -123,10 +127,12 @@ def test_failure_removes_the_lab_and_shows_the_newest_log(
 
 @pytest.fixture
 def checkout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Return a checkout's state, with machines that Vagrant made in the system's libvirt."""
+    """Return a checkout's folder, with machines that Vagrant made in the system's libvirt."""
     (tmp_path / ".lab").mkdir()
     (tmp_path / ".vagrant").mkdir()
     monkeypatch.setattr(steps, "STATE", tmp_path / ".lab")
+    monkeypatch.setattr(steps, "LOCK", tmp_path / ".lab/lab.lock")
+    monkeypatch.setattr(steps, "alone", lambda: alone(tmp_path / ".lab/lab.lock"))
     monkeypatch.setattr(private, "ROOT", tmp_path)
     monkeypatch.setattr(private, "FOLDER", tmp_path / ".lab/private")
     monkeypatch.setattr(steps, "machine_ids", lambda: {"k8s-master": "1"})
@@ -137,17 +143,17 @@ def test_private_lab_is_removed_whatever_the_settings_would_be_today(checkout: P
     """OUTLIVE_DRIVER was 'qemu' when it was made, or the user is in the group libvirt since."""
     monkeypatch.setenv("OUTLIVE_LIBVIRT", "system")
     stopped: list[str] = []
-    monkeypatch.setattr(private, "stop", lambda: stopped.append("holder"))
-    monkeypatch.setattr(Lab, "run", lambda _self, command: pytest.fail(f"{command} has nothing to do here"))
+    monkeypatch.setattr(private, "stop", lambda: stopped.append("libvirt"))
+    monkeypatch.setattr(Reached, "run", lambda _self, command: pytest.fail(f"{command} has nothing to do here"))
     (checkout / ".lab/private").mkdir()
     steps.destroy()
-    assert stopped == ["holder"]
+    assert stopped == ["libvirt"]
     assert list(checkout.iterdir()) == []
 
 
 @pytest.mark.parametrize("status", [0, 1])
 def test_what_vagrant_could_not_remove_is_not_forgotten(checkout: Path, monkeypatch: pytest.MonkeyPatch, status: int) -> None:
-    monkeypatch.setattr(Lab, "run", lambda _self, _command: status)
+    monkeypatch.setattr(Reached, "run", lambda _self, _command: status)
     if status == 0:
         steps.destroy()
         assert list(checkout.iterdir()) == []
@@ -157,7 +163,37 @@ def test_what_vagrant_could_not_remove_is_not_forgotten(checkout: Path, monkeypa
         assert {each.name for each in checkout.iterdir()} == {".lab", ".vagrant"}
 
 
-class Snapshots(Lab):
+@pytest.mark.parametrize("command", ["lab", "test", "reset", "destroy", "molecule"])
+def test_lab_that_another_command_works_on_stays_as_it_is(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    monkeypatch.setattr(private, "inside", lambda: False)
+    for module, name in ((steps, "_make_cluster"), (steps, "_reset"), (steps, "_remove"), (molecule, "prepare")):
+        monkeypatch.setattr(module, name, lambda *_: pytest.fail("the lab was touched"))
+    with alone(checkout / ".lab/lab.lock"):
+        assert cli.main([command]) == 2
+    said = capsys.readouterr().err
+    assert said.splitlines()[-1].startswith("error: another command works on this lab (it holds ")
+    assert said.endswith("lab.lock): wait until it has ended, or end it with Ctrl-C\n")
+
+
+def test_lock_goes_last_with_the_lab(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = checkout / ".lab/lab.lock"
+    removed: list[tuple[Path, bool]] = []
+
+    def note(folder: Path) -> None:
+        removed.append((folder, lock.exists()))
+        remove(folder)
+
+    monkeypatch.setattr(Reached, "run", lambda _self, _command: 0)
+    monkeypatch.setattr(steps, "remove", note)
+    (checkout / ".lab/secrets").mkdir()
+    steps.destroy()
+    assert removed == [(checkout / ".lab/secrets", True), (checkout / ".lab", True)]
+    assert list(checkout.iterdir()) == []
+
+
+class Snapshots(Reached):
     """A lab that says which machines have the snapshot, and notes the steps."""
 
     def __init__(self, have: int) -> None:
@@ -207,4 +243,4 @@ def test_bench_does_not_remove_a_lab(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_command_that_gives_no_answer() -> None:
     with pytest.raises(LabError, match=r"`sleep 600` gave no answer within 0 s"):
-        Lab(decide(), None).output(["sleep", "600"], timeout=0.2)
+        Reached(decide(), None).output(["sleep", "600"], timeout=0.2)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from outlive.base.errors import LabError
+from outlive.base.process import born
 from outlive.lab import guest_clocks
 from outlive.lab.inventory import Host
 
@@ -37,3 +38,12 @@ def test_a_clock_that_cannot_be_set(ssh: Path, script: str) -> None:
     ssh.write_text(f"#!/bin/sh\n{script}\n")
     with pytest.raises(LabError, match=r"The clock of n1 could not be set \((no route to host|date: no)\): see `vagrant status`"):
         guest_clocks._set(HOST)
+
+
+@pytest.mark.parametrize("script", ["exec tail -f /dev/null", "echo ready; read now; exec tail -f /dev/null"])
+def test_a_machine_that_gives_no_answer(ssh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    monkeypatch.setattr(guest_clocks, "WITHIN", 0.5)
+    ssh.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\n{script}\n")
+    with pytest.raises(LabError, match=r"The clock of n1 could not be set \(no answer within 0 s\): see `vagrant status`"):
+        guest_clocks._set(HOST)
+    assert born(int((tmp_path / "pid").read_text())) is None

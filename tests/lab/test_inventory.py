@@ -54,6 +54,14 @@ def test_the_project_s_inventory_is_read(monkeypatch: pytest.MonkeyPatch) -> Non
     assert lab.setting("lab_network")
 
 
+@pytest.mark.parametrize("locale", ["C", "tlh_QO.UTF-8"])
+def test_the_inventory_is_read_under_any_locale(monkeypatch: pytest.MonkeyPatch, locale: str) -> None:
+    """Ansible refuses one without UTF-8, and one that this host doesn't have."""
+    monkeypatch.setenv("LC_ALL", locale)
+    monkeypatch.setenv("ANSIBLE_INVENTORY", "inventories/lab")
+    assert inventory.load().group("workers")
+
+
 def test_a_folder_that_isn_t_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANSIBLE_INVENTORY", "inventories/nowhere")
     with pytest.raises(LabError, match="inventories/nowhere"):
@@ -71,7 +79,7 @@ def test_output_that_is_no_json(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 
 def test_missing_program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(LabError, match=r"The program no-such-program is missing: .* `outlive doctor`"):
+    with pytest.raises(LabError, match=r"the program no-such-program is missing: .* `outlive doctor`"):
         inventory.ansible_program("no-such-program")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from outlive.base.errors import LabError
+from outlive.base.errors import LabError, UnreachableError
 from outlive.lab.playbook import parse, play
 
 OUTPUT = """\
@@ -44,6 +44,17 @@ def test_a_real_playbook(tmp_path: Path) -> None:
     played = play(playbook(tmp_path, "    - name: Say it\n      ansible.builtin.debug:\n        msg: hello\n"))
     assert played.recap["localhost"]["changed"] == 0
     assert played.changed == ()
+
+
+def test_a_playbook_that_does_not_end(tmp_path: Path) -> None:
+    tasks = "    - name: Wait\n      ansible.builtin.command: tail -f /dev/null\n"
+    with pytest.raises(UnreachableError, match="gave no answer within 1 s"):
+        play(playbook(tmp_path, tasks), within=1)
+
+
+def test_a_playbook_under_a_locale_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", "C")
+    assert play(playbook(tmp_path, "    - ansible.builtin.debug:\n        msg: hello\n")).recap["localhost"]["ok"] == 1
 
 
 def test_a_playbook_that_fails(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 import testinfra
 
 from outlive.base.errors import LabError, UnreachableError
+from outlive.base.process import born
 from outlive.lab import nfs
 from outlive.lab.inventory import Inventory
 from outlive.lab.ssh import Remote
@@ -24,7 +25,7 @@ class Here:
     def __call__(self, spec: str, **options: Any) -> testinfra.host.Host:  # noqa: ANN401  testinfra's options
         """Return testinfra's host of this machine, which needs no sudo."""
         self.calls.append((spec, options))
-        host = testinfra.get_host("local://")
+        host = testinfra.host.Host(testinfra.backend.get_backend("local://"))  # not get_host's, which is one for all tests
         host.backend.get_sudo_command = lambda command, _: command
         return host
 
@@ -69,6 +70,17 @@ def test_machine_that_is_not_reached(small_inventory: Inventory) -> None:
 
     with pytest.raises(UnreachableError, match=r"ssh to n1 \(192\.0\.2\.11\) failed \(ssh: connect to host: No route to host\)"):
         Remote(small_inventory, Broken()).run("n1", "true")
+
+
+def test_command_that_gives_no_answer(small_inventory: Inventory, tmp_path: Path) -> None:
+    here = Here()
+    remote = Remote(small_inventory, here, within=0.5)
+    sentence = r"`echo \$\$ > %s; exec tail -f /dev/null` on n1 \(192\.0\.2\.11\) gave no answer within 0 s: `vagrant status` says"
+    with pytest.raises(UnreachableError, match=sentence):
+        remote.run("n1", "echo $$ > %s; exec tail -f /dev/null", str(tmp_path / "pid"))
+    assert born(int((tmp_path / "pid").read_text())) is None
+    assert remote.run("n1", "echo %s", "again").stdout == "again\n"
+    assert len(here.calls) == 2, "the connection is a new one"
 
 
 def test_nfs_reads_through_it(small_inventory: Inventory, monkeypatch: pytest.MonkeyPatch) -> None:

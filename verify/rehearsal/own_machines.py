@@ -14,7 +14,7 @@ from outlive.base.errors import LabError, UnreachableError
 from outlive.base.paths import KUBECONFIG, LOGS, ROOT, STATE, machine_ids
 from outlive.base.wait import wait_for
 from outlive.host import private
-from outlive.host.reach import Lab, link_kubectl
+from outlive.host.reach import Reached, link_kubectl
 from outlive.host.settings import Settings, decide
 from outlive.host.steps import task_of, vagrant_line
 from outlive.lab import objects
@@ -117,43 +117,43 @@ def _dump(file: Path, values: object) -> None:
     file.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
 
 
-def raise_lab(chosen: Staged, mirror: list[str]) -> Lab:
+def raise_lab(chosen: Staged, mirror: list[str]) -> Reached:
     """Start the private libvirt with a server's command line, not started yet; no machine is made."""
-    holder = private.ensure(hide_kvm=chosen.driver == "qemu", mirror=mirror)
+    init = private.ensure(hide_kvm=chosen.driver == "qemu", mirror=mirror)
     link_kubectl()
-    return Lab(chosen, holder)
+    return Reached(chosen, init)
 
 
-def make_machines(lab: Lab) -> None:
+def make_machines(lab: Reached) -> None:
     """Check the inventory and make its machines."""
     lab.step("rehearsal inventory", ["ansible-playbook", "playbooks/check.yml"], task_of)
     lab.step("rehearsal machines", ["vagrant", "up", "--no-tty"], vagrant_line)
 
 
-def play(lab: Lab, what: str, playbook: str, *options: str) -> Played:
+def play(lab: Reached, what: str, playbook: str, *options: str) -> Played:
     """Run a playbook; return what it did."""
     lab.step(what, [*_PLAIN, "timeout", f"{PLAY_SECONDS:.0f}", "ansible-playbook", playbook, *options], task_of)
     return parse((LOGS / f"{what.replace(' ', '-')}.log").read_text(encoding="utf-8"))
 
 
-def on(lab: Lab, name: str, command: str) -> str:
+def on(lab: Reached, name: str, command: str) -> str:
     """Return what a shell command prints on a machine, run there as root."""
     said = lab.output([*_PLAIN, "ansible", name, "--become", "-m", "ansible.builtin.shell", "-a", command], timeout=300)
     return said.partition(">>\n")[2].strip()
 
 
-def ready_nodes(lab: Lab) -> list[str]:
+def ready_nodes(lab: Reached) -> list[str]:
     """Return the names of the nodes that are Ready."""
     return sorted(node.name for node in map(objects.node, listing(lab, "nodes")) if node.ready == "True")
 
 
-def listing(lab: Lab, kind: str, namespace: str = "default") -> list[Json]:
+def listing(lab: Reached, kind: str, namespace: str = "default") -> list[Json]:
     """Return all objects of a kind, of one namespace where the kind has namespaces."""
     items: list[Json] = json.loads(kubectl(lab, "get", kind, "--namespace", namespace, "-o", "json"))["items"]
     return items
 
 
-def run_pod(lab: Lab, image: str) -> None:
+def run_pod(lab: Reached, image: str) -> None:
     """Run a pod, for which the image is looked up at its registry, whatever the node has; wait until it runs."""
     pod = {
         "apiVersion": "v1",
@@ -179,7 +179,7 @@ def run_pod(lab: Lab, image: str) -> None:
     )
 
 
-def kubectl(lab: Lab, *words: str) -> str:
+def kubectl(lab: Reached, *words: str) -> str:
     """Return what kubectl prints.
 
     Raises:

@@ -19,7 +19,7 @@ from outlive.base.paths import LOGS, ROOT, STATE, cache
 from outlive.base.process import as_root, end, output
 from outlive.base.wait import wait_for
 from outlive.host.private import MIRROR_PORTS
-from outlive.host.reach import Lab, build_mirror
+from outlive.host.reach import Reached, build_mirror
 from outlive.lab.playbook import Played
 from verify.rehearsal import own_machines
 
@@ -35,22 +35,22 @@ READ = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], ti
 class Room:
     """The lab of one node, and what the playbook did."""
 
-    lab: Lab
+    lab: Reached
     packages_before: str
     site: Played
 
 
 @contextmanager
-def cable(lab: Lab, namespace: str) -> Iterator[None]:
+def cable(lab: Reached, namespace: str) -> Iterator[None]:
     """Make a network namespace beside the lab's, joined to it."""
-    assert lab.holder is not None
+    assert lab.init is not None
     output(as_root(["ip", "netns", "add", namespace]))
     try:
-        join = ["ip", "link", "add", "lan0", "netns", namespace, "type", "veth", "peer", "name", "lan0", "netns", str(lab.holder.pid)]
+        join = ["ip", "link", "add", "lan0", "netns", namespace, "type", "veth", "peer", "name", "lan0", "netns", str(lab.init.pid)]
         output(as_root(join))
         # A host reaches its own addresses through it.
         output(as_root(["ip", "-n", namespace, "link", "set", "lo", "up"]))
-        for side, address in ((["ip", "-n", namespace], SERVER), (["nsenter", "--target", str(lab.holder.pid), "--net", "ip"], STUDENT)):
+        for side, address in ((["ip", "-n", namespace], SERVER), (["nsenter", "--target", str(lab.init.pid), "--net", "ip"], STUDENT)):
             output(as_root([*side, "address", "add", f"{address}/{PREFIX}", "dev", "lan0"]))
             output(as_root([*side, "link", "set", "lan0", "up"]))
         yield
@@ -59,7 +59,7 @@ def cable(lab: Lab, namespace: str) -> Iterator[None]:
 
 
 @contextmanager
-def served(lab: Lab, namespace: str) -> Iterator[None]:
+def served(lab: Reached, namespace: str) -> Iterator[None]:
     """Serve the mirror in the namespace, by the command that a teacher runs; it answers when the block begins."""
     boxes = f"http://{SERVER}:{MIRROR_PORTS[0]}/boxes"
     log = LOGS / "rehearsal-mirror-serve.log"

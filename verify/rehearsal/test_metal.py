@@ -15,7 +15,7 @@ import pytest
 from outlive.base.paths import KUBECONFIG, ROOT, STATE
 from outlive.host import reach
 from outlive.host.doctor import checklist
-from outlive.host.reach import Lab
+from outlive.host.reach import Reached
 from outlive.host.steps import task_of, vagrant_line
 from outlive.lab.inventory import Inventory
 from outlive.lab.playbook import Played
@@ -30,7 +30,7 @@ NAMES = ["alpha", "beta", "gamma"]
 class Machines:
     """The machines, and what the playbook said it would do with them, and then did."""
 
-    lab: Lab
+    lab: Reached
     foretold: Played
     site: Played
 
@@ -42,14 +42,14 @@ def machines(empty: None) -> Iterator[Machines]:
     booted = reach.reach()
     described = checklist.load_inventory(booted.settings)
     booted.step("rehearsal machines", ["vagrant", "up", "--no-tty"], vagrant_line)
-    lab = Lab(own_machines.settings(folders=(write_metal(booted, described),)), booted.holder)
+    lab = Reached(own_machines.settings(folders=(write_metal(booted, described),)), booted.init)
     lab.step("rehearsal inventory", ["ansible-playbook", "playbooks/check.yml"], task_of)
     foretold = own_machines.play(lab, "rehearsal check mode", "playbooks/site.yml", "--check")
     assert not KUBECONFIG.exists()
     yield Machines(lab, foretold, own_machines.play(lab, "rehearsal cluster", "playbooks/site.yml"))
 
 
-def write_metal(booted: Lab, described: Inventory) -> Path:
+def write_metal(booted: Reached, described: Inventory) -> Path:
     """Write the inventory, and elsewhere what a user has at home: a key for each machine, and the machines' own keys as known hosts."""
     # Not in the inventory's folder, of which Ansible reads every file.
     keys = STATE / "home"

@@ -16,7 +16,7 @@ from outlive.base.errors import LabError
 from outlive.base.paths import LOGS, STATE
 from outlive.base.wait import wait_for
 from outlive.host import reach
-from outlive.host.reach import Lab
+from outlive.host.reach import Reached
 from outlive.lab import mysql, objects
 from outlive.mirror import lock
 from verify.rehearsal import own_machines
@@ -33,7 +33,7 @@ CLIENT = 'exec mysql --user=root --password="$MYSQL_ROOT_PASSWORD" --skip-column
 class Upgrade:
     """The lab, and the versions of its programs before and after."""
 
-    lab: Lab
+    lab: Reached
     before: dict[str, str]
     after: dict[str, str]
 
@@ -43,7 +43,7 @@ def upgrade(empty: None) -> Iterator[Upgrade]:
     """Make a lab of the earlier version with a row in MySQL, and bring it to the later one."""
     reach.build_mirror("full", lock.EARLIER)
     lab = reach.reach()
-    earlier = Lab(own_machines.settings(folders=(own_machines.LAB, own_machines.OFFLINE, write_earlier(STATE / "earlier"))), lab.holder)
+    earlier = Reached(own_machines.settings(folders=(own_machines.LAB, own_machines.OFFLINE, write_earlier(STATE / "earlier"))), lab.init)
     own_machines.make_machines(earlier)
     own_machines.play(earlier, "rehearsal cluster", "playbooks/site.yml")
     own_machines.play(earlier, "rehearsal tutorial", "playbooks/tutorial.yml")
@@ -68,7 +68,7 @@ def write_earlier(folder: Path) -> Path:
     return folder
 
 
-def versions(lab: Lab) -> dict[str, str]:
+def versions(lab: Reached) -> dict[str, str]:
     """Return the version of each node's kubelet, and of each of Kubernetes' programs that runs in a pod, by the pod's name."""
     found = {node.name: node.kubelet for node in map(objects.node, own_machines.listing(lab, "nodes"))}
     for pod in own_machines.listing(lab, "pods", "kube-system"):
@@ -78,7 +78,7 @@ def versions(lab: Lab) -> dict[str, str]:
     return found
 
 
-def ask(lab: Lab, statements: str) -> list[str]:
+def ask(lab: Reached, statements: str) -> list[str]:
     """Return the rows that MySQL answers, as soon as it does."""
     command = f"{CLIENT} --execute='{' '.join(statements.split())}'"
     answer = wait_for(

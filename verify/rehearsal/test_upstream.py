@@ -15,7 +15,7 @@ import pytest
 
 from outlive.base.paths import STATE
 from outlive.host import private
-from outlive.host.reach import Lab, build_mirror, mirror_argv
+from outlive.host.reach import Reached, build_mirror, mirror_argv
 from outlive.lab.playbook import Played
 from outlive.mirror.upstream import HTTP_PORT, HTTPS_PORT, NAMES
 from verify.rehearsal import own_machines
@@ -30,7 +30,7 @@ NODE = "k8s-master"
 class Way:
     """The machine at the end of the way: what was there before, and what the playbook did."""
 
-    lab: Lab
+    lab: Reached
     packages_before: str
     site: Played
 
@@ -42,8 +42,8 @@ def way(empty: None) -> Iterator[Way]:
     folders = (own_machines.one_node(STATE / "one-node"), own_machines.BARE)
     chosen = own_machines.settings(sources="upstream", folders=folders)
     lab = own_machines.raise_lab(chosen, mirror_argv("stand-in", "--address", "0.0.0.0", "--folder", str(FOLDER)))
-    assert lab.holder is not None
-    private.serve_mirror(lab.holder, (HTTP_PORT, HTTPS_PORT))
+    assert lab.init is not None
+    private.serve_mirror(lab.init, (HTTP_PORT, HTTPS_PORT))
     own_machines.make_machines(lab)
     lead_names_here(lab)
     before = own_machines.on(lab, NODE, "dpkg-query --show --showformat '${Package} '")
@@ -51,7 +51,7 @@ def way(empty: None) -> Iterator[Way]:
     yield Way(lab, before, own_machines.play(lab, "rehearsal cluster", "playbooks/site.yml"))
 
 
-def lead_names_here(lab: Lab) -> None:
+def lead_names_here(lab: Reached) -> None:
     """Let the name server of the machines' first network answer the upstream's names with the address of this side of it."""
     network = "vagrant-libvirt"
     description = ElementTree.fromstring(lab.output(["virsh", "net-dumpxml", network]))

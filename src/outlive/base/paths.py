@@ -11,6 +11,9 @@ ROOT = Path(__file__).resolve().parents[3]
 STATE = ROOT / ".lab"
 """State of this checkout's lab: private libvirt, secrets, kubeconfig. Never in git; `outlive destroy` removes it."""
 
+LOCK = STATE / "lab.lock"
+"""Held by whoever makes, breaks or removes this checkout's lab."""
+
 REPORTS = ROOT / "reports"
 """One folder a run. Never in git; `outlive destroy` keeps it."""
 

@@ -1,9 +1,14 @@
-"""Run other programs: as root where needed, with their output in a log file and a line of progress on the screen."""
+"""The one way to run other programs: bounded in time, in one locale, as root where needed, and none outlives what called it.
+
+`output` and `said` give what a program prints, `run` its status too, `logged` keeps it in a log file with a line of progress on the screen. Each ends
+the program with all that it started before it raises, whatever was raised. `Tree` is what a program started; `end` ends it.
+"""
 
 from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,16 +17,30 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-from outlive.base.errors import LabError
+from outlive.base.errors import LabError, UnreachableError
 
 PATIENCE = 60.0
 """Seconds that an interrupted program has to clean up."""
+
+LOCALE = {"LC_ALL": "C.UTF-8"}
+"""What every program runs under: its words are read, and Ansible refuses a locale without UTF-8."""
 
 
 def as_root(argv: Sequence[str]) -> list[str]:
     """Return `argv` preceded by sudo where this process isn't root; the environment is kept."""
     return list(argv) if os.geteuid() == 0 else ["sudo", "--preserve-env", *argv]
+
+
+def environment(env: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return an environment, this process's when None, with the locale in which programs are read."""
+    return {**(os.environ if env is None else env), **LOCALE}
+
+
+def missing(program: str) -> str:
+    """Return the sentence on a program that isn't there."""
+    return f"the program {program} is missing: it has to be on PATH; `outlive doctor` says how to get the tools"
 
 
 def remove(folder: Path) -> None:
@@ -31,21 +50,96 @@ def remove(folder: Path) -> None:
         LabError: it can't be removed.
     """
     argv = ["rm", "-rf", "--one-file-system", str(folder)]
-    subprocess.run(argv, capture_output=True, check=False)
+    said(argv, timeout=600)
     if folder.exists():
         output(as_root(argv), timeout=600)
 
 
-def output(argv: Sequence[str], timeout: float = 60, env: Mapping[str, str] | None = None) -> str:
+def start(argv: Sequence[str], **options: Any) -> subprocess.Popen[Any]:  # noqa: ANN401 - Popen's own options
+    """Start a program for a caller who ends it himself, or means it to stay.
+
+    Raises:
+        LabError: it can't be started; the sentence says why.
+    """
+    try:
+        return subprocess.Popen(list(argv), **options)
+    except FileNotFoundError as error:
+        if error.filename == argv[0]:
+            raise LabError(missing(argv[0])) from error
+        raise LabError(f"`{shlex.join(argv)}` did not run: {error}") from error
+    except OSError as error:
+        raise LabError(f"`{shlex.join(argv)}` did not run: {error}") from error
+
+
+@contextmanager
+def started(argv: Sequence[str], *, patience: float = 2.0, leads: bool = False, **options: Any) -> Iterator[subprocess.Popen[Any]]:  # noqa: ANN401 - Popen's own options
+    """Run a program while entered; it must have been waited for in there. Where the body raises, it and all that it started is ended.
+
+    Args:
+        argv: Program and arguments.
+        patience: Seconds to clean up in then, see `end`.
+        leads: It leads a process group of its own.
+        options: Popen's.
+
+    Raises:
+        LabError: it can't be started.
+    """
+    process: subprocess.Popen[Any] | None = None
+    try:
+        with _uninterrupted():
+            process = start(argv, **({"process_group": 0} if leads else {}), **options)
+        yield process
+    except BaseException as error:
+        if process is not None:
+            by_terminal = isinstance(error, KeyboardInterrupt) and error.args == (signal.SIGINT,)
+            end(process, leads=leads, told=by_terminal and not leads, patience=patience)
+        raise
+
+
+def run_bytes(
+    argv: Sequence[str], *, timeout: float = 60, env: Mapping[str, str] | None = None, cwd: Path | None = None, given: bytes | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a program to its end, in C.UTF-8; return its status and what it printed.
+
+    Args:
+        argv: Program and arguments.
+        timeout: Seconds that it may take.
+        env: Environment; this process's when None.
+        cwd: Folder to run in.
+        given: Its standard input; empty when None.
+
+    Raises:
+        UnreachableError: it takes longer.
+        LabError: it can't be started.
+    """
+    pipe = subprocess.PIPE
+    stdin = subprocess.DEVNULL if given is None else pipe
+    with started(argv, env=environment(env), cwd=cwd, stdin=stdin, stdout=pipe, stderr=pipe) as process:
+        try:
+            stdout, stderr = process.communicate(given, timeout=timeout)
+        except subprocess.TimeoutExpired as error:
+            raise UnreachableError(
+                f"`{shlex.join(argv)}` gave no answer within {timeout:.0f} s: run the command again when the host is less busy"
+            ) from error
+    return subprocess.CompletedProcess(list(argv), process.returncode, stdout, stderr)
+
+
+def run(
+    argv: Sequence[str], *, timeout: float = 60, env: Mapping[str, str] | None = None, cwd: Path | None = None, given: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Do as `run_bytes` does, with text."""
+    done = run_bytes(argv, timeout=timeout, env=env, cwd=cwd, given=None if given is None else given.encode())
+    text = [data.decode(errors="replace").replace("\r\n", "\n") for data in (done.stdout, done.stderr)]
+    return subprocess.CompletedProcess(done.args, done.returncode, *text)
+
+
+def output(argv: Sequence[str], timeout: float = 60, env: Mapping[str, str] | None = None, *, given: str | None = None) -> str:
     """Return what `argv` prints on standard output, stripped.
 
     Raises:
         LabError: it can't be started, ends with another status than 0, or takes longer than `timeout` seconds.
     """
-    try:
-        done = subprocess.run(list(argv), capture_output=True, text=True, timeout=timeout, env=env, stdin=subprocess.DEVNULL, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise LabError(f"`{shlex.join(argv)}` did not run: {error}") from error
+    done = run(argv, timeout=timeout, env=env, given=given)
     if done.returncode != 0:
         words = (done.stderr or done.stdout).strip().splitlines()
         raise LabError(f"`{shlex.join(argv)}` ended with status {done.returncode}: {words[-1] if words else 'no output'}")
@@ -86,42 +180,27 @@ def logged(
         LabError: the program ended with another status than 0. The sentence names the log and quotes its last error.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    started = time.monotonic()
-    progress = _Progress(what, started)
+    began = time.monotonic()
+    progress = _Progress(what, began)
     with log.open("w", encoding="utf-8") as file:
         file.write(f"$ {shlex.join(argv)}\n")
         file.flush()
-        if argv[0] == "sudo":
+        if argv[0] == "sudo" and shutil.which("sudo"):
             # Asks for the password here: a program outside the terminal's foreground can't.
             subprocess.run(["sudo", "--validate"], check=False)
-        process: subprocess.Popen[str] | None = None
-        with progress:
-            try:
-                with _uninterrupted():
-                    process = subprocess.Popen(
-                        list(argv),
-                        stdout=subprocess.PIPE,
-                        stderr=subprocess.STDOUT,
-                        stdin=subprocess.DEVNULL,
-                        text=True,
-                        env=env,
-                        errors="replace",
-                        # A group of its own: `end` passes a Ctrl-C on, once, and finds all that the program started.
-                        process_group=0,
-                    )
-                assert process.stdout is not None
-                for line in process.stdout:
-                    file.write(line)
-                    file.flush()
-                    text = show(line.rstrip())
-                    if text:
-                        progress.note(text)
-                status = process.wait()
-            except KeyboardInterrupt:
-                if process is not None:
-                    end(process, patience=patience)
-                raise
-    seconds = time.monotonic() - started
+        # A group of its own: `end` passes a Ctrl-C on, once, and finds all that the program started.
+        options: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        options |= {"text": True, "encoding": "utf-8", "errors": "replace", "env": environment(env)}
+        with progress, started(argv, leads=True, patience=patience, **options) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                file.write(line)
+                file.flush()
+                text = show(line.rstrip())
+                if text:
+                    progress.note(text)
+            status = process.wait()
+    seconds = time.monotonic() - began
     if status != 0:
         progress.end(f"failed after {_clock(seconds)}")
         raise LabError(f"{what}: `{shlex.join(argv[-3:])}` ended with status {status}; {last_error(log)} (whole log: {log})")
@@ -144,6 +223,9 @@ def interrupt_by(number: int, _frame: object = None) -> None:
 def _uninterrupted() -> Iterator[None]:
     """Hold an interrupt back until the body is through: a program half started would be nobody's to end."""
     global _held
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread is interrupted
+        return
     held = _held = []
     try:
         yield
@@ -153,7 +235,64 @@ def _uninterrupted() -> Iterator[None]:
         raise KeyboardInterrupt(held[0])
 
 
-def end(process: subprocess.Popen[str], *, leads: bool = True, told: bool = False, patience: float = PATIENCE) -> None:
+def born(pid: int) -> int | None:
+    """Return a process's start time in clock ticks since boot (field 22 of /proc/PID/stat): a pid alone may be given anew. None if it has ended."""
+    try:
+        words = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if words[0] in ("Z", "X") else int(words[19])
+
+
+class Tree:
+    """A process and all that it started, as far as somebody looked: what was seen stays in it when its parent ends."""
+
+    def __init__(self, pid: int, *, leads: bool = False) -> None:
+        """Take the process; `leads`: it leads a process group of its own, whose members belong to it too."""
+        self._pid = pid
+        self._leads = leads
+        self._seen: dict[int, int] = {}
+        self._note(pid)
+
+    def alive(self) -> list[int]:
+        """Return the processes of the tree that haven't ended, the first one first."""
+        for pid in list(self._seen):
+            if born(pid) != self._seen[pid]:
+                del self._seen[pid]
+        found = list(self._seen)
+        for each in found:
+            for children in Path(f"/proc/{each}/task").glob("*/children"):
+                with suppress(OSError):
+                    for child in map(int, children.read_text(encoding="ascii").split()):
+                        if self._note(child):
+                            found.append(child)
+        return found
+
+    def send(self, which: signal.Signals) -> None:
+        """Send a signal to each of them (sudo doesn't pass every signal on) and to the group; as root to what is root's."""
+        targets = [-self._pid] if self._leads else []
+        for each in self.alive():
+            with suppress(ProcessLookupError):
+                if not self._leads or os.getpgid(each) != self._pid:
+                    targets.append(each)
+        for target in targets:
+            try:
+                os.kill(target, which)
+            except ProcessLookupError:
+                continue
+            except PermissionError:
+                subprocess.run(as_root(["kill", f"-{int(which)}", "--", str(target)]), capture_output=True, check=False)
+
+    def _note(self, pid: int) -> bool:
+        """Note a process; return whether it is new."""
+        when = born(pid)
+        if when is None or pid in self._seen:
+            return False
+        self._seen[pid] = when
+        return True
+
+
+def end(process: subprocess.Popen[Any], *, leads: bool = True, told: bool = False, patience: float = PATIENCE) -> None:
     """End a program and all that it started: SIGINT, then SIGTERM, then SIGKILL.
 
     Args:
@@ -162,38 +301,21 @@ def end(process: subprocess.Popen[str], *, leads: bool = True, told: bool = Fals
         told: The terminal gave it the SIGINT already; a second one would stop Vagrant from cleaning up.
         patience: Seconds to clean up after a signal; what outlives the program gets a tenth of them.
     """
+    tree = Tree(process.pid, leads=leads)
     for which in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
         if which != signal.SIGINT or not told:
-            _signal_all(process.pid, leads, which)
+            tree.send(which)
         until = time.monotonic() + patience
         while time.monotonic() < until:
+            left = tree.alive()
             # Reads what it still prints: a program that can't print doesn't end.
             with suppress(subprocess.TimeoutExpired):
-                process.communicate(timeout=0.2)
-                return
+                process.communicate(timeout=0.1)
+                if not left:
+                    return
+                time.sleep(0.05)
             if process.poll() is not None:
                 until = min(until, time.monotonic() + patience / 10)
-
-
-def _signal_all(pid: int, leads: bool, which: signal.Signals) -> None:
-    """Send a signal to a process, its descendants (sudo doesn't pass every signal on) and the group that it leads."""
-    tree = [pid]
-    for each in tree:
-        for children in Path(f"/proc/{each}/task").glob("*/children"):
-            with suppress(OSError):
-                tree += [int(word) for word in children.read_text(encoding="ascii").split()]
-    targets = [-pid] if leads else []
-    for each in tree:
-        with suppress(ProcessLookupError):
-            if not leads or os.getpgid(each) != pid:
-                targets.append(each)
-    for target in targets:
-        try:
-            os.kill(target, which)
-        except ProcessLookupError:
-            continue
-        except PermissionError:
-            subprocess.run(as_root(["kill", f"-{int(which)}", "--", str(target)]), capture_output=True, check=False)
 
 
 def last_error(log: Path) -> str:

@@ -14,8 +14,7 @@ from typing import Any
 
 from outlive.base.clock import Clock, Instant
 from outlive.base.errors import LabError, UnreachableError
-from outlive.base.locks import exclusive
-from outlive.base.paths import ROOT
+from outlive.base.locks import alone as alone
 from outlive.base.wait import WaitTimeoutError, persist, wait_for
 from outlive.drill import checker, lock_watch
 from outlive.drill.checker import Final, Ledger
@@ -36,7 +35,6 @@ SERVICE = "mysql-drill"
 LOCKED = "ibdata1"
 """The file of InnoDB that a mysqld locks before it touches any other."""
 ASKED = "four clients' writes through a Service; a second without one acknowledged is no answer"
-LOCK = ROOT / ".lab" / "drill.lock"
 SILENCE = 5.0
 """Seconds without an acknowledged write of any client that the ledger names; a client asks several times a second."""
 WARM_UP = 5
@@ -138,18 +136,6 @@ def write_spans(operations: Sequence[Operation], origin: Instant) -> tuple[Span,
     if last > at:
         spans.append(Span(at, last, answered=True))
     return tuple(spans)
-
-
-@contextmanager
-def alone(lock: Path = LOCK) -> Iterator[None]:
-    """Hold the lab for one drill.
-
-    Raises:
-        LabError: another drill has it.
-    """
-    sentence = f"Another drill runs on this lab (it holds {lock}): wait until it has ended, or end it with Ctrl-C."
-    with exclusive(lock, lambda _: sentence):
-        yield
 
 
 def check_profile(applied: str, wanted: str) -> None:

@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from outlive.base.errors import LabError
 from outlive.base.paths import LOGS, REPORTS, machine_ids
-from outlive.base.process import logged
+from outlive.base.process import logged, said
 from outlive.base.wait import wait_for
 from outlive.host import private, steps
 from outlive.host.reach import build_mirror
@@ -83,7 +82,7 @@ def describe_host() -> dict[str, object]:
     model = next((line.split(":", 1)[1].strip() for line in cpuinfo.splitlines() if line.startswith("model name")), platform.processor())
     meminfo = Path("/proc/meminfo").read_text(encoding="ascii")
     memory = next(int(line.split()[1]) // 1024 for line in meminfo.splitlines() if line.startswith("MemTotal"))
-    qemu = subprocess.run(["qemu-system-x86_64", "--version"], capture_output=True, text=True, check=False).stdout.splitlines()
+    qemu = (said(["qemu-system-x86_64", "--version"]) or "").splitlines()
     return {
         "processor": model,
         "cores": os.cpu_count(),
@@ -124,7 +123,7 @@ def _cold_mirror() -> float:
         )
     finally:
         # Go makes its module cache read-only.
-        subprocess.run(["chmod", "-R", "u+w", str(scratch)], check=False)
+        said(["chmod", "-R", "u+w", str(scratch)], timeout=600)
         shutil.rmtree(scratch, ignore_errors=True)
 
 
@@ -155,8 +154,8 @@ def _memory() -> float:
 
 def _machines() -> list[Path]:
     """Return the folders in /proc of this lab's QEMU processes."""
-    holder = private.current()
-    inside = Path(f"/proc/{holder.pid}/ns/pid").readlink() if holder else None
+    init = private.current()
+    inside = Path(f"/proc/{init.pid}/ns/pid").readlink() if init else None
     found = []
     for each in Path("/proc").glob("[0-9]*"):
         try:

@@ -7,14 +7,13 @@ the name that it looks for, put into the pool beforehand, is taken as it is; unc
 from __future__ import annotations
 
 import json
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
 from outlive.base.errors import LabError
 from outlive.base.paths import LOGS
-from outlive.base.process import as_root, logged, remove
+from outlive.base.process import as_root, logged, output, remove
 
 
 @dataclass(frozen=True)
@@ -55,14 +54,13 @@ def stage(box: Box, pool: Path) -> None:
         return
     scratch = pool / "unpack"
     # By root, whose the pool is.
-    subprocess.run(as_root(["mkdir", "-p", str(scratch)]), check=True)
+    output(as_root(["mkdir", "-p", str(scratch)]))
     try:
-        subprocess.run(
-            as_root(["tar", "--extract", "--file", str(box.file), "--directory", str(scratch), "--wildcards", "*box.img"]), check=True
-        )
+        tar = ["tar", "--extract", "--file", str(box.file), "--directory", str(scratch), "--wildcards", "*box.img"]
+        output(as_root(tar), timeout=1800)
         image = next(scratch.rglob("box.img"))
         converted = volume.with_suffix(".part")
         logged("box image", as_root(["qemu-img", "convert", "-O", "qcow2", str(image), str(converted)]), LOGS / "box.log")
-        subprocess.run(as_root(["mv", str(converted), str(volume)]), check=True)
+        output(as_root(["mv", str(converted), str(volume)]))
     finally:
         remove(scratch)

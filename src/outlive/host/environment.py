@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from outlive import OLDEST_PYTHON
 from outlive.base.errors import LabError
 from outlive.base.locks import exclusive
 from outlive.base.paths import LOGS, ROOT, cache
-from outlive.base.process import logged
+from outlive.base.process import logged, output, said
 
 LINK = ROOT / ".venv"
 NOTE = "outlive.json"
@@ -34,13 +33,13 @@ PROGRAM = b"""\
 
 def has_ensurepip() -> bool:
     """Say whether the Python that the environment is built with can install pip."""
-    return subprocess.run([_python(), "-c", "import ensurepip"], capture_output=True, check=False).returncode == 0
+    return said([_python(), "-c", "import ensurepip"], 60) is not None
 
 
 def python_version() -> tuple[tuple[int, int], str]:
     """Return the version and the path of the Python that the environment is built with."""
-    printed = subprocess.run([_python(), "-c", "import sys; print(*sys.version_info[:2])"], capture_output=True, text=True, check=True)
-    major, minor = (int(part) for part in printed.stdout.split())
+    printed = output([_python(), "-c", "import sys; print(*sys.version_info[:2])"])
+    major, minor = (int(part) for part in printed.split())
     return (major, minor), _python()
 
 

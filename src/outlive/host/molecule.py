@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from outlive.base.errors import LabError
 from outlive.base.paths import LOGS, REPORTS, ROOT, SCENARIOS
 from outlive.host.doctor import checklist
-from outlive.host.reach import Lab, build_mirror, reach
+from outlive.host.reach import Reached, build_mirror, reach
 from outlive.host.settings import Settings, decide
 
 PLAYBOOKS = ("playbooks/site.yml", "playbooks/tutorial.yml")
@@ -111,7 +111,7 @@ def argv(settings: Settings, role: str, step: str) -> list[str]:
     ]
 
 
-def _scenario(lab: Lab, role: str, step: str) -> Outcome:
+def _scenario(lab: Reached, role: str, step: str) -> Outcome:
     """Run a role's scenario, or a step of it; what Molecule noted of the others no longer holds once their machines are this one's."""
     for noted in SCENARIOS.iterdir():
         if noted.name != role or step == "test":

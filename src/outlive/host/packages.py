@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 from outlive.base.errors import LabError
 from outlive.base.paths import LOGS, ROOT
-from outlive.base.process import as_root, logged
+from outlive.base.process import as_root, logged, run
 from outlive.host import environment
 
 TOOLS: dict[str, str] = {
@@ -18,6 +17,7 @@ TOOLS: dict[str, str] = {
     "qemu-system-x86_64": "qemu-system-x86",
     "qemu-img": "qemu-utils",
     "ip": "iproute2",
+    "flock": "util-linux",
     "ssh": "openssh-client",
     "curl": "curl",
     "git": "git",
@@ -47,10 +47,9 @@ def missing_mirror_packages() -> list[str]:
     """Return the Debian packages that building the mirror lacks; `src/outlive/mirror/host-packages.txt` lists what it needs."""
     lines = (ROOT / "src/outlive/mirror/host-packages.txt").read_text(encoding="utf-8").splitlines()
     wanted = [line.split("#")[0].strip() for line in lines if line.split("#")[0].strip()]
-    query = subprocess.run(
-        ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *wanted], capture_output=True, text=True, check=False
-    )
-    there = {line.split()[0] for line in query.stdout.splitlines() if line.endswith(" installed")}
+    # It ends with status 1 where one of them isn't known.
+    query = run(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *wanted]).stdout if shutil.which("dpkg-query") else ""
+    there = {line.split()[0] for line in query.splitlines() if line.endswith(" installed")}
     return [package for package in wanted if package not in there]
 
 

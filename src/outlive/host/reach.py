@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-import select
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from outlive.base.errors import LabError
-from outlive.base.paths import BIN, LOGS, ROOT, SCENARIOS, cache, machine_ids
-from outlive.base.process import PATIENCE, end, logged
+from outlive.base.paths import BIN, LOGS, ROOT, SCENARIOS, STATE, cache, machine_ids
+from outlive.base.process import PATIENCE, Tree, end, logged, missing, run, start
+from outlive.base.wait import WaitTimeoutError, wait_for
 from outlive.host import box, private
 from outlive.host.doctor import checklist
 from outlive.host.settings import Settings, decide
@@ -24,17 +26,17 @@ HEALING = 1800.0
 
 
 @dataclass(frozen=True)
-class Lab:
+class Reached:
     """This checkout's lab, reachable: how to run a command that sees its VMs."""
 
     settings: Settings
-    holder: private.Holder | None
+    init: private.Init | None
 
     def argv(self, command: list[str]) -> list[str]:
         """Return the command line that runs `command` where the lab's VMs can be reached."""
-        if self.holder is None:
+        if self.init is None:
             return command
-        return private.enter(self.holder, command, self.settings.environment())
+        return private.enter(self.init, command, self.settings.environment())
 
     def environment(self) -> dict[str, str]:
         """Return the environment to run `argv`'s result under."""
@@ -51,45 +53,46 @@ class Lab:
             box.read_catalog(catalog)
 
     def run(self, command: list[str]) -> int:
-        """Run `command` with this terminal; return its exit status. Interrupted, it has time to heal what it broke."""
-        # All that is started holds one end: nsenter(1) dies of a Ctrl-C at once, and what it has started goes on healing.
-        over, held = os.pipe()
-        try:
-            process = subprocess.Popen(self.argv(command), env=self.environment(), text=True, pass_fds=(held,))
-            os.close(held)
+        """Run `command` with this terminal; return its exit status, a shell's where a signal ended it. Interrupted, it has time to heal what it broke.
+
+        Raises:
+            LabError: there is no such program.
+        """
+        self._look_for(command[0])
+        STATE.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(prefix="running-", dir=STATE) as file:
+            # All that the command starts holds this lock: nsenter(1) dies of a Ctrl-C at once, and what it has started goes on healing. Not a
+            # pipe: sudo closes what it inherits.
+            argv = self.argv(["flock", "--shared", "--no-fork", file.name, *command])
+            process = start(argv, env=self.environment(), text=True)
             try:
-                return process.wait()
+                status = process.wait()
             except KeyboardInterrupt as interrupt:
-                end(process, leads=False, told=interrupt.args == (signal.SIGINT,), patience=HEALING)
-                select.select([over], [], [], HEALING)
+                if interrupt.args != (signal.SIGINT,):
+                    Tree(process.pid).send(signal.SIGINT)
+                with suppress(WaitTimeoutError):
+                    wait_for("the command", "over", lambda: _is_free(file.name), bool, within=HEALING, every=0.2)
+                end(process, leads=False, told=True)
                 raise
-        finally:
-            os.close(over)
+        return status if status >= 0 else 128 - status
 
     def output(self, command: list[str], timeout: float = 120) -> str:
         """Return what `command` prints.
 
         Raises:
-            LabError: it fails or takes longer than `timeout` seconds.
+            LabError: there is no such program, it fails or takes longer than `timeout` seconds.
         """
-        try:
-            done = subprocess.run(
-                self.argv(command),
-                env=self.environment(),
-                capture_output=True,
-                text=True,
-                timeout=timeout,
-                stdin=subprocess.DEVNULL,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise LabError(
-                f"`{' '.join(command)}` gave no answer within {timeout:.0f} s: run the command again when the host is less busy"
-            ) from error
+        self._look_for(command[0])
+        done = run(self.argv(command), timeout=timeout, env=self.environment())
         if done.returncode != 0:
             words = (done.stderr or done.stdout).strip().splitlines()
             raise LabError(f"`{' '.join(command)}` ended with status {done.returncode}: {words[-1] if words else 'no output'}")
         return done.stdout
+
+    def _look_for(self, program: str) -> None:
+        """Refuse a program that isn't there: sudo, nsenter and env would each say so in words of their own."""
+        if shutil.which(program, path=self.environment()["PATH"]) is None:
+            raise LabError(missing(program))
 
     def step(self, what: str, command: list[str], show: Callable[[str], str | None], *, heals: bool = False) -> float:
         """Run a long step with its output in a log of its name; return the seconds it took.
@@ -100,11 +103,12 @@ class Lab:
             show: As in `logged`.
             heals: It breaks machines on purpose: interrupted, it has time to heal them.
         """
+        self._look_for(command[0])
         log = LOGS / f"{what.replace(' ', '-')}.log"
         return logged(what, self.argv(command), log, env=self.environment(), show=show, patience=HEALING if heals else PATIENCE)
 
 
-def reach(settings: Settings | None = None) -> Lab:
+def reach(settings: Settings | None = None) -> Reached:
     """Make this checkout's lab reachable: start its private libvirt where it has one, stage its box, serve the mirror.
 
     Args:
@@ -117,18 +121,18 @@ def reach(settings: Settings | None = None) -> Lab:
     if not settings.bare and not machine_ids():
         shutil.rmtree(SCENARIOS, ignore_errors=True)
     if not settings.private:
-        return Lab(settings, None)
+        return Reached(settings, None)
     mirror = mirror_argv("serve", "--address", "0.0.0.0") if settings.builds_mirror else []
     fresh = private.current() is None
-    holder = private.ensure(hide_kvm=settings.driver == "qemu", mirror=mirror)
-    lab = Lab(settings, holder)
+    init = private.ensure(hide_kvm=settings.driver == "qemu", mirror=mirror)
+    lab = Reached(settings, init)
     link_kubectl()
     catalog = _catalog(settings)
     if catalog is not None and catalog.exists():
         # Machines that are there keep the box that they were made from.
         if not machine_ids():
             box.stage(box.read_catalog(catalog), private.pool())
-        private.serve_mirror(holder)
+        private.serve_mirror(init)
     if fresh:
         _clear_leftovers(lab)
     return lab
@@ -157,6 +161,16 @@ def link_kubectl() -> None:
         link.symlink_to(built)
 
 
+def _is_free(lock: str) -> bool:
+    """Say whether nobody holds a lock."""
+    with Path(lock).open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
 def _catalog(settings: Settings) -> Path | None:
     """Return the box catalogue of this host's mirror, None where the box comes from elsewhere."""
     if not settings.builds_mirror:
@@ -165,7 +179,7 @@ def _catalog(settings: Settings) -> Path | None:
     return cache() / named if named else None
 
 
-def _clear_leftovers(lab: Lab) -> None:
+def _clear_leftovers(lab: Reached) -> None:
     """Remove machines that a killed `vagrant up` left half made: Vagrant doesn't know them and stumbles over their names."""
     known = {path.read_text(encoding="utf-8").strip() for path in ROOT.glob(".vagrant/machines/*/libvirt/id")}
     for line in lab.output(["virsh", "list", "--all", "--uuid", "--name"]).splitlines():

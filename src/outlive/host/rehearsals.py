@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from collections.abc import Sequence
 
 from outlive.base.paths import ROOT
-from outlive.base.process import end
+from outlive.base.process import environment, started
 
 WAYS = {
     "names": "the upstream's names, by what a bare root file system asks them for, without a VM",
@@ -24,10 +22,6 @@ def run(chosen: Sequence[str]) -> int:
     """Run rehearsals, all where none is chosen; return pytest's exit status."""
     files = [f"verify/rehearsal/test_{way}.py" for way in chosen or WAYS]
     argv = [sys.executable, "-m", "pytest", *files, "-m", "rehearsal", "--capture=no", "--verbose"]
-    process = subprocess.Popen(argv, cwd=ROOT, env={**os.environ, "PYTHONUNBUFFERED": "1"}, text=True)
-    try:
-        return process.wait()
-    except KeyboardInterrupt as interrupt:
-        # It removes its machines.
-        end(process, leads=False, told=interrupt.args == (2,), patience=300)
-        raise
+    # Interrupted, it removes its machines.
+    with started(argv, cwd=ROOT, env={**environment(), "PYTHONUNBUFFERED": "1"}, patience=300) as process:
+        return int(process.wait())

@@ -9,8 +9,6 @@ import importlib.util
 import ipaddress
 import os
 import platform
-import shutil
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from typing import Literal
 
 from outlive.base.errors import LabError
 from outlive.base.paths import BIN, KUBECONFIG, ROOT, STATE, cache
+from outlive.base.process import LOCALE, said
 from outlive.host import virtualization
 
 Provider = Literal["libvirt", "virtualbox"]
@@ -70,6 +69,7 @@ class Settings:
     def environment(self) -> dict[str, str]:
         """Return the variables under which vagrant, virsh, ansible-playbook, kubectl and pytest work on this lab."""
         variables = {
+            **LOCALE,
             "ANSIBLE_INVENTORY": ",".join(str(ROOT / name) for name in self.inventories),
             "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
             "KUBECONFIG": str(KUBECONFIG),
@@ -108,7 +108,7 @@ def decide(given: Mapping[str, str] = os.environ) -> Settings:
     why: list[str] = []
 
     if provider == "auto" or (provider == "libvirt" and driver == "auto"):
-        kvm = virtualization.kvm() if driver != "qemu" else virtualization.Finding(False, "emulation was asked for")
+        kvm = virtualization.kvm() if driver != "qemu" else virtualization.Usability(False, "emulation was asked for")
         why.append(f"KVM: {kvm.reason}")
         if kvm.usable or driver == "kvm":
             provider, driver = "libvirt", "kvm"
@@ -188,12 +188,4 @@ def _choice(name: str, value: str) -> str:
 
 def _system_libvirt() -> bool:
     """Say whether a libvirtd of the system answers this user."""
-    if shutil.which("virsh") is None:
-        return False
-    try:
-        done = subprocess.run(
-            ["virsh", "-c", "qemu:///system", "uri"], capture_output=True, timeout=20, stdin=subprocess.DEVNULL, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return False
-    return done.returncode == 0
+    return said(["virsh", "-c", "qemu:///system", "uri"], 20) is not None

@@ -14,12 +14,13 @@ from functools import partial
 from pathlib import Path
 
 from outlive.base.errors import FailedError, LabError, UnreachableError
-from outlive.base.paths import LOGS, REPORTS, ROOT, STATE, machine_ids
+from outlive.base.locks import alone
+from outlive.base.paths import LOCK, LOGS, REPORTS, ROOT, STATE, machine_ids
 from outlive.base.process import remove
 from outlive.base.wait import wait_for
 from outlive.host import environment, molecule, packages, private
 from outlive.host.doctor import checklist
-from outlive.host.reach import Lab, build_mirror, reach
+from outlive.host.reach import Reached, build_mirror, reach
 from outlive.host.settings import decide
 from outlive.lab import objects
 
@@ -29,7 +30,7 @@ SNAPSHOT = "fresh"
 VERIFIED = STATE / "verified.json"
 """Which VMs passed the power-off verification, and where its report lies."""
 
-DRILLS = (("mysqld-kill,nfs-restart", "default"), ("power-cut", "fenced"))
+DRILLS: tuple[tuple[tuple[str, ...], str], ...] = ((("mysqld-kill", "nfs-restart"), "default"), (("power-cut",), "fenced"))
 """The faults that `make test` runs, each with its recovery profile: `outlive drills` runs them all."""
 PAGES = "01-emptydir or 04-nfs"
 """The pages of the tutorial that `make test` runs: `outlive pages` runs them all."""
@@ -48,17 +49,14 @@ def test(*, everything: bool = False) -> None:
         LabError: a step or a check failed; the end of its log was printed.
     """
     began = time.monotonic()
-    ours = not machine_ids()
+    with alone():
+        ours = not machine_ids()
     VERIFIED.unlink(missing_ok=True)
     try:
         make()
         more: list[tuple[str, str, Callable[[], None]]] = [("pages", "outlive pages", partial(_pages, "" if everything else PAGES))]
         more += [
-            (
-                f"drills {profile} ({faults})",
-                f"outlive drills --fault {faults.replace(',', ' --fault ')} --profile {profile}",
-                partial(_drill, faults, profile),
-            )
+            (f"drills {profile} ({', '.join(faults)})", f"outlive {' '.join(_drills(faults, profile))}", partial(_drill, faults, profile))
             for faults, profile in DRILLS
         ]
         if everything:
@@ -95,12 +93,13 @@ def roles(named: Sequence[str] = (), step: str = "test") -> None:
     Raises:
         LabError: see `src/outlive/host/molecule.py`.
     """
-    settings = molecule.prepare(named, step)
-    try:
-        molecule.run(settings, named, step)
-    finally:
-        if step == "test":
-            destroy()
+    with alone():
+        settings = molecule.prepare(named, step)
+        try:
+            molecule.run(settings, named, step)
+        finally:
+            if step == "test":
+                _remove()
 
 
 def _pages(which: str) -> None:
@@ -119,16 +118,16 @@ def _checks(what: str, *arguments: str) -> None:
     print(_closing_line(LOGS / f"{what}.log"), flush=True)
 
 
-def _drill(faults: str, profile: str) -> None:
+def _drills(faults: Sequence[str], profile: str) -> list[str]:
+    """Return the words of `outlive` that run some faults under a recovery profile."""
+    return ["drills", *(word for fault in faults for word in ("--fault", fault)), "--profile", profile]
+
+
+def _drill(faults: Sequence[str], profile: str) -> None:
     """Run some faults under a recovery profile and print what was seen."""
     what = f"drills {profile}"
     try:
-        reach().step(
-            what,
-            [sys.executable, "-m", "outlive.drill.matrix_command", "--faults", faults, "--profiles", profile],
-            lambda line: line,
-            heals=True,
-        )
+        reach().step(what, [sys.executable, "-m", "outlive", *_drills(faults, profile)], lambda line: line, heals=True)
     finally:
         print((LOGS / f"{what.replace(' ', '-')}.log").read_text(encoding="utf-8", errors="replace"), flush=True)
 
@@ -145,8 +144,10 @@ def make() -> dict[str, float]:
         LabError: a step failed; the sentence names it, its log and the cure.
     """
     started = time.monotonic()
-    lab, took = _make_cluster()
-    took["tutorial"] = lab.step("tutorial", ["ansible-playbook", "playbooks/tutorial.yml"], task_of)
+    with alone():
+        lab, took = _make_cluster()
+        took["tutorial"] = lab.step("tutorial", ["ansible-playbook", "playbooks/tutorial.yml"], task_of)
+    # Not held any more: the checks, processes of their own, hold the lab themselves.
     took["verification"] = _verify(lab)
     print(
         f"\nThe lab is up after {(time.monotonic() - started) / 60:.0f} minutes. `outlive shell` opens a shell in which kubectl and vagrant see it.\n",
@@ -158,7 +159,7 @@ def make() -> dict[str, float]:
     return took
 
 
-def _make_cluster() -> tuple[Lab, dict[str, float]]:
+def _make_cluster() -> tuple[Reached, dict[str, float]]:
     """Make the VMs and the cluster with its NFS server, and keep a snapshot of it.
 
     Returns:
@@ -183,7 +184,7 @@ def _make_cluster() -> tuple[Lab, dict[str, float]]:
     return lab, took
 
 
-def _verify(lab: Lab) -> float:
+def _verify(lab: Reached) -> float:
     """Run the checks with the power-off, unless these very VMs passed them already."""
     identity = machine_ids()
     kept = _kept()
@@ -214,7 +215,7 @@ def _kept() -> dict[str, object]:
     return data if isinstance(data, dict) else {}
 
 
-def _snapshot(lab: Lab) -> float:
+def _snapshot(lab: Reached) -> float:
     """Keep the fresh cluster, once, for `outlive reset`; return the seconds it took.
 
     All machines stand while they are saved, one after the other: else a connection between two of them would be
@@ -235,7 +236,7 @@ def _snapshot(lab: Lab) -> float:
     return seconds
 
 
-def _snapshots(lab: Lab) -> int:
+def _snapshots(lab: Reached) -> int:
     """Return how many machines have the snapshot of the fresh cluster."""
     return lab.output(["vagrant", "snapshot", "list", "--machine-readable"]).count(SNAPSHOT)
 
@@ -244,8 +245,13 @@ def reset() -> None:
     """Put the VMs back to the fresh cluster and wait until its nodes are Ready.
 
     Raises:
-        LabError: there is no snapshot, or the cluster doesn't come back.
+        LabError: there is no snapshot, the cluster doesn't come back, or another command works on the lab.
     """
+    with alone():
+        _reset()
+
+
+def _reset() -> None:
     lab = reach()
     have, machines = _snapshots(lab), len(machine_ids())
     if not have:
@@ -273,7 +279,7 @@ def reset() -> None:
     print("all nodes are Ready: the cluster is as playbooks/site.yml left it")
 
 
-def _stale_nodes(lab: Lab, since: datetime) -> list[str]:
+def _stale_nodes(lab: Reached, since: datetime) -> list[str]:
     """Return the nodes that aren't Ready or whose kubelet has not renewed its lease since.
 
     Raises:
@@ -297,19 +303,28 @@ def destroy() -> None:
     """Remove the VMs, the private libvirt and this checkout's state; reports stay.
 
     Raises:
-        LabError: Vagrant couldn't remove a machine; nothing else was removed.
+        LabError: another command works on the lab, or Vagrant couldn't remove a machine; nothing else was removed.
     """
+    with alone():
+        _remove()
+
+
+def _remove() -> None:
+    """Remove it all while the lab is held; the lock's file last, so that whoever waits for it finds nothing half removed."""
     # What is there decides, not what this host's settings would be today.
     if private.FOLDER.exists():
-        # Ending the holder ends the VMs; their disks lie in its folder.
+        # Ending it ends the VMs; their disks lie in its folder.
         private.stop()
     elif machine_ids():
-        status = Lab(decide(), None).run(["vagrant", "destroy", "--force"])
+        status = Reached(decide(), None).run(["vagrant", "destroy", "--force"])
         if status != 0:
             raise LabError(
                 f"`vagrant destroy` ended with status {status}, so the lab's state stays: see its words above, then run `outlive destroy` again"
             )
     private.forget_vms()
+    for each in STATE.iterdir() if STATE.exists() else ():
+        if each != LOCK:
+            remove(each)
     remove(STATE)
 
 

@@ -21,24 +21,24 @@ FETCH_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
-class Finding:
+class Usability:
     """Whether something is usable, and the reason as a sentence's part."""
 
     usable: bool
     reason: str
 
 
-def kvm() -> Finding:
+def kvm() -> Usability:
     """Boot a kernel under KVM and say whether it came up. That answer is kept until the host is rebooted."""
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         # Seen at once, and cured without a reboot: not kept.
-        return Finding(False, "/dev/kvm can't be opened by this user" if Path("/dev/kvm").exists() else "there is no /dev/kvm")
+        return Usability(False, "/dev/kvm can't be opened by this user" if Path("/dev/kvm").exists() else "there is no /dev/kvm")
     kept = STATE / "kvm.json"
     boot = _boot_id()
     try:
         record = json.loads(kept.read_text(encoding="utf-8"))
         if record["boot"] == boot and record["decided"]:
-            return Finding(record["usable"], record["reason"])
+            return Usability(record["usable"], record["reason"])
     except (OSError, ValueError, KeyError):
         pass
     finding, decided = _probe_kvm()
@@ -47,13 +47,13 @@ def kvm() -> Finding:
     return finding
 
 
-def virtualbox() -> Finding:
+def virtualbox() -> Usability:
     """Say whether VirtualBox is installed with its kernel module loaded."""
     if shutil.which("VBoxManage") is None:
-        return Finding(False, "VBoxManage is not installed")
+        return Usability(False, "VBoxManage is not installed")
     if os.uname().sysname == "Linux" and not Path("/dev/vboxdrv").exists():
-        return Finding(False, "its kernel module isn't loaded (/dev/vboxdrv is missing)")
-    return Finding(True, "VBoxManage is there")
+        return Usability(False, "its kernel module isn't loaded (/dev/vboxdrv is missing)")
+    return Usability(True, "VBoxManage is there")
 
 
 def _boot_id() -> str:
@@ -63,32 +63,32 @@ def _boot_id() -> str:
         return "unknown"
 
 
-def _probe_kvm() -> tuple[Finding, bool]:
+def _probe_kvm() -> tuple[Usability, bool]:
     """Return the finding and whether it is final; without QEMU or a kernel to boot, or while another hypervisor runs, it isn't."""
     if shutil.which("qemu-system-x86_64") is None:
-        return Finding(False, "/dev/kvm is there, but qemu-system-x86_64 isn't installed yet to try it"), False
+        return Usability(False, "/dev/kvm is there, but qemu-system-x86_64 isn't installed yet to try it"), False
     with tempfile.TemporaryDirectory() as scratch:
         kernel = _kernel(Path(scratch))
         if kernel is None:
-            return Finding(False, "/dev/kvm is there, but no kernel was found to try it with"), False
+            return Usability(False, "/dev/kvm is there, but no kernel was found to try it with"), False
         finding = boots(["-accel", "kvm", "-cpu", "host"], kernel)
         return finding, finding.usable or "busy" not in finding.reason
 
 
-def boots(accelerator: list[str], kernel: Path, seconds: float = BOOT_SECONDS) -> Finding:
+def boots(accelerator: list[str], kernel: Path, seconds: float = BOOT_SECONDS) -> Usability:
     """Boot `kernel` under QEMU with `accelerator`'s options; usable when it runs until it looks for its root file system."""
     argv = ["qemu-system-x86_64", *accelerator, "-m", "256", "-display", "none", "-no-reboot", "-serial", "stdio", "-monitor", "none"]
     argv += ["-kernel", str(kernel), "-append", "console=ttyS0 panic=-1"]
     try:
         done = subprocess.run(argv, capture_output=True, stdin=subprocess.DEVNULL, timeout=seconds, check=False)
     except FileNotFoundError:
-        return Finding(False, "qemu-system-x86_64 is not installed")
+        return Usability(False, "qemu-system-x86_64 is not installed")
     except subprocess.TimeoutExpired:
-        return Finding(False, f"a kernel did not boot within {seconds:.0f} s")
+        return Usability(False, f"a kernel did not boot within {seconds:.0f} s")
     if b"Unable to mount root" in done.stdout or b"VFS: Cannot open root" in done.stdout:
-        return Finding(True, "a kernel boots")
+        return Usability(True, "a kernel boots")
     words = done.stderr.decode(errors="replace").strip().splitlines()
-    return Finding(False, f"a kernel did not boot ({words[-1] if words else 'QEMU ended without a word'})")
+    return Usability(False, f"a kernel did not boot ({words[-1] if words else 'QEMU ended without a word'})")
 
 
 def _kernel(scratch: Path) -> Path | None:

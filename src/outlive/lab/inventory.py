@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +16,10 @@ from typing import Any
 
 from outlive.base.errors import LabError
 from outlive.base.paths import ROOT
+from outlive.base.process import missing, run
+
+ANSWER_SECONDS = 300.0
+"""Seconds in which Ansible lists the inventory; it takes one or two on a host that isn't busy."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ def parse(listing: Mapping[str, Any], source: str) -> Inventory:
 def load() -> Inventory:
     """Ask Ansible for the inventory in use (``ANSIBLE_INVENTORY``, else what ``ansible.cfg`` names)."""
     source = os.environ.get("ANSIBLE_INVENTORY", "of ansible.cfg")
-    output = subprocess.run([ansible_program("ansible-inventory"), "--list"], cwd=ROOT, capture_output=True, text=True, check=False)
+    output = run([ansible_program("ansible-inventory"), "--list"], timeout=ANSWER_SECONDS, cwd=ROOT)
     if output.returncode != 0:
         reason = (output.stderr.strip() or "no message").splitlines()[-1]
         raise LabError(f"The inventory {source} can't be read ({reason}): correct it, `ansible-inventory --list` shows it.")
@@ -109,7 +112,7 @@ def ansible_program(name: str) -> str:
     beside = Path(sys.executable).with_name(name)
     found = shutil.which(name) or (str(beside) if beside.exists() else None)
     if found is None:
-        raise LabError(f"The program {name} is missing: it has to be on PATH; `outlive doctor` says how to get the tools.")
+        raise LabError(missing(name))
     return found
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from outlive.base.errors import LabError
 from outlive.base.paths import ROOT
+from outlive.base.process import run
 from outlive.lab.inventory import ansible_program
 
 PLAIN = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_STDOUT_CALLBACK": "default"}
@@ -25,10 +25,10 @@ class Played:
     """``host: task`` for each change."""
 
 
-def play(playbook: str, *options: str) -> Played:
-    """Run a playbook on the lab; its failure is an error that names the first failed task."""
+def play(playbook: str, *options: str, within: float = 7200) -> Played:
+    """Run a playbook on the lab, for as long as `within` seconds; its failure is an error that names the first failed task."""
     command = [ansible_program("ansible-playbook"), playbook, *options]
-    done = subprocess.run(command, cwd=ROOT, env=os.environ | PLAIN, capture_output=True, text=True, check=False)
+    done = run(command, timeout=within, cwd=ROOT, env=os.environ | PLAIN)
     if done.returncode != 0:
         raise LabError(
             f"The playbook {playbook} failed ({_reason(done.stdout, done.stderr)}): run `{' '.join(['ansible-playbook', *command[1:]])}` to see all."

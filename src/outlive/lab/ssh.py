@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import testinfra
 
 from outlive.base.errors import LabError, UnreachableError
+from outlive.base.process import run_bytes, said
 from outlive.lab.inventory import Host, Inventory
 from outlive.lab.power import vagrant_folder
 
@@ -21,6 +22,9 @@ SSH_OPTIONS = (
     # A machine that dies must not hang the test that killed it.
     "-o ConnectTimeout=30 -o ServerAliveInterval=10 -o ServerAliveCountMax=6"
 )
+
+ANSWER_SECONDS = 600.0
+"""Seconds that a command on a machine may take."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +39,9 @@ class Output:
 class Remote:
     """Runs commands on the machines of an inventory."""
 
-    def __init__(self, inventory: Inventory, connect: Callable[..., Any] = testinfra.get_host) -> None:
-        """Connect lazily: a machine is reached when the first command for it comes."""
+    def __init__(self, inventory: Inventory, connect: Callable[..., Any] = testinfra.get_host, within: float = ANSWER_SECONDS) -> None:
+        """Connect lazily: a machine is reached when the first command for it comes; each command has ``within`` seconds."""
+        self._within = within
         self._inventory = inventory
         self._connect = connect
         self._hosts: dict[str, Any] = {}
@@ -46,22 +51,36 @@ class Remote:
     def host(self, name: str) -> testinfra.host.Host:
         """Return testinfra's host object of a machine; it runs commands as the ssh user, ``host.sudo()`` as root."""
         if name not in self._hosts:
-            host = self._inventory.host(name)
-            self._hosts[name] = self._connect(
-                _hostspec(host),
-                ssh_identity_file=_identity(host),
+            machine = self._inventory.host(name)
+            host = self._connect(
+                _hostspec(machine),
+                ssh_identity_file=_identity(machine),
                 ssh_extra_args=SSH_OPTIONS,
                 controlpath=self._socket(name),
                 controlpersist=300,
             )
+            # testinfra's own way to run ssh has no end where the machine gives no answer.
+            host.backend.run_local = partial(_run_local, host.backend, self._within)
+            self._hosts[name] = host
         return self._hosts[name]
 
     def run(self, name: str, command: str, *arguments: str) -> Output:
-        """Run a command as root on a machine; ``%s`` in it takes the arguments, quoted."""
+        """Run a command as root on a machine; ``%s`` in it takes the arguments, quoted.
+
+        Raises:
+            UnreachableError: ssh fails, or there is no answer in time.
+        """
         host = self.host(name)
         try:
             with host.sudo():
                 result = host.run(command, *arguments)
+        except UnreachableError as error:
+            # The kept connection may be what gives no answer.
+            self.forget(name)
+            raise UnreachableError(
+                f"`{command.splitlines()[0]}` on {name} ({self._inventory.host(name).address}) gave no answer within {self._within:.0f} s: "
+                "`vagrant status` says whether its VM runs"
+            ) from error
         except RuntimeError as error:  # testinfra's way to say that ssh itself failed (status 255)
             reason = _last_line(getattr(error.args[0], "stderr", str(error)) if error.args else "")
             address = self._inventory.host(name).address
@@ -79,7 +98,7 @@ class Remote:
     def forget(self, name: str) -> None:
         """Close the kept connection to a machine, as has to be done before its power goes."""
         if self._hosts.pop(name, None) is not None and Path(self._socket(name)).exists():
-            subprocess.run(["ssh", "-O", "exit", "-o", f"ControlPath={self._socket(name)}", name], capture_output=True, check=False)
+            said(["ssh", "-O", "exit", "-o", f"ControlPath={self._socket(name)}", name])
 
     def close(self) -> None:
         """Close all connections."""
@@ -89,6 +108,13 @@ class Remote:
 
     def _socket(self, name: str) -> str:
         return str(Path(self._sockets.name) / name)
+
+
+def _run_local(backend: Any, within: float, command: str, *arguments: str) -> Any:  # noqa: ANN401  testinfra's own types
+    """Run a command line of ssh as testinfra's backend does, but bounded in time, and ended with all that it started."""
+    line = backend.quote(command, *arguments)
+    done = run_bytes(["/bin/sh", "-c", line], timeout=within)
+    return backend.result(done.returncode, backend.encode(line), done.stdout, done.stderr)
 
 
 def ssh_command(host: Host) -> list[str]:

@@ -243,12 +243,12 @@ def report() -> int:
 def status() -> int:
     """Print how this host runs the lab and whether its private libvirt is alive; return 1 if there is no lab."""
     settings = decide()
-    holder = private.current()
+    init = private.current()
     print(
         f"provider {settings.provider}, driver {settings.driver}, sources {settings.sources}, inventories {', '.join(settings.inventories)}"
     )
     machines = sorted(machine_ids())
     print(f"machines: {', '.join(machines) or 'none'}")
     if settings.private:
-        print(f"private libvirt: {f'process {holder.pid}' if holder else 'not running'}")
+        print(f"private libvirt: {f'process {init.pid}' if init else 'not running'}")
     return 0 if machines else 1

@@ -13,11 +13,11 @@ from outlive.host.doctor import Finding, fine, note, wrong
 from outlive.host.settings import Settings
 
 
-def orphans(holders: Sequence[private.Holder]) -> Finding:
+def orphans(inits: Sequence[private.Init]) -> Finding:
     """Say whether labs of deleted checkouts still run."""
-    if holders:
-        first = holders[0]
-        more = f", and {len(holders) - 1} more" if len(holders) > 1 else ""
+    if inits:
+        first = inits[0]
+        more = f", and {len(inits) - 1} more" if len(inits) > 1 else ""
         return note(f"a lab still runs whose checkout {first.root} is gone (process {first.pid}{more}): `make lab` clears it")
     return fine("no leftovers of other labs")
 

@@ -1,7 +1,7 @@
 """A libvirt of the lab's own, in its own network, mount and process namespaces.
 
 For hosts without a system libvirt, or whose networks must not be touched. The lab's networks exist only inside, nothing
-leaves it, two checkouts don't meet, and when the holder (process 1 inside, `src/outlive/host/private/init.py`) ends, every process of the
+leaves it, two checkouts don't meet, and when their init (process 1 inside, `src/outlive/host/private/init.py`) ends, every process of the
 lab ends with it. Every start is noted in `/run/outlive/`, so that a lab whose checkout is gone can be found and cleared.
 """
 
@@ -18,17 +18,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from outlive.base.errors import LabError
+from outlive.base.locks import exclusive
 from outlive.base.paths import ROOT, STATE
-from outlive.base.process import as_root, remove
+from outlive.base.process import as_root, born, output, remove, run, said, start
 
 FOLDER = STATE / "private"
+PROGRAM = Path(__file__).with_name("init.py")
 REGISTRY = Path("/run/outlive")
 MIRROR_PORTS = (8480, 8481)
 """Where the mirror's server answers inside: packages, images."""
 
 
 @dataclass(frozen=True)
-class Holder:
+class Init:
     """A running private libvirt: its process 1 as the host numbers it."""
 
     pid: int
@@ -43,19 +45,19 @@ def inside(folder: Path = FOLDER) -> bool:
     return bool(os.environ.get("OUTLIVE_SHELL")) and (folder / "ready").exists()
 
 
-def current(folder: Path = FOLDER) -> Holder | None:
-    """Return this checkout's holder, or None if none is alive."""
-    return _alive(_read(folder / "holder.json"))
+def current(folder: Path = FOLDER) -> Init | None:
+    """Return the init of this checkout's private libvirt, or None if none is alive."""
+    return _alive(_read(folder / "init.json"))
 
 
-def ended(folder: Path = FOLDER) -> Holder | None:
-    """Return the holder that this checkout noted and that is alive no more, None if there is no such note."""
-    noted = _read(folder / "holder.json")
+def ended(folder: Path = FOLDER) -> Init | None:
+    """Return the init that this checkout noted and that is alive no more, None if there is no such note."""
+    noted = _read(folder / "init.json")
     return noted if _alive(noted) is None else None
 
 
-def ensure(*, hide_kvm: bool, mirror: list[str], folder: Path = FOLDER) -> Holder:
-    """Return this checkout's holder; start one if none is alive. VMs of a dead one are found again, switched off.
+def ensure(*, hide_kvm: bool, mirror: list[str], folder: Path = FOLDER) -> Init:
+    """Return the init of this checkout's private libvirt; start one if none is alive. VMs of a dead one are found again, switched off.
 
     Args:
         hide_kvm: Show libvirt no /dev/kvm: for hosts on which it can't be used.
@@ -65,29 +67,36 @@ def ensure(*, hide_kvm: bool, mirror: list[str], folder: Path = FOLDER) -> Holde
     Raises:
         LabError: libvirtd doesn't come up; the sentence quotes the last line of its log.
     """
-    holder = current(folder)
-    if holder is not None:
-        return holder
+    with exclusive(_lock(folder)):
+        return current(folder) or _started(folder, hide_kvm=hide_kvm, mirror=mirror)
+
+
+def _lock(folder: Path) -> Path:
+    """Return the lock of whoever starts or ends the private libvirt: two commands at once start one."""
+    return folder.with_name(f"{folder.name}.lock")
+
+
+def _started(folder: Path, *, hide_kvm: bool, mirror: list[str]) -> Init:
     clear_orphans()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "ready").unlink(missing_ok=True)
-    log = folder / "holder.log"
+    log = folder / "init.log"
     argv = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private"]
-    argv += ["/usr/bin/python3", str(Path(__file__).with_name("init.py")), "--state", str(folder)]
+    argv += ["/usr/bin/python3", str(PROGRAM), "--state", str(folder)]
     argv += (["--hide-kvm"] if hide_kvm else []) + ["--", *mirror]
     with log.open("wb") as file:
         # A session of its own: a Ctrl-C in the terminal is not meant for the lab's VMs.
-        outer = subprocess.Popen(as_root(argv), stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True, cwd="/")
+        outer = start(as_root(argv), stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True, cwd="/")
     try:
         _await_ready(outer, folder / "ready", log)
-        holder = _found(outer.pid)
+        init = _found(outer.pid)
     except BaseException:
         # It isn't noted yet: nobody else could end it.
         _abandon(outer)
         raise
-    (folder / "holder.json").write_text(json.dumps(asdict(holder)), encoding="utf-8")
-    _register(holder)
-    return holder
+    (folder / "init.json").write_text(json.dumps(asdict(init)), encoding="utf-8")
+    _register(init)
+    return init
 
 
 def _await_ready(outer: subprocess.Popen[bytes], ready: Path, log: Path, seconds: float = 90) -> None:
@@ -102,30 +111,30 @@ def _await_ready(outer: subprocess.Popen[bytes], ready: Path, log: Path, seconds
 
 
 def _abandon(outer: subprocess.Popen[bytes]) -> None:
-    """End a holder that is being started, with all that runs in its namespaces."""
+    """End an init that is being started, with all that runs in its namespaces."""
     with suppress(LabError, OSError):
         _end(_found(outer.pid))
     if outer.poll() is None:
         # unshare takes its child with it (--kill-child); it heeds no other signal.
-        subprocess.run(as_root(["kill", "-KILL", str(outer.pid)]), check=False, capture_output=True)
+        said(as_root(["kill", "-KILL", str(outer.pid)]))
     outer.wait(timeout=60)
 
 
-def enter(holder: Holder, argv: list[str], variables: dict[str, str]) -> list[str]:
-    """Return the command line that runs `argv` inside the holder's namespaces, in the checkout, under `variables`."""
+def enter(init: Init, argv: list[str], variables: dict[str, str]) -> list[str]:
+    """Return the command line that runs `argv` inside the init's namespaces, in the checkout, under `variables`."""
     settings = [f"{name}={value}" for name, value in variables.items()]
     return as_root(
-        ["nsenter", "--target", str(holder.pid), "--mount", "--net", "--pid", "--", "env", f"--chdir={Path.cwd()}", *settings, *argv]
+        ["nsenter", "--target", str(init.pid), "--mount", "--net", "--pid", "--", "env", f"--chdir={Path.cwd()}", *settings, *argv]
     )
 
 
-def serve_mirror(holder: Holder, ports: Sequence[int] = MIRROR_PORTS, seconds: float = 60) -> None:
-    """Have the holder start the mirror's server, and wait until it answers on its ports.
+def serve_mirror(init: Init, ports: Sequence[int] = MIRROR_PORTS, seconds: float = 60) -> None:
+    """Have the init start the mirror's server, and wait until it answers on its ports.
 
     Raises:
         LabError: it doesn't.
     """
-    _signal(holder, signal.SIGHUP)
+    _signal(init, signal.SIGHUP)
     script = (
         "import socket, sys, time\n"
         "end = time.monotonic() + float(sys.argv[1])\n"
@@ -138,7 +147,7 @@ def serve_mirror(holder: Holder, ports: Sequence[int] = MIRROR_PORTS, seconds: f
         "            time.sleep(0.1)\n"
     )
     argv = ["/usr/bin/python3", "-c", script, str(seconds), *(str(port) for port in ports)]
-    done = subprocess.run(enter(holder, argv, {}), capture_output=True, text=True, check=False)
+    done = run(enter(init, argv, {}), timeout=2 * seconds)
     if done.returncode != 0:
         raise LabError(
             f"the mirror's server did not answer on {done.stderr.strip()} within {seconds:.0f} s (log: {FOLDER / 'mirror.log'}): run `outlive mirror build`, then the command again"
@@ -146,82 +155,74 @@ def serve_mirror(holder: Holder, ports: Sequence[int] = MIRROR_PORTS, seconds: f
 
 
 def stop(folder: Path = FOLDER) -> None:
-    """End this checkout's holder and with it every process of its lab, and remove its state."""
-    holder = current(folder)
-    if holder is not None:
-        _end(holder)
-    remove(folder)
-    entry = REGISTRY / f"{_name(str(ROOT))}.json"
-    if entry.exists() and folder == FOLDER:
-        subprocess.run(as_root(["rm", "-f", str(entry)]), check=True)
+    """End this checkout's private libvirt and with it every process of its lab, and remove its state."""
+    with exclusive(_lock(folder)):
+        init = current(folder)
+        if init is not None:
+            _end(init)
+        remove(folder)
+        entry = REGISTRY / f"{_name(str(ROOT))}.json"
+        if entry.exists() and folder == FOLDER:
+            output(as_root(["rm", "-f", str(entry)]))
 
 
-def orphans() -> list[Holder]:
-    """Return the holders on this machine whose checkout is gone."""
+def orphans() -> list[Init]:
+    """Return the inits on this machine whose checkout is gone."""
     found = [_alive(_read(path)) for path in sorted(REGISTRY.glob("*.json"))]
-    return [holder for holder in found if holder is not None and not _is_there(Path(holder.root, "Vagrantfile"))]
+    return [init for init in found if init is not None and not _is_there(Path(init.root, "Vagrantfile"))]
 
 
 def clear_orphans(say: Callable[[str], None] = print) -> None:
     """End the labs whose checkout is gone, and forget those that are dead."""
-    for holder in orphans():
-        say(f"clearing the lab left over from {holder.root}, whose checkout is gone (process {holder.pid})")
-        _end(holder)
+    for init in orphans():
+        say(f"clearing the lab left over from {init.root}, whose checkout is gone (process {init.pid})")
+        _end(init)
     for path in REGISTRY.glob("*.json"):
         if _alive(_read(path)) is None:
-            subprocess.run(as_root(["rm", "-f", str(path)]), check=False)
+            said(as_root(["rm", "-f", str(path)]))
 
 
-def _end(holder: Holder, seconds: float = 20) -> None:
-    """End a holder: first asked, then made to."""
+def _end(init: Init, seconds: float = 20) -> None:
+    """End an init: first asked, then made to."""
     for which in (signal.SIGTERM, signal.SIGKILL):
-        _signal(holder, which)
+        _signal(init, which)
         deadline = time.monotonic() + seconds
-        while _alive(holder) is not None:
+        while _alive(init) is not None:
             if time.monotonic() > deadline:
                 break
             time.sleep(0.1)
         else:
             return
-    raise LabError(f"process {holder.pid}, which holds the lab of {holder.root}, does not end: look at it with `ps {holder.pid}`")
+    raise LabError(f"process {init.pid}, which is the init of the lab of {init.root}, does not end: look at it with `ps {init.pid}`")
 
 
-def _signal(holder: Holder, which: signal.Signals) -> None:
-    if _alive(holder) is not None:
-        subprocess.run(as_root(["kill", f"-{which.name.removeprefix('SIG')}", str(holder.pid)]), check=False, capture_output=True)
+def _signal(init: Init, which: signal.Signals) -> None:
+    if _alive(init) is not None:
+        said(as_root(["kill", f"-{which.name.removeprefix('SIG')}", str(init.pid)]))
 
 
-def _found(outer: int) -> Holder:
-    """Return process 1 of the namespaces: the descendant of `outer` (sudo, unshare) that runs the holder."""
+def _found(outer: int) -> Init:
+    """Return process 1 of the namespaces: the descendant of `outer` (sudo, unshare) that runs `init.py`."""
     pid = outer
     while True:
         command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         if command[0].endswith(b"python3"):
-            return Holder(pid, _born(pid) or 0, str(ROOT))
+            return Init(pid, born(pid) or 0, str(ROOT))
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
         if not children:
-            raise LabError(f"process {outer} has no holder below it: run the command again")
+            raise LabError(f"process {outer} has no init below it: run the command again")
         pid = int(children[0])
 
 
-def _born(pid: int) -> int | None:
-    """Return the start time of a process in clock ticks since boot (field 22 of /proc/PID/stat), None if there is none."""
+def _read(path: Path) -> Init | None:
     try:
-        words = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if words[0] in ("Z", "X") else int(words[19])
-
-
-def _read(path: Path) -> Holder | None:
-    try:
-        return Holder(**json.loads(path.read_text(encoding="utf-8")))
+        return Init(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
 
 
-def _alive(holder: Holder | None) -> Holder | None:
-    return holder if holder is not None and _born(holder.pid) == holder.born else None
+def _alive(init: Init | None) -> Init | None:
+    return init if init is not None and born(init.pid) == init.born else None
 
 
 def _is_there(path: Path) -> bool:
@@ -236,10 +237,10 @@ def _name(root: str) -> str:
     return root.strip("/").replace("/", "-") or "root"
 
 
-def _register(holder: Holder) -> None:
-    subprocess.run(as_root(["mkdir", "-p", str(REGISTRY)]), check=True)
-    target = str(REGISTRY / f"{_name(holder.root)}.json")
-    subprocess.run(as_root(["tee", target]), input=json.dumps(asdict(holder)).encode(), stdout=subprocess.DEVNULL, check=True)
+def _register(init: Init) -> None:
+    output(as_root(["mkdir", "-p", str(REGISTRY)]))
+    target = str(REGISTRY / f"{_name(init.root)}.json")
+    output(as_root(["tee", target]), given=json.dumps(asdict(init)))
 
 
 def pool() -> Path:

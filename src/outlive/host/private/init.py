@@ -97,7 +97,7 @@ def hide_kvm() -> None:
     mount("--move", str(fresh), "/dev")
 
 
-class Holder:
+class Init:
     """Starts the daemons and keeps an eye on them."""
 
     def __init__(self, state: Path, mirror: list[str]) -> None:
@@ -161,18 +161,19 @@ def main() -> int:
     parser.add_argument("--hide-kvm", action="store_true")
     parser.add_argument("mirror", nargs="*", help="the mirror server's command line")
     options = parser.parse_args()
-    holder = Holder(options.state, options.mirror)
-    signal.signal(signal.SIGTERM, holder.end)
-    signal.signal(signal.SIGHUP, holder.serve_mirror)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    init = Init(options.state, options.mirror)
+    signal.signal(signal.SIGTERM, init.end)
+    signal.signal(signal.SIGHUP, init.serve_mirror)
+    # Not SIG_IGN, which libvirtd and all below it would inherit.
+    signal.signal(signal.SIGINT, lambda *_: None)
     lay_folders(options.state)
     if options.hide_kvm:
         hide_kvm()
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    holder.start_libvirtd()
-    holder.wait_for_libvirtd(60)
+    init.start_libvirtd()
+    init.wait_for_libvirtd(60)
     (options.state / "ready").write_text("ready\n", encoding="ascii")
-    return holder.reap()
+    return init.reap()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,135 @@
+"""Programs that are run: bounded in time, in one locale, and gone when their caller goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from outlive.base import process
+from outlive.base.errors import LabError, UnreachableError
+from outlive.base.process import Tree, born, end, logged, output, run, said, started
+from outlive.base.wait import wait_for
+
+# Two generations below it; the last one heeds nothing but SIGKILL, and holds no pipe.
+FAMILY = "(trap '' INT TERM; tail -f /dev/null </dev/null >/dev/null 2>&1 & echo $! > {0}/child; wait) & echo $$ > {0}/own; wait"
+
+
+def noted(folder: Path) -> list[int]:
+    """Return the process ids that the family wrote."""
+    files = [folder / "own", folder / "child"]
+    texts = wait_for(
+        "family",
+        "its pids",
+        lambda: [file.read_text() if file.exists() else "" for file in files],
+        lambda texts: all("\n" in text for text in texts),
+        within=60,
+        every=0.05,
+    )
+    return [int(text) for text in texts]
+
+
+def test_words_are_read_in_one_locale(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name, value in {"LC_ALL": "de_DE.UTF-8", "LANG": "de_DE.UTF-8"}.items():
+        monkeypatch.setenv(name, value)
+    script = ["sh", "-c", "echo $LC_ALL"]
+    assert output(script) == run(script).stdout.strip() == said(script) == "C.UTF-8"
+    assert output(script, env={"LC_ALL": "C", "PATH": os.environ["PATH"]}) == "C.UTF-8"
+    logged("a step", script, tmp_path / "log")
+    assert (tmp_path / "log").read_text().splitlines()[-1] == "C.UTF-8"
+
+
+def test_program_that_takes_too_long_is_ended_with_all_below_it(tmp_path: Path) -> None:
+    with pytest.raises(UnreachableError, match="gave no answer within 1 s"):
+        run(["sh", "-c", FAMILY.format(tmp_path)], timeout=1)
+    assert [pid for pid in noted(tmp_path) if born(pid)] == []
+
+
+def test_no_child_outlives_its_command_whatever_the_error(tmp_path: Path) -> None:
+    def show(_line: str) -> None:
+        noted(tmp_path)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        logged("a step", ["sh", "-c", f"echo line; {FAMILY.format(tmp_path)}"], tmp_path / "log", show=show, patience=1)
+    assert [pid for pid in noted(tmp_path) if born(pid)] == []
+
+
+def test_what_was_started_is_ended_where_the_body_fails(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), started(["sh", "-c", FAMILY.format(tmp_path)]):
+        noted(tmp_path)
+        raise ZeroDivisionError
+    assert [pid for pid in noted(tmp_path) if born(pid)] == []
+
+
+def test_child_stays_in_the_tree_when_its_parent_ends(tmp_path: Path) -> None:
+    program = subprocess.Popen(["sh", "-c", FAMILY.format(tmp_path)])
+    own, child = noted(tmp_path)
+    tree = Tree(program.pid)
+    assert tree.alive()[0] == own
+    assert child in tree.alive()
+    program.kill()
+    program.wait()
+    assert child in tree.alive()
+    tree.send(signal.SIGKILL)
+    wait_for("tree", "gone", tree.alive, lambda alive: not alive, within=30, every=0.05)
+
+
+def test_pid_that_was_given_anew_is_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    child = subprocess.Popen(["tail", "-f", "/dev/null"])
+    try:
+        tree = Tree(child.pid)
+        monkeypatch.setattr(process, "born", lambda pid: (born(pid) or 0) + 1)
+        tree.send(signal.SIGKILL)
+        assert child.poll() is None
+    finally:
+        end(child, leads=False, patience=5)
+        monkeypatch.undo()
+        child.kill()
+        child.wait()
+
+
+def test_missing_program_is_one_sentence(tmp_path: Path) -> None:
+    sentence = "the program no-such-program is missing: it has to be on PATH; `outlive doctor` says how to get the tools"
+    for call in (lambda: output(["no-such-program"]), lambda: logged("a step", ["no-such-program"], tmp_path / "log")):
+        with pytest.raises(LabError) as raised:
+            call()
+        assert str(raised.value) == sentence
+    assert said(["no-such-program"]) is None
+
+
+def test_program_that_cannot_be_started(tmp_path: Path) -> None:
+    (tmp_path / "program").write_text("no program\n")
+    with pytest.raises(LabError, match=r"did not run: .*Permission denied"):
+        output([str(tmp_path / "program")])
+    with pytest.raises(LabError, match=r"did not run: .*nowhere"):
+        run(["true"], cwd=tmp_path / "nowhere")
+
+
+def test_status_and_words_of_a_failure() -> None:
+    with pytest.raises(LabError, match="ended with status 3: the disk is full"):
+        output(["sh", "-c", "echo 'the disk is full' >&2; exit 3"])
+    done = run(["sh", "-c", "cat; exit 3"], given="öl\n")
+    assert (done.returncode, done.stdout) == (3, "öl\n")
+
+
+def test_children_heed_signals_where_their_command_was_started_to_ignore_them() -> None:
+    """As a job in the background: its ssh has to end of a Ctrl-C."""
+    program = (
+        "import signal; from outlive.base.process import interrupt_by, output\n"
+        "for number in (signal.SIGINT, signal.SIGTERM): signal.signal(number, interrupt_by)\n"
+        "print(output(['grep', 'SigIgn', '/proc/self/status']))"
+    )
+    done = subprocess.run(
+        ["sh", "-c", 'trap \'\' INT TERM; exec "$0" -c "$1"', sys.executable, program],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    ignored = int(done.stdout.split()[1], 16)
+    assert [number for number in (signal.SIGINT, signal.SIGTERM) if ignored >> (number - 1) & 1] == []
