@@ -105,7 +105,13 @@ def test_without_a_write_before_the_fault_nothing_passes() -> None:
 def test_without_a_final_read_nothing_that_was_not_found_passes() -> None:
     """A total that was wrong on the way makes the ledger fail; it says nothing of the writes."""
     wrong = (*HISTORY, Operation(0, "total", 0, instant(42), instant(43), Outcome.OK, seen=(Account(1, 9990, 0),)))
-    assert [verdict(statement, drilled(None, wrong)) for statement in LEDGER] == ["unknown"] * 3 + ["fail", "unknown", "unknown", "fail", *["unknown"] * 3]
+    assert [verdict(statement, drilled(None, wrong)) for statement in LEDGER] == ["unknown"] * 3 + [
+        "fail",
+        "unknown",
+        "unknown",
+        "fail",
+        *["unknown"] * 3,
+    ]
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,15 @@ class FailedError(LabError):
     exit_status = EXIT_FAIL
 
 
+class StepFailedError(LabError):
+    """A program that was run as a step ended with another status than 0."""
+
+    def __init__(self, sentence: str, status: int) -> None:
+        """Take the sentence and the program's status."""
+        super().__init__(sentence)
+        self.status = status
+
+
 class UnreachableError(LabError):
     """Something that gave no answer just now; the next attempt may get one."""
 

@@ -1,6 +1,6 @@
 """The one way to run other programs: bounded in time, in one locale, as root where needed, and none outlives what called it.
 
-`output` and `said` give what a program prints, `run` its status too, `logged` keeps it in a log file with a line of progress on the screen. Each ends
+`output` and `said` give what a program prints, `run` its status too, `logged` keeps it in a log file with its moments and a clock on the screen. Each ends
 the program with all that it started before it raises, whatever was raised. `Tree` is what a program started; `end` ends it.
 """
 
@@ -11,7 +11,6 @@ import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +18,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from outlive.base.errors import LabError, UnreachableError
+from outlive.base.errors import LabError, StepFailedError, UnreachableError
+from outlive.base.screen import Screen, duration
 
 PATIENCE = 60.0
 """Seconds that an interrupted program has to clean up."""
@@ -161,27 +161,29 @@ def logged(
     *,
     env: Mapping[str, str] | None = None,
     show: Callable[[str], str | None] = lambda _line: None,
+    tell: Callable[[str], str | None] = lambda _line: None,
     patience: float = PATIENCE,
 ) -> float:
-    """Run `argv` with its output in `log`; show `what`, the elapsed time and the lines that `show` picks.
+    """Run `argv` with its output in `log`; show `what`, the elapsed time and the lines that `show` and `tell` pick.
 
     Args:
         what: The step, as the user reads it.
         argv: Program and arguments.
         log: File for everything it prints; the folder is made.
         env: Environment; this process's when None.
-        show: Given a line of output, returns the text to show as progress, or None.
+        show: Given a line of output, returns the text to show beside the clock, or None.
+        tell: Given a line of output, returns one that stays on the screen, or None.
         patience: Seconds to clean up after an interruption, see `end`.
 
     Returns:
         Seconds it took.
 
     Raises:
-        LabError: the program ended with another status than 0. The sentence names the log and quotes its last error.
+        StepFailedError: the program ended with another status than 0. The sentence names the log and quotes its last error.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    progress = _Progress(what, began)
+    screen = Screen(what)
     with log.open("w", encoding="utf-8") as file:
         file.write(f"$ {shlex.join(argv)}\n")
         file.flush()
@@ -191,20 +193,21 @@ def logged(
         # A group of its own: `end` passes a Ctrl-C on, once, and finds all that the program started.
         options: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         options |= {"text": True, "encoding": "utf-8", "errors": "replace", "env": environment(env)}
-        with progress, started(argv, leads=True, patience=patience, **options) as process:
+        with screen, started(argv, leads=True, patience=patience, **options) as process:
             assert process.stdout is not None
             for line in process.stdout:
                 file.write(line)
                 file.flush()
-                text = show(line.rstrip())
-                if text:
-                    progress.note(text)
+                if text := show(line.rstrip()):
+                    screen.note(text)
+                if text := tell(line.rstrip()):
+                    screen.line(text)
             status = process.wait()
     seconds = time.monotonic() - began
     if status != 0:
-        progress.end(f"failed after {_clock(seconds)}")
-        raise LabError(f"{what}: `{shlex.join(argv[-3:])}` ended with status {status}; {last_error(log)} (whole log: {log})")
-    progress.end(_clock(seconds))
+        print(f"{what}: failed after {duration(seconds)}", flush=True)
+        raise StepFailedError(f"{what}: `{shlex.join(argv[-3:])}` ended with status {status}; {last_error(log)} (whole log: {log})", status)
+    print(f"{what}: {duration(seconds)}", flush=True)
     return seconds
 
 
@@ -327,45 +330,3 @@ def last_error(log: Path) -> str:
     recap = ("play recap", "unreachable=")
     telling = [line for line in telling if not any(word in line.lower() for word in recap)]
     return (telling or lines)[-1][:600]
-
-
-def _clock(seconds: float) -> str:
-    return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s" if seconds >= 60 else f"{seconds:.0f} s"
-
-
-class _Progress:
-    """A line a step: on a terminal it is rewritten each second, in a log it is printed at start, every minute and at the end."""
-
-    def __init__(self, what: str, started: float) -> None:
-        self._what = what
-        self._started = started
-        self._text = ""
-        self._done = threading.Event()
-        self._terminal = sys.stdout.isatty()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self) -> None:
-        if not self._terminal:
-            print(f"{self._what} ...", flush=True)
-        self._thread.start()
-
-    def __exit__(self, *_exc: object) -> None:
-        self._done.set()
-        self._thread.join()
-        if self._terminal:
-            print("\r\x1b[K", end="", flush=True)
-
-    def note(self, text: str) -> None:
-        self._text = text
-
-    def end(self, how: str) -> None:
-        print(f"{self._what}: {how}", flush=True)
-
-    def _run(self) -> None:
-        while not self._done.wait(1 if self._terminal else 60):
-            line = f"{self._what} {_clock(time.monotonic() - self._started)}  {self._text}"
-            if self._terminal:
-                width = os.get_terminal_size(sys.stdout.fileno()).columns
-                print(f"\r\x1b[K{line[: width - 1]}", end="", flush=True)
-            else:
-                print(line, flush=True)

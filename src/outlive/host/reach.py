@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import signal
 import sys
@@ -13,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from outlive.base.errors import LabError
+from outlive.base.errors import EXIT_FAIL, FailedError, LabError, StepFailedError
 from outlive.base.paths import BIN, LOGS, ROOT, SCENARIOS, STATE, cache, machine_ids
-from outlive.base.process import PATIENCE, Tree, end, logged, missing, run, start
+from outlive.base.process import Tree, end, logged, missing, run, start
 from outlive.base.wait import WaitTimeoutError, wait_for
 from outlive.host import box, private
 from outlive.host.doctor import checklist
@@ -94,18 +95,56 @@ class Reached:
         if shutil.which(program, path=self.environment()["PATH"]) is None:
             raise LabError(missing(program))
 
-    def step(self, what: str, command: list[str], show: Callable[[str], str | None], *, heals: bool = False) -> float:
+    def step(self, what: str, command: list[str], show: Callable[[str], str | None]) -> float:
         """Run a long step with its output in a log of its name; return the seconds it took.
 
         Args:
             what: The step, as the user reads it.
             command: Program and arguments.
             show: As in `logged`.
-            heals: It breaks machines on purpose: interrupted, it has time to heal them.
         """
         self._look_for(command[0])
-        log = LOGS / f"{what.replace(' ', '-')}.log"
-        return logged(what, self.argv(command), log, env=self.environment(), show=show, patience=HEALING if heals else PATIENCE)
+        return logged(what, self.argv(command), log_of(what), env=self.environment(), show=show)
+
+    def judge(self, what: str, command: list[str]) -> float:
+        """Run checks as a long step: their moments stay on the screen; interrupted, they have time to heal what they broke.
+
+        Raises:
+            FailedError: their verdict is fail.
+            LabError: it isn't known.
+        """
+        self._look_for(command[0])
+        argv, env = self.argv(command), self.environment()
+        try:
+            seconds = logged(what, argv, log_of(what), env=env, show=check_of, tell=moment_of, patience=HEALING)
+        except StepFailedError as error:
+            if error.status == EXIT_FAIL:
+                raise FailedError(str(error)) from error
+            raise
+        finally:
+            print(closing_line(log_of(what)), flush=True)
+        return seconds
+
+
+def log_of(what: str) -> Path:
+    """Return the log of a step."""
+    return LOGS / f"{re.sub(r'[^a-z0-9]+', '-', what.lower()).strip('-')}.log"
+
+
+def check_of(line: str) -> str | None:
+    """Return the check that a line of pytest's output is about, None for other lines."""
+    return line if "::" in line or line.startswith(("verify/", "tests/")) else None
+
+
+def moment_of(line: str) -> str | None:
+    """Return a line in which a check tells a moment, or what it waits for, None for other lines."""
+    return line if re.match(r" *\d+\.\d s  |drill: |applying the |interrupted: | {12}\S", line) else None
+
+
+def closing_line(log: Path) -> str:
+    """Return pytest's closing line, as in `===== 12 passed in 3.45s =====`; empty where there is none."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
+    return next((line for line in reversed(lines) if re.search(r"\d+ (passed|failed|error)", line)), "")
 
 
 def reach(settings: Settings | None = None) -> Reached:
@@ -141,9 +180,32 @@ def reach(settings: Settings | None = None) -> Reached:
 def build_mirror(box: str = "full", *also: str) -> float:
     """Build the mirror, one of its boxes and the named extras, as far as they aren't built; return the seconds it took."""
     extras = [word for name in also for word in ("--also", name)]
-    return logged(
-        "mirror", [sys.executable, "-m", "outlive", "mirror", "build", "--box", box, *extras], LOGS / "mirror.log", show=lambda line: line
-    )
+    argv = [sys.executable, "-m", "outlive", "mirror", "build", "--box", box, *extras]
+    return logged("mirror", argv, LOGS / "mirror.log", show=Built())
+
+
+class Built:
+    """What is being built, of the lines that `outlive mirror build` prints: what began and didn't end, with how far it is, and how many ended."""
+
+    def __init__(self) -> None:
+        """Nothing has begun."""
+        self._under_way: dict[str, str] = {}
+        self._done = 0
+
+    def __call__(self, line: str) -> str | None:
+        """Take a line; return what is going on, or None where the line says nothing of it."""
+        found = re.match(r"\[ *\d+ s\] (\S+): (.*)", line)
+        if not found:
+            return None
+        name, text = found[1], found[2]
+        if "building" in text:
+            self._under_way[name] = ""
+        elif re.match(r"\d+ of \d+ ", text):
+            self._under_way[name] = f" ({text})"
+        elif self._under_way.pop(name, None) is not None:
+            self._done += 1
+        going_on = ", ".join(f"{name}{how_far}" for name, how_far in self._under_way.items())
+        return f"{self._done} built{f', building {going_on}' if going_on else ''}"
 
 
 def mirror_argv(*words: str) -> list[str]:

@@ -16,12 +16,12 @@ from pathlib import Path
 from outlive.base.errors import FailedError, LabError, UnreachableError
 from outlive.base.locks import alone
 from outlive.base.paths import LOCK, LOGS, REPORTS, ROOT, STATE, machine_ids
-from outlive.base.process import remove
+from outlive.base.process import logged, remove
 from outlive.base.wait import wait_for
-from outlive.host import environment, molecule, packages, private
+from outlive.host import durations, environment, molecule, packages, private
 from outlive.host.doctor import checklist
-from outlive.host.reach import Reached, build_mirror, reach
-from outlive.host.settings import decide
+from outlive.host.reach import Reached, build_mirror, check_of, closing_line, log_of, reach
+from outlive.host.settings import Settings, decide
 from outlive.lab import objects
 
 SNAPSHOT = "fresh"
@@ -40,7 +40,7 @@ job by then, and isn't kept for a quarter of an hour more."""
 
 
 def test(*, everything: bool = False) -> None:
-    """Make the lab, verify it in any case, run pages of the tutorial and a few drills; remove it again where it wasn't there before.
+    """Lint, run the unit tests, make the lab, verify it in any case, run pages and drills; remove it again where it wasn't there before.
 
     Args:
         everything: Run all pages and all exercises, the drills, the steps of a lab's life, and the roles' scenarios, however long it takes.
@@ -49,6 +49,8 @@ def test(*, everything: bool = False) -> None:
         LabError: a step or a check failed; the end of its log was printed.
     """
     began = time.monotonic()
+    lint()
+    unit()
     with alone():
         ours = not machine_ids()
     VERIFIED.unlink(missing_ok=True)
@@ -56,7 +58,11 @@ def test(*, everything: bool = False) -> None:
         make()
         more: list[tuple[str, str, Callable[[], None]]] = [("pages", "outlive pages", partial(_pages, "" if everything else PAGES))]
         more += [
-            (f"drills {profile} ({', '.join(faults)})", f"outlive {' '.join(_drills(faults, profile))}", partial(_drill, faults, profile))
+            (
+                f"drills {profile} ({', '.join(faults)})",
+                f"outlive {' '.join(_drill_words(faults, profile))}",
+                partial(_drill, faults, profile),
+            )
             for faults, profile in DRILLS
         ]
         if everything:
@@ -113,23 +119,26 @@ def _lifecycle() -> None:
 
 
 def _checks(what: str, *arguments: str) -> None:
-    """Run pytest on the lab as one step, and print its closing line."""
-    reach().step(what, ["pytest", *arguments], _pytest, heals=True)
-    print(_closing_line(LOGS / f"{what}.log"), flush=True)
+    """Run pytest on the lab as one step."""
+    reach().judge(what, ["pytest", *arguments])
 
 
-def _drills(faults: Sequence[str], profile: str) -> list[str]:
+def _drill_words(faults: Sequence[str], profile: str) -> list[str]:
     """Return the words of `outlive` that run some faults under a recovery profile."""
     return ["drills", *(word for fault in faults for word in ("--fault", fault)), "--profile", profile]
 
 
 def _drill(faults: Sequence[str], profile: str) -> None:
-    """Run some faults under a recovery profile and print what was seen."""
+    """Run some faults under a recovery profile, and print the matrix."""
     what = f"drills {profile}"
-    try:
-        reach().step(what, [sys.executable, "-m", "outlive", *_drills(faults, profile)], lambda line: line, heals=True)
-    finally:
-        print((LOGS / f"{what.replace(' ', '-')}.log").read_text(encoding="utf-8", errors="replace"), flush=True)
+    reach().judge(what, [sys.executable, "-m", "outlive", *_drill_words(faults, profile)])
+    lines = log_of(what).read_text(encoding="utf-8", errors="replace").splitlines()
+    print(*(line for line in lines[_last(lines, "From the fault to the first committed write:") :] if line.strip()), sep="\n", flush=True)
+
+
+def _last(lines: Sequence[str], beginning: str) -> int:
+    """Return the index of the last line that begins so; behind the end where there is none."""
+    return next((index for index in reversed(range(len(lines))) if lines[index].startswith(beginning)), len(lines))
 
 
 def make() -> dict[str, float]:
@@ -145,10 +154,16 @@ def make() -> dict[str, float]:
     """
     started = time.monotonic()
     with alone():
-        lab, took = _make_cluster()
+        settings = decide()
+        print(
+            f"provider: {settings.provider}{f' ({settings.driver})' if settings.driver else ''}, sources: {settings.sources} [{settings.why}]"
+        )
+        print(durations.sentence(settings))
+        lab, took = _make_cluster(settings)
         took["tutorial"] = lab.step("tutorial", ["ansible-playbook", "playbooks/tutorial.yml"], task_of)
     # Not held any more: the checks, processes of their own, hold the lab themselves.
     took["verification"] = _verify(lab)
+    durations.keep(settings, took)
     print(
         f"\nThe lab is up after {(time.monotonic() - started) / 60:.0f} minutes. `outlive shell` opens a shell in which kubectl and vagrant see it.\n",
         flush=True,
@@ -159,7 +174,7 @@ def make() -> dict[str, float]:
     return took
 
 
-def _make_cluster() -> tuple[Reached, dict[str, float]]:
+def _make_cluster(settings: Settings) -> tuple[Reached, dict[str, float]]:
     """Make the VMs and the cluster with its NFS server, and keep a snapshot of it.
 
     Returns:
@@ -168,10 +183,6 @@ def _make_cluster() -> tuple[Reached, dict[str, float]]:
     Raises:
         LabError: a step failed.
     """
-    settings = decide()
-    print(
-        f"provider: {settings.provider}{f' ({settings.driver})' if settings.driver else ''}, sources: {settings.sources} [{settings.why}]"
-    )
     checklist.before_anything(settings)
     took: dict[str, float] = {}
     if settings.builds_mirror:
@@ -191,20 +202,13 @@ def _verify(lab: Reached) -> float:
     if identity and kept.get("machines") == identity and Path(str(kept.get("report"))).is_dir():
         print(f"verification: passed on these machines at {kept['when']} (run it again: `outlive verify`)")
         return 0.0
-    seconds = lab.step("verification", ["pytest", "verify", "-m", "static or storage or power_off"], _pytest, heals=True)
-    print(_closing_line(LOGS / "verification.log"))
+    seconds = lab.judge("verification", ["pytest", "verify", "-m", "static or storage or power_off"])
     latest = (REPORTS / "latest").resolve()
     VERIFIED.write_text(
         json.dumps({"machines": identity, "report": str(latest), "when": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())}),
         encoding="utf-8",
     )
     return seconds
-
-
-def _closing_line(log: Path) -> str:
-    """Return pytest's closing line, as in `===== 12 passed in 3.45s =====`."""
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return next((line for line in reversed(lines) if re.search(r"\d+ (passed|failed|error)", line)), "")
 
 
 def _kept() -> dict[str, object]:
@@ -354,14 +358,26 @@ def lint() -> None:
     tools = ["ruff check .", "ruff format --check .", "mypy", "yamllint --strict .", "ansible-lint --offline"]
     programs = Path(sys.executable).parent
     # ansible-lint looks for ansible-playbook on the path.
-    environment_ = {**os.environ, "PATH": f"{programs}:{os.environ.get('PATH', '')}"}
+    env = {**os.environ, "PATH": f"{programs}:{os.environ.get('PATH', '')}"}
     failed = [
-        tool
-        for tool in tools
-        if subprocess.run([programs / tool.split()[0], *tool.split()[1:]], cwd=ROOT, env=environment_, check=False).returncode
+        tool for tool in tools if subprocess.run([programs / tool.split()[0], *tool.split()[1:]], cwd=ROOT, env=env, check=False).returncode
     ]
     if failed:
         raise FailedError(f"{', '.join(failed)}: see the words above, correct what they name, then run `outlive lint` again")
+
+
+def unit() -> None:
+    """Run the tests without machines.
+
+    Raises:
+        LabError: one failed; its log is named.
+    """
+    # Some of them call Ansible's programs by their names.
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"}
+    try:
+        logged("unit tests", [sys.executable, "-m", "pytest", str(ROOT / "tests")], log_of("unit tests"), env=env, show=check_of)
+    finally:
+        print(closing_line(log_of("unit tests")), flush=True)
 
 
 def task_of(line: str) -> str | None:
@@ -373,7 +389,3 @@ def task_of(line: str) -> str | None:
 def vagrant_line(line: str) -> str | None:
     """Return what a line of Vagrant's output says that is worth showing, None for other lines."""
     return line.removeprefix("==> ").strip() if line.startswith("==> ") else None
-
-
-def _pytest(line: str) -> str | None:
-    return line if "::" in line or line.startswith("verify/") else None
