@@ -15,7 +15,6 @@ import pytest
 
 from outlive.base.errors import LabError
 from outlive.mirror import tools
-from outlive.mirror.paths import PACKAGE
 
 # The build itself is replaced by one command that would run for ever, in a thread or not, as the real ones. It takes a while to
 # end, and what is cleaned up after it has to find it gone.
@@ -27,7 +26,8 @@ PROGRAM = textwrap.dedent(
     import threading
     from concurrent.futures import ThreadPoolExecutor
     from pathlib import Path
-    from mirror import __main__, build, shell
+    from outlive.cli import main
+    from outlive.mirror import build, tools
 
     def pass_on():
         signal.raise_signal(int(os.read(0, 20) or 0))
@@ -39,14 +39,14 @@ PROGRAM = textwrap.dedent(
         try:
             if sys.argv[1] == "thread":
                 with ThreadPoolExecutor(1) as pool:
-                    pool.submit(shell.run, ["sh", "-c", ENDLESS], Path("log")).result()
+                    pool.submit(tools.run, ["sh", "-c", ENDLESS], Path("log")).result()
             else:
-                shell.run(["sh", "-c", ENDLESS], Path("log"))
+                tools.run(["sh", "-c", ENDLESS], Path("log"))
         finally:
-            shell.run(["sh", "-c", "test -e gone && sleep 0.5 && mv gone cleaned"], Path("log"), cleanup=True)
+            tools.run(["sh", "-c", "test -e gone && sleep 0.5 && mv gone cleaned"], Path("log"), cleanup=True)
 
     build.build = endless
-    sys.exit(__main__.main(["build"]))
+    sys.exit(main(["mirror", "build"]))
     """
 )
 
@@ -59,7 +59,7 @@ def test_interrupted_build(tmp_path: Path, number: signal.Signals, asleep: bool,
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, where],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(PACKAGE.parent), "OUTLIVE_CACHE": str(tmp_path / "cache")},
+        env={**os.environ, "OUTLIVE_CACHE": str(tmp_path / "cache")},
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -76,7 +76,7 @@ def test_interrupted_build(tmp_path: Path, number: signal.Signals, asleep: bool,
         process.send_signal(number)
         said = process.communicate(timeout=60)[1]
     assert process.returncode == 130
-    assert said == "mirror: interrupted: run the command again, it goes on from the last finished step\n"
+    assert said.strip() == "interrupted: nothing is lost; run the command again, it goes on from the last finished step"
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)
     assert (tmp_path / "cleaned").exists()

@@ -13,7 +13,7 @@ from outlive.mirror import build, tools
 from outlive.mirror.build import boxes, images
 from outlive.mirror.build.debian import parse_uri_line
 from outlive.mirror.build.programs import check_go
-from outlive.mirror.command import main
+from outlive.cli import main
 from outlive.mirror.lock import DebianPackage
 from outlive.mirror.paths import PACKAGE, cache_folder
 from outlive.mirror.store import Artefact
@@ -183,9 +183,9 @@ def test_cache_folder_that_apt_would_not_read(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], environment: dict[str, str], said: str
 ) -> None:
     _set(monkeypatch, environment)
-    assert main(["check"]) == 1
+    assert main(["mirror", "check"]) == 2
     assert capsys.readouterr().err == (
-        f"mirror: {said} the cache folder, and apt takes no path with white space: set OUTLIVE_CACHE to a folder without\n"
+        f"error: {said} the cache folder, and apt takes no path with white space: set OUTLIVE_CACHE to a folder without\n"
     )
 
 

@@ -13,7 +13,6 @@ import pytest
 
 from outlive.base.errors import LabError
 from outlive.mirror import serve as server
-from outlive.mirror.paths import PACKAGE
 from outlive.mirror.registry import free_port
 from outlive.mirror.serve import catalog_over_http, check_address, check_ports, http_server, publish_packages, serve
 from outlive.mirror.store import Store
@@ -166,6 +165,6 @@ def test_mirror_that_is_not_built(tmp_path: Path) -> None:
 
 def test_command_line_ends_with_one_sentence() -> None:
     command = [sys.executable, "-m", "outlive", "mirror", "serve", "--address", "nowhere"]
-    result = subprocess.run(command, cwd=PACKAGE.parent, capture_output=True, text=True, check=False)
-    assert result.returncode == 1
-    assert result.stderr == "mirror: --address is 'nowhere', which is no IPv4 address: give one of this host's\n"
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert result.stderr == "error: --address is 'nowhere', which is no IPv4 address: give one of this host's\n"

@@ -17,7 +17,6 @@ from cryptography import x509
 
 from outlive.base.errors import LabError
 from outlive.mirror import authority, lock
-from outlive.mirror.paths import PACKAGE
 from outlive.mirror.registry import free_port
 from outlive.mirror.store import Store
 from outlive.mirror.upstream import FILES, NAMES, host_of, lay_out, registry_path, servers
@@ -195,6 +194,6 @@ def test_mirror_that_is_not_built(tmp_path: Path) -> None:
 
 def test_command_line_ends_with_one_sentence(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "outlive", "mirror", "stand-in", "--address", "nowhere", "--folder", str(tmp_path)]
-    result = subprocess.run(command, cwd=PACKAGE.parent, capture_output=True, text=True, check=False)
-    assert result.returncode == 1
-    assert result.stderr == "mirror: --address is 'nowhere', which is no IPv4 address: give one of this host's\n"
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert result.stderr == "error: --address is 'nowhere', which is no IPv4 address: give one of this host's\n"
