@@ -571,6 +571,16 @@ def mirror_check(against: Path | None) -> None:
     command.check(against)
 
 
+@mirror.command("sbom")
+@click.option("--to", type=click.Path(path_type=Path), metavar="FOLDER", help="where the documents go (reports/sbom)")
+def mirror_sbom(to: Path | None) -> None:
+    """Write down what images and boxes are made of: a CycloneDX document each."""
+    from outlive.base.paths import REPORTS
+    from outlive.mirror import command
+
+    command.write_sbom(to or REPORTS / "sbom")
+
+
 @mirror.command("lock")
 @click.option("--also", multiple=True, type=Named("extra", _extras), help="the packages of an extra image instead")
 def mirror_lock(also: tuple[str, ...]) -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from outlive.base.errors import LabError
+from outlive.cli import main
 from outlive.mirror import build as whole
 from outlive.mirror import compare, lock
 from outlive.mirror.build import debian, fix_permissions, images, packages
 from outlive.mirror.build.packages import PACKAGES
 from outlive.mirror.build.signing import Signer
-from outlive.cli import main
 from outlive.mirror.store import Artefact, Store
 from tests.mirror import layers
 

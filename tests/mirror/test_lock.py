@@ -11,7 +11,7 @@ from outlive.base.errors import LabError
 from outlive.base.paths import ROOT
 from outlive.mirror import lock
 from outlive.mirror.build import boxes, debian, images, packages, programs
-from outlive.mirror.paths import GO, LOCK_FILE, PACKAGE
+from outlive.mirror.paths import GO, LOCK_FILE
 
 LOCK = lock.load()
 EXTRAS = {name: lock.load_extra(name) for name in lock.EXTRAS}

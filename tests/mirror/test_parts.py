@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from outlive.base.errors import LabError
+from outlive.cli import main
 from outlive.mirror import build, tools
 from outlive.mirror.build import boxes, images
 from outlive.mirror.build.debian import parse_uri_line
 from outlive.mirror.build.programs import check_go
-from outlive.cli import main
 from outlive.mirror.lock import DebianPackage
 from outlive.mirror.paths import PACKAGE, cache_folder
 from outlive.mirror.store import Artefact

@@ -22,8 +22,7 @@ import pytest
 
 from outlive.base.errors import LabError
 from outlive.cli import main
-from outlive.mirror import authority, build, lock, upstream
-from outlive.mirror import command
+from outlive.mirror import authority, build, command, lock, upstream
 from outlive.mirror.build import debian, images, packages, programs
 from outlive.mirror.build.signing import Signer
 from outlive.mirror.registry import free_port, serving

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from outlive.mirror import build as steps
-from outlive.mirror import compare, lock, upstream
+from outlive.mirror import compare, lock, sbom, upstream
 from outlive.mirror import serve as server
 from outlive.mirror.build import boxes, debian
 from outlive.mirror.paths import LOCK_FILE, cache_folder
@@ -41,6 +41,13 @@ def check(against: Path | None) -> None:
     report(f"{store.cache}: every checksum is right")
     if against:
         report(compare.check(store, Store(against, report)))
+
+
+def write_sbom(folder: Path) -> None:
+    """Write down what images and boxes are made of, a document each in `folder`."""
+    store = Store(cache_folder(), report)
+    with ended_by_signals(), store.locked():
+        report(f"{folder}: {len(sbom.write(store, folder))} documents")
 
 
 def lock_anew(also: Sequence[str]) -> None:

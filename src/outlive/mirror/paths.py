@@ -9,7 +9,6 @@ PACKAGE = Path(__file__).resolve().parent
 FILES = PACKAGE / "files"
 GO = PACKAGE / "go"
 LOCK_FILE = PACKAGE / "lock.yml"
-REPORTS = PACKAGE.parent / "reports" / "sbom"
 
 
 def cache_folder() -> Path:

@@ -34,14 +34,10 @@ class Artefact:
 
 @dataclass(frozen=True)
 class Record:
-    """What is written down of an artefact: the key of its inputs, these inputs, and the sha256 of each of its files.
-
-    `inputs` is None where an older version of the mirror wrote the record.
-    """
+    """What is written down of an artefact: the key of its inputs, and the sha256 of each of its files."""
 
     key: str
     files: Mapping[str, str]
-    inputs: object = None
 
 
 def digest_file(path: Path) -> str:
@@ -125,7 +121,7 @@ class Store:
         self._manifest(name).unlink(missing_ok=True)
         remove_tree(path)
         fresh.rename(path)
-        write_atomically(self._manifest(name), json.dumps({"key": key, "files": _checksums(path), "inputs": inputs}, indent=1) + "\n")
+        write_atomically(self._manifest(name), json.dumps({"key": key, "files": _checksums(path)}, indent=1) + "\n")
         self._report(f"{name}: built in {time.monotonic() - started:.0f} s")
         return Artefact(name, path, key)
 
@@ -149,13 +145,11 @@ class Store:
             raise LabError(f"{name} in {self.cache} is damaged (its record is damaged): run `outlive mirror build`, which builds it anew")
         return record
 
-    def read(self, name: str) -> Artefact:
-        """Give a finished artefact, whatever its inputs are today; raise LabError if it isn't there or is damaged."""
-        record = self.record(name)
-        damage = self._damage(name, record)
+    def require(self, name: str) -> None:
+        """Raise LabError if an artefact that is there is damaged."""
+        damage = self._damage(name, self._record(name))
         if damage is not None:
             raise LabError(f"{name} in {self.cache} is damaged ({damage}): run `outlive mirror build`, which builds it anew")
-        return Artefact(name, self.path_of(name), record.key)
 
     def _manifest(self, name: str) -> Path:
         return self._folder / f"{name}.json"
@@ -164,7 +158,7 @@ class Store:
         """Give what was written down when the artefact was built, or None if that can't be read."""
         try:
             record = json.loads(self._manifest(name).read_text())
-            return Record(record["key"], dict(record["files"]), record.get("inputs"))
+            return Record(record["key"], dict(record["files"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
