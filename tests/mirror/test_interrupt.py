@@ -75,7 +75,7 @@ def test_interrupted_build(tmp_path: Path, number: signal.Signals, asleep: bool,
     else:
         process.send_signal(number)
         said = process.communicate(timeout=60)[1]
-    assert process.returncode == 130
+    assert process.returncode == 130, said
     assert said.strip() == "interrupted: nothing is lost; run the command again, it goes on from the last finished step"
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)

@@ -109,7 +109,7 @@ def test_missing_tools_name_their_packages() -> None:
     with pytest.raises(LabError) as caught:
         tools.require_tools(["sh", "no-such-tool", "no-such-other"])
     assert str(caught.value) == (
-        "the mirror can't be built because this host lacks no-such-tool, no-such-other: install what is missing "
+        "this host lacks no-such-tool, no-such-other, which the mirror needs: install what is missing "
         "(on Debian: sudo apt-get install no-such-tool no-such-other)"
     )
 

@@ -25,7 +25,7 @@ from outlive.cli import main
 from outlive.mirror import authority, build, command, lock, upstream
 from outlive.mirror.build import debian, images, packages, programs
 from outlive.mirror.build.signing import Signer
-from outlive.mirror.registry import free_port, serving
+from outlive.mirror.servers import free_port, registry
 from outlive.mirror.store import Artefact, Store
 from tests.mirror import layers
 from tests.mirror.small import World, world
@@ -102,7 +102,7 @@ def _serve(visit: Visit) -> int:
         except BaseException as problem:
             problems.append(problem)
         finally:
-            signal.raise_signal(signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)
 
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     # Where the server doesn't come, the client's signal mustn't end the tests.
@@ -416,43 +416,26 @@ def test_upstream_stands_in_for_by_keys_of_its_own(small: Small, tmp_path: Path)
 
 def test_upstreams_registries_have_the_images(small: Small, tmp_path: Path) -> None:
     authority.make(upstream.NAMES, tmp_path)
-    port = free_port()
-    with serving(small.store.path_of("registry"), f"127.0.0.1:{port}", tmp_path / "log", read_only=True):
-        front, secure = upstream.servers("127.0.0.1", (0, 0), tmp_path, port)
-        secure.server_close()
-        thread = threading.Thread(target=front.serve_forever)
-        thread.start()
-        try:
-            for host, path in (("registry.k8s.io", "coredns/coredns/manifests/v7.8.9"), ("registry.k8s.io", "kube-scheduler/tags/list")):
-                request = urllib.request.Request(
-                    f"http://127.0.0.1:{front.server_address[1]}/v2/{path}",
-                    headers={"Host": host, "Accept": "application/vnd.oci.image.manifest.v1+json"},
-                )
-                with urllib.request.urlopen(request, timeout=10) as answer:
-                    assert json.load(answer)
-        finally:
-            front.shutdown()
-            front.server_close()
-            thread.join()
+    back, ports = free_port(), (free_port(), free_port())
+    with (
+        registry(small.store.path_of("registry"), "127.0.0.1", back, tmp_path / "log", read_only=True),
+        upstream.answering("127.0.0.1", ports, tmp_path, back),
+    ):
+        for host, path in (("registry.k8s.io", "coredns/coredns/manifests/v7.8.9"), ("registry.k8s.io", "kube-scheduler/tags/list")):
+            request = urllib.request.Request(
+                f"http://127.0.0.1:{ports[0]}/v2/{path}",
+                headers={"Host": host, "Accept": "application/vnd.oci.image.manifest.v1+json"},
+            )
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                assert json.load(answer)
 
 
 def test_port_of_the_registry_is_taken(small: Small, tmp_path: Path) -> None:
-    address = f"127.0.0.1:{free_port()}"
+    port = free_port()
     storage = small.store.path_of("registry")
     with (
-        serving(storage, address, tmp_path / "log"),
-        pytest.raises(LabError, match=rf"can't listen on {address} \(Address already in use\): end what uses that port, or"),
-        serving(storage, address, tmp_path / "log"),
+        registry(storage, "127.0.0.1", port, tmp_path / "log"),
+        pytest.raises(LabError, match=rf"can't listen on 127.0.0.1 port {port} \(Address already in use\): end what uses that port, or"),
+        registry(storage, "127.0.0.1", port, tmp_path / "log"),
     ):
         pass
-
-
-def test_registry_that_ends_ends_the_server(small: Small, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def visit(site: str, registry: str) -> None:
-        children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-        (process,) = [child for child in children if b"docker-registry" in Path(f"/proc/{child}/cmdline").read_bytes()]
-        os.kill(int(process), signal.SIGKILL)
-        time.sleep(3)
-
-    assert _serve(visit) == 2
-    assert "error: docker-registry ended with status -9: read " in capsys.readouterr().err

@@ -26,6 +26,7 @@ PACKAGES_OF = {
     "gpg": "gnupg",
     "mkfs.ext4": "e2fsprogs",
     "mmdebstrap": "mmdebstrap",
+    "nginx": "nginx",
     "qemu-img": "qemu-utils",
     "sfdisk": "fdisk",
     "setcap": "libcap2-bin",
@@ -46,7 +47,7 @@ def require_tools(names: Sequence[str]) -> None:
     if missing:
         packages = " ".join(PACKAGES_OF.get(name, name) for name in missing)
         raise LabError(
-            f"the mirror can't be built because this host lacks {', '.join(missing)}: install what is missing "
+            f"this host lacks {', '.join(missing)}, which the mirror needs: install what is missing "
             f"(on Debian: sudo apt-get install {packages})"
         )
 

@@ -8,8 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from outlive.base.errors import LabError
-from outlive.mirror import registry
-from outlive.mirror.build import boxes, debian, images, packages, programs
+from outlive.mirror.build import boxes, debian, images, packages, programs, registry
 from outlive.mirror.build.signing import Signer
 from outlive.mirror.lock import EARLIER, EXTRAS, Lock, earlier, load_extra
 from outlive.mirror.store import Artefact, Store
