@@ -4,12 +4,9 @@ An artefact is used only if its key is that of today's inputs and every file has
 Else it's built anew, in a folder beside it that takes its place when it's complete.
 """
 
-import fcntl
 import hashlib
 import json
 import os
-import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from outlive.base.errors import LabError
-from outlive.mirror.tools import as_root
+from outlive.base.locks import exclusive
+from outlive.base.process import remove
 
 Build = Callable[[Path], None]
 Report = Callable[[str], None]
@@ -76,20 +74,16 @@ class Store:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the cache for this process; raise LabError if another one builds in it."""
+        lock = self.cache / "lock"
         try:
             self.cache.mkdir(parents=True, exist_ok=True)
-            lock = (self.cache / "lock").open("w")
+            lock.touch()
         except OSError as error:
             raise LabError(
                 f"the cache folder {self.cache} can't be written ({error.strerror}): set OUTLIVE_CACHE to a folder of yours"
             ) from error
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise LabError(
-                    f"another build is at work in {self.cache}: wait until it ends, or set OUTLIVE_CACHE to another folder"
-                ) from error
+        cure = "wait until it ends, or set OUTLIVE_CACHE to another folder"
+        with exclusive(lock, lambda holder: f"another build (process {holder}) is at work in {self.cache}: {cure}"):
             yield
 
     def log(self, name: str) -> Path:
@@ -115,11 +109,11 @@ class Store:
         self._report(f"{name}: {reason}, building (log: {self.log(name)})")
         self.log(name).unlink(missing_ok=True)
         fresh = self._folder / f".new-{name}"
-        remove_tree(fresh)
+        remove(fresh)
         fresh.mkdir(parents=True)
         build(fresh)
         self._manifest(name).unlink(missing_ok=True)
-        remove_tree(path)
+        remove(path)
         fresh.rename(path)
         write_atomically(self._manifest(name), json.dumps({"key": key, "files": _checksums(path)}, indent=1) + "\n")
         self._report(f"{name}: built in {time.monotonic() - started:.0f} s")
@@ -189,15 +183,6 @@ def _checksums(folder: Path) -> dict[str, str]:
     return {
         str(path.relative_to(folder)): digest_file(path) for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink()
     }
-
-
-def remove_tree(path: Path) -> None:
-    """Remove a folder and all in it, if it's there: as root where an interrupted build left root's files."""
-    if path.is_dir() and not path.is_symlink():
-        try:
-            shutil.rmtree(path)
-        except PermissionError:
-            subprocess.run(as_root(["rm", "-rf", "--one-file-system", str(path)]), check=True)
 
 
 def write_atomically(path: Path, text: str) -> None:

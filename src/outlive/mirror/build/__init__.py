@@ -12,7 +12,7 @@ from outlive.mirror.build import boxes, debian, images, packages, programs, regi
 from outlive.mirror.build.signing import Signer
 from outlive.mirror.lock import EARLIER, EXTRAS, Lock, earlier, load_extra
 from outlive.mirror.store import Artefact, Store
-from outlive.mirror.tools import require_tools
+from outlive.mirror.tools import require_tools, uninterrupted
 
 TOOLS = (
     "apt-ftparchive",
@@ -70,8 +70,9 @@ def build(store: Store, lock: Lock, box_names: Sequence[str], extras: Collection
     try:
         # The programs take the processor, the packages mostly the disk and the network: side by side.
         with ThreadPoolExecutor(2) as pool:
-            compiled = pool.submit(_programs, store, lock, version)
-            assembled = pool.submit(_debian, store, lock, box_names, signer)
+            with uninterrupted():
+                compiled = pool.submit(_programs, store, lock, version)
+                assembled = pool.submit(_debian, store, lock, box_names, signer)
             made, (debs, roots) = compiled.result(), assembled.result()
         kubernetes = packages.make_packages(store, lock, made, signer)
         parts = images.Parts(made, roots, debs)
