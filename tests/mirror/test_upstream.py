@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.x509 import verification
+from cryptography.x509.verification import PolicyBuilder
 
 from outlive.base.errors import LabError
 from outlive.base.wait import wait_for
@@ -167,6 +169,10 @@ def test_certificate_has_every_name_and_the_key_is_ours_alone(folder: Path) -> N
     assert (folder / "server.key").stat().st_mode & 0o777 == 0o600
     issuer = x509.load_pem_x509_certificate((folder / "authority.crt").read_bytes())
     server.verify_directly_issued_by(issuer)
+    # As strictly as a client may look at both.
+    for name in NAMES:
+        verifier = PolicyBuilder().store(verification.Store([issuer])).build_server_verifier(x509.DNSName(name))
+        assert verifier.verify(server, [])[0] == server
     assert (server.not_valid_after_utc - server.not_valid_before_utc).days <= 3
 
 
