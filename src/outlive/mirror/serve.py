@@ -23,7 +23,8 @@ def serve(store: Store, address: str, apt_port: int, registry_port: int) -> None
         LabError: the address or a port can't be used, the mirror isn't built, or one of the servers ends.
     """
     check_address(address)
-    check_ports(apt_port, registry_port)
+    if apt_port == registry_port:
+        raise LabError(f"--apt-port and --registry-port are both {apt_port}: give two different ports")
     images = store.path_of("registry")
     if not (images / "docker").is_dir():
         raise LabError(f"the mirror in {store.cache} isn't built: run `outlive mirror build`")
@@ -62,12 +63,3 @@ def check_address(address: str) -> None:
         ipaddress.IPv4Address(address)
     except ValueError as error:
         raise LabError(f"--address is {address!r}, which is no IPv4 address: give one of this host's") from error
-
-
-def check_ports(apt_port: int, registry_port: int) -> None:
-    """Raise LabError unless both are ports and differ."""
-    for option, port in (("--apt-port", apt_port), ("--registry-port", registry_port)):
-        if not 1 <= port <= 65535:
-            raise LabError(f"{option} is {port}, and a port is a number from 1 to 65535: give such a number")
-    if apt_port == registry_port:
-        raise LabError(f"--apt-port and --registry-port are both {apt_port}: give two different ports")

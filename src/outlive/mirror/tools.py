@@ -13,37 +13,14 @@ from outlive.base import process as processes
 from outlive.base.errors import LabError
 from outlive.base.process import as_root as as_root
 
-# Which Debian packages bring a tool that may be missing.
-PACKAGES_OF = {
-    "apt-ftparchive": "apt-utils",
-    "apt-get": "apt",
-    "debugfs": "e2fsprogs",
-    "dpkg-deb": "dpkg-dev",
-    "docker-registry": "docker-registry",
-    "gcc": "gcc libc6-dev",
-    "go": "golang",
-    "gpg": "gnupg",
-    "mkfs.ext4": "e2fsprogs",
-    "mmdebstrap": "mmdebstrap",
-    "nginx": "nginx",
-    "qemu-img": "qemu-utils",
-    "sfdisk": "fdisk",
-    "setcap": "libcap2-bin",
-    "skopeo": "skopeo",
-    "umoci": "umoci",
-    "unshare": "util-linux",
-    "zstd": "zstd",
-}
-
 
 def require_tools(names: Sequence[str]) -> None:
-    """Raise LabError naming the tools among `names` that this host lacks, and their packages."""
+    """Raise LabError naming the tools among `names` that this host lacks."""
     missing = [name for name in names if shutil.which(name) is None]
     if missing:
-        packages = " ".join(PACKAGES_OF.get(name, name) for name in missing)
         raise LabError(
-            f"this host lacks {', '.join(missing)}, which the mirror needs: install what is missing "
-            f"(on Debian: sudo apt-get install {packages})"
+            f"this host lacks {', '.join(missing)}, which the mirror needs: install the Debian packages that src/outlive/mirror/host-packages.txt lists"
+            + (", and Go from https://go.dev/dl" if "go" in missing else "")
         )
 
 
