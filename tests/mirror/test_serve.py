@@ -177,7 +177,7 @@ def _serve(cache: Path) -> subprocess.Popen[str]:
             "--registry-port",
             str(registry),
         ],
-        env={**os.environ, "OUTLIVE_CACHE": str(cache), "PATH": "/usr/local/bin:/usr/bin:/bin"},
+        env={**os.environ, "OUTLIVE_CACHE": str(cache), "TMPDIR": str(cache), "PATH": "/usr/local/bin:/usr/bin:/bin"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
