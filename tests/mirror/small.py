@@ -66,7 +66,7 @@ mysql: {{version: 5.6.24, url: "{site}/mysql.tgz", integrity: "{integrity}"}}
 images:
   kube-scheduler: [registry.k8s.io/kube-scheduler:v1.2.3]
   coredns: [registry.k8s.io/coredns/coredns:v7.8.9]
-  busybox: [docker.io/library/busybox:1.37.0, docker.io/library/busybox:latest]
+  busybox: [docker.io/library/busybox:1.2.0, docker.io/library/busybox:latest]
   mysql: [docker.io/library/mysql:5.6.24]
 boxes: {{disk_gib: 1}}
 debian:

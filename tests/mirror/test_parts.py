@@ -51,13 +51,13 @@ def _layout(folder: Path, name: str, blobs: dict[str, str]) -> Path:
 
 def test_manifest_gets_every_name(tmp_path: Path) -> None:
     layout = _layout(tmp_path, "busybox", {})
-    images.name_manifest(layout, ["docker.io/library/busybox:1.37.0", "docker.io/library/busybox:latest"])
+    images.name_manifest(layout, ["docker.io/library/busybox:1.2.0", "docker.io/library/busybox:latest"])
     manifests = json.loads((layout / "index.json").read_text())["manifests"]
     assert [each["annotations"]["io.containerd.image.name"] for each in manifests] == [
-        "docker.io/library/busybox:1.37.0",
+        "docker.io/library/busybox:1.2.0",
         "docker.io/library/busybox:latest",
     ]
-    assert [each["annotations"]["org.opencontainers.image.ref.name"] for each in manifests] == ["1.37.0", "latest"]
+    assert [each["annotations"]["org.opencontainers.image.ref.name"] for each in manifests] == ["1.2.0", "latest"]
     assert {each["digest"] for each in manifests} == {"sha256:busybox"}
 
 

@@ -160,6 +160,17 @@ def _lives(pid: int) -> bool:
         return False
 
 
+@pytest.fixture(autouse=True)
+def ended() -> Iterator[None]:
+    """End what a test that failed left running."""
+    yield
+    while _BEGUN:
+        _BEGUN.pop().kill()
+
+
+_BEGUN: list[subprocess.Popen[str]] = []
+
+
 def _serve(cache: Path) -> subprocess.Popen[str]:
     """Begin `outlive mirror serve`, with an ordinary user's PATH; give its process when it says that it serves."""
     apt, registry = free_port(), free_port()
@@ -182,6 +193,7 @@ def _serve(cache: Path) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
+    _BEGUN.append(process)
     assert process.stdout
     assert select.select([process.stdout], [], [], 60)[0]
     line = process.stdout.readline()
