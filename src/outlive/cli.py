@@ -553,8 +553,8 @@ def mirror_build(box: str, also: tuple[str, ...]) -> None:
 
 @mirror.command("serve")
 @click.option("--address", default="0.0.0.0", show_default=True, help="IPv4 address to listen on")
-@click.option("--apt-port", type=int, default=8480, show_default=True, help="port of packages and boxes")
-@click.option("--registry-port", type=int, default=8481, show_default=True, help="port of the images")
+@click.option("--apt-port", type=click.IntRange(1, 65535), default=8480, show_default=True, help="port of packages and boxes")
+@click.option("--registry-port", type=click.IntRange(1, 65535), default=8481, show_default=True, help="port of the images")
 def mirror_serve(address: str, apt_port: int, registry_port: int) -> None:
     """Serve packages, images and boxes to all labs of a room, until Ctrl-C."""
     from outlive.mirror import command
@@ -569,6 +569,16 @@ def mirror_check(against: Path | None) -> None:
     from outlive.mirror import command
 
     command.check(against)
+
+
+@mirror.command("sbom")
+@click.option("--to", type=click.Path(path_type=Path), metavar="FOLDER", help="where the documents go (reports/sbom)")
+def mirror_sbom(to: Path | None) -> None:
+    """Write down what images and boxes are made of: a CycloneDX document each."""
+    from outlive.base.paths import REPORTS
+    from outlive.mirror import command
+
+    command.write_sbom(to or REPORTS / "sbom")
 
 
 @mirror.command("lock")

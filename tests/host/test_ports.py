@@ -18,12 +18,12 @@ from outlive.base.paths import ROOT
     ("option", "sentence"),
     [
         ("--apt-port", "error: the mirror can't listen on 127.0.0.1 port {} (Address already in use): end what uses that port, "),
-        ("--registry-port", "error: docker-registry can't listen on 127.0.0.1:{} (Address already in use): "),
+        ("--registry-port", "error: docker-registry can't listen on 127.0.0.1 port {} (Address already in use): "),
     ],
 )
 def test_port_taken(tmp_path: Path, option: str, sentence: str) -> None:
-    if shutil.which("docker-registry") is None:
-        pytest.skip("docker-registry is not installed")
+    if shutil.which("docker-registry") is None or shutil.which("nginx", path="/usr/sbin:/usr/bin") is None:
+        pytest.skip("docker-registry or nginx is not installed")
     (tmp_path / "store/registry/docker").mkdir(parents=True)
     with socket.socket() as other, socket.socket() as probe:
         # The taken port has a listener that answers nothing; the free one is bound only to learn its number.

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from outlive.mirror.build import apt_repository
 from outlive.mirror.build.signing import Signer
-from outlive.mirror.serve import http_server
 from outlive.mirror.store import Store
 from tests.mirror.serving import serving
 
@@ -67,7 +66,7 @@ mysql: {{version: 5.6.24, url: "{site}/mysql.tgz", integrity: "{integrity}"}}
 images:
   kube-scheduler: [registry.k8s.io/kube-scheduler:v1.2.3]
   coredns: [registry.k8s.io/coredns/coredns:v7.8.9]
-  busybox: [docker.io/library/busybox:1.37.0, docker.io/library/busybox:latest]
+  busybox: [docker.io/library/busybox:1.2.0, docker.io/library/busybox:latest]
   mysql: [docker.io/library/mysql:5.6.24]
 boxes: {{disk_gib: 1}}
 debian:
@@ -116,7 +115,7 @@ def world(folder: Path) -> Iterator[World]:
     _make_npm_package(archive / "mysql.tgz")
     for name, programs in PROGRAMS.items():
         _make_module(folder / "go" / name, programs)
-    with serving(http_server("127.0.0.1", 0, archive)) as site:
+    with serving(archive) as site:
         digest = hashlib.sha512((archive / "mysql.tgz").read_bytes()).digest()
         lock = folder / "lock.yml"
         lock.write_text(_LOCK.format(site=site, integrity=f"sha512-{base64.b64encode(digest).decode()}"))

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from outlive.base.errors import LabError
+from outlive.cli import main
 from outlive.mirror import build as whole
 from outlive.mirror import compare, lock
 from outlive.mirror.build import debian, fix_permissions, images, packages
 from outlive.mirror.build.packages import PACKAGES
 from outlive.mirror.build.signing import Signer
-from outlive.mirror.command import main
 from outlive.mirror.store import Artefact, Store
 from tests.mirror import layers
 
@@ -162,30 +162,30 @@ def test_nothing_in_common(tmp_path: Path) -> None:
 
 def test_other_cache_that_is_not_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("OUTLIVE_CACHE", str(_filled(tmp_path / "one").cache))
-    assert main(["check", "--against", str(tmp_path / "none")]) == 1
+    assert main(["mirror", "check", "--against", str(tmp_path / "none")]) == 2
     assert capsys.readouterr().err == (
-        f"mirror: the mirror in {tmp_path}/none isn't built: run `outlive mirror build` (OUTLIVE_CACHE names its folder)\n"
+        f"error: the mirror in {tmp_path}/none isn't built: run `outlive mirror build` (OUTLIVE_CACHE names its folder)\n"
     )
 
 
 def test_cache_is_not_compared_with_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("OUTLIVE_CACHE", str(_filled(tmp_path / "one").cache))
-    assert main(["check", "--against", str(tmp_path / "elsewhere/../one")]) == 1
+    assert main(["mirror", "check", "--against", str(tmp_path / "elsewhere/../one")]) == 2
     assert "one, which is this cache itself: name another one" in capsys.readouterr().err
 
 
 def test_other_cache_that_is_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("OUTLIVE_CACHE", str(_filled(tmp_path / "one").cache))
     two = _filled(tmp_path / "two")
-    assert main(["check", "--against", str(two.cache)]) == 0
+    assert main(["mirror", "check", "--against", str(two.cache)]) == 0
     (two.path_of("thing") / "file").write_text("damaged")
-    assert main(["check", "--against", str(two.cache)]) == 1
+    assert main(["mirror", "check", "--against", str(two.cache)]) == 2
     assert f"{two.cache} is damaged (thing: its file file is damaged): run" in capsys.readouterr().err
 
 
 def test_cache_that_is_not_built_is_not_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("OUTLIVE_CACHE", str(tmp_path / "none"))
-    assert main(["check"]) == 1
+    assert main(["mirror", "check"]) == 2
     assert "isn't built: run `outlive mirror build`" in capsys.readouterr().err
 
 

@@ -1,22 +1,15 @@
 """Downloads are resumed, verified, and taken from the next address where one has them no more."""
 
-import functools
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from outlive.base.errors import LabError
 from outlive.mirror.build.download import Download, fetch, fetch_all
-from outlive.mirror.serve import FileHandler, Server, http_server
 from tests.mirror.serving import serving
-
-if TYPE_CHECKING:
-    from _typeshed import SupportsRead, SupportsWrite
-
 
 CONTENT = bytes(range(256)) * 4096
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -32,28 +25,15 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def site(folder: Path) -> Iterator[str]:
-    with serving(http_server("127.0.0.1", 0, folder)) as address:
+    with serving(folder) as address:
         yield address
-
-
-class _HangingUp(FileHandler):
-    """Promises all that is asked for, sends `part` bytes of it at most, and hangs up."""
-
-    part = 0
-    asked: list[str | None]
-
-    def copyfile(self, source: "SupportsRead[bytes]", outputfile: "SupportsWrite[bytes]") -> None:  # type: ignore[override]
-        self.asked.append(self.headers.get("Range"))
-        outputfile.write(source.read(self.part))
-        self.close_connection = True
 
 
 @contextmanager
 def _hanging_up(folder: Path, part: int) -> Iterator[tuple[str, list[str | None]]]:
     """Give the address of a server that hangs up early, and the ranges that it's asked for."""
     asked: list[str | None] = []
-    handler = type("Handler", (_HangingUp,), {"part": part, "asked": asked})
-    with serving(Server(("127.0.0.1", 0), functools.partial(handler, directory=str(folder)))) as address:
+    with serving(folder, part, asked) as address:
         yield address, asked
 
 

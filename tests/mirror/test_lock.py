@@ -8,15 +8,16 @@ import pytest
 import yaml
 
 from outlive.base.errors import LabError
+from outlive.base.paths import ROOT
 from outlive.mirror import lock
 from outlive.mirror.build import boxes, debian, images, packages, programs
-from outlive.mirror.paths import GO, LOCK_FILE, PACKAGE
+from outlive.mirror.paths import GO, LOCK_FILE
 
 LOCK = lock.load()
 EXTRAS = {name: lock.load_extra(name) for name in lock.EXTRAS}
 EARLIER = lock.earlier(LOCK)
 REFERENCES = {each for references in (*LOCK.images.values(), *(extra.references for extra in EXTRAS.values())) for each in references}
-INVENTORIES = PACKAGE.parent / "inventories"
+INVENTORIES = ROOT / "inventories"
 
 
 @pytest.mark.parametrize("program", [*LOCK.programs.values(), *EARLIER.programs.values()], ids=lambda each: each.name)

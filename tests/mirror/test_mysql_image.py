@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from outlive.mirror.paths import cache_folder
+from outlive.base.paths import cache
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="a root file system is entered by root only"),
@@ -128,7 +128,7 @@ class Server:
 def series(request: pytest.FixtureRequest) -> Series:
     """Give each series whose image is there."""
     found: Series = request.param
-    if not (cache_folder() / "store" / found.image / "index.json").exists():
+    if not (cache() / "store" / found.image / "index.json").exists():
         pytest.skip(f"the mirror has no mysql:{found.tag}")
     return found
 
@@ -139,7 +139,7 @@ def image(series: Series, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mysql")
     # umoci unpacks no zstd.
     copy = ["skopeo", "--insecure-policy", "copy", "--dest-compress-format", "gzip"]
-    source = cache_folder() / "store" / series.image
+    source = cache() / "store" / series.image
     for command in (
         [*copy, f"oci:{source}:{series.tag}", f"oci:{folder / 'layout'}:{series.tag}"],
         ["umoci", "unpack", "--image", f"{folder / 'layout'}:{series.tag}", str(folder / "bundle")],

@@ -21,11 +21,11 @@ from pathlib import Path
 import pytest
 
 from outlive.base.errors import LabError
-from outlive.mirror import authority, build, lock, upstream
-from outlive.mirror import command as command
+from outlive.cli import main
+from outlive.mirror import authority, build, command, lock, upstream
 from outlive.mirror.build import debian, images, packages, programs
 from outlive.mirror.build.signing import Signer
-from outlive.mirror.registry import free_port, serving
+from outlive.mirror.servers import free_port, registry
 from outlive.mirror.store import Artefact, Store
 from tests.mirror import layers
 from tests.mirror.small import World, world
@@ -102,7 +102,7 @@ def _serve(visit: Visit) -> int:
         except BaseException as problem:
             problems.append(problem)
         finally:
-            signal.raise_signal(signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)
 
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     # Where the server doesn't come, the client's signal mustn't end the tests.
@@ -110,7 +110,7 @@ def _serve(visit: Visit) -> int:
     thread = threading.Thread(target=client)
     thread.start()
     try:
-        status = command.main(["serve", "--address", "127.0.0.1", "--apt-port", str(apt), "--registry-port", str(registry)])
+        status = main(["mirror", "serve", "--address", "127.0.0.1", "--apt-port", str(apt), "--registry-port", str(registry)])
     finally:
         thread.join()
         for number, handler in before.items():
@@ -157,13 +157,13 @@ def test_second_build_makes_nothing(small: Small) -> None:
 def test_damage_is_found_by_check_and_mended_by_build(small: Small, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     program = small.store.path_of("programs-cni") / "bridge"
     program.write_bytes(b"damaged")
-    assert command.main(["check"]) == 1
+    assert main(["mirror", "check"]) == 2
     said = capsys.readouterr().err
-    assert f"mirror: {cache} is damaged (programs-cni: its file bridge is damaged" in said
+    assert f"error: {cache} is damaged (programs-cni: its file bridge is damaged" in said
     assert said.endswith("run `outlive mirror build`, which builds those anew\n")
     # The package has the same file under a second name.
     assert small.build() == ["programs-cni"]
-    assert command.main(["check"]) == 0
+    assert main(["mirror", "check"]) == 0
     assert f"{cache}: every checksum is right" in capsys.readouterr().out
 
 
@@ -189,7 +189,7 @@ def test_lock_lists_what_apt_resolves(
     file = tmp_path / "lock.yml"
     file.write_text(small.world.lock.read_text().partition(lock.GENERATED)[0])
     monkeypatch.setattr(command, "LOCK_FILE", file)
-    assert command.main(["lock"]) == 0
+    assert main(["mirror", "lock"]) == 0
     assert "lock.yml: 5 Debian packages as of 20" in capsys.readouterr().out
     # With what they depend on, and nothing else of the archive.
     _, generated, listed = file.read_text().partition(lock.GENERATED)
@@ -304,7 +304,7 @@ def test_mysql_owns_its_data_and_not_the_authors_identity(small: Small) -> None:
 def test_mysql_of_another_checksum_is_refused(small: Small, tmp_path: Path) -> None:
     other = dataclasses.replace(small.lock, mysql=dataclasses.replace(small.lock.mysql, integrity="sha512-AAAA"))
     parts = images.Parts({}, {"image-mysql": small.artefact("root-image-mysql")}, small.artefact("debian-packages"))
-    with pytest.raises(LabError, match=r"mysql\.tgz can't be downloaded .*: check mysql in mirror/lock\.yml"):
+    with pytest.raises(LabError, match=r"mysql\.tgz can't be downloaded .*: check mysql in src/outlive/mirror/lock\.yml"):
         images.make_image(Store(tmp_path, print), other, "mysql", other.images["mysql"], parts)
 
 
@@ -340,7 +340,7 @@ def test_box_that_fails_leaves_nothing_and_everything_else(
 ) -> None:
     # The small root file system has no such program.
     monkeypatch.setattr(debian, "ROOTS", {**debian.ROOTS, "full": debian.ROOTS["bare"]})
-    assert command.main(["build", "--box", box]) == 1
+    assert main(["mirror", "build", "--box", box]) == 2
     log = small.store.log(f"box-{box}")
     assert f"read {log}, mend what it says and run the command again\n" in capsys.readouterr().err
     assert f"'{failed}': No such file or directory" in log.read_text()
@@ -416,43 +416,26 @@ def test_upstream_stands_in_for_by_keys_of_its_own(small: Small, tmp_path: Path)
 
 def test_upstreams_registries_have_the_images(small: Small, tmp_path: Path) -> None:
     authority.make(upstream.NAMES, tmp_path)
-    port = free_port()
-    with serving(small.store.path_of("registry"), f"127.0.0.1:{port}", tmp_path / "log", read_only=True):
-        front, secure = upstream.servers("127.0.0.1", (0, 0), tmp_path, port)
-        secure.server_close()
-        thread = threading.Thread(target=front.serve_forever)
-        thread.start()
-        try:
-            for host, path in (("registry.k8s.io", "coredns/coredns/manifests/v7.8.9"), ("registry.k8s.io", "kube-scheduler/tags/list")):
-                request = urllib.request.Request(
-                    f"http://127.0.0.1:{front.server_address[1]}/v2/{path}",
-                    headers={"Host": host, "Accept": "application/vnd.oci.image.manifest.v1+json"},
-                )
-                with urllib.request.urlopen(request, timeout=10) as answer:
-                    assert json.load(answer)
-        finally:
-            front.shutdown()
-            front.server_close()
-            thread.join()
+    back, ports = free_port(), (free_port(), free_port())
+    with (
+        registry(small.store.path_of("registry"), "127.0.0.1", back, tmp_path / "log", read_only=True),
+        upstream.answering("127.0.0.1", ports, tmp_path, back),
+    ):
+        for host, path in (("registry.k8s.io", "coredns/coredns/manifests/v7.8.9"), ("registry.k8s.io", "kube-scheduler/tags/list")):
+            request = urllib.request.Request(
+                f"http://127.0.0.1:{ports[0]}/v2/{path}",
+                headers={"Host": host, "Accept": "application/vnd.oci.image.manifest.v1+json"},
+            )
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                assert json.load(answer)
 
 
 def test_port_of_the_registry_is_taken(small: Small, tmp_path: Path) -> None:
-    address = f"127.0.0.1:{free_port()}"
+    port = free_port()
     storage = small.store.path_of("registry")
     with (
-        serving(storage, address, tmp_path / "log"),
-        pytest.raises(LabError, match=rf"can't listen on {address} \(Address already in use\): end what uses that port, or"),
-        serving(storage, address, tmp_path / "log"),
+        registry(storage, "127.0.0.1", port, tmp_path / "log"),
+        pytest.raises(LabError, match=rf"can't listen on 127.0.0.1 port {port} \(Address already in use\): end what uses that port, or"),
+        registry(storage, "127.0.0.1", port, tmp_path / "log"),
     ):
         pass
-
-
-def test_registry_that_ends_ends_the_server(small: Small, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def visit(site: str, registry: str) -> None:
-        children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-        (process,) = [child for child in children if b"docker-registry" in Path(f"/proc/{child}/cmdline").read_bytes()]
-        os.kill(int(process), signal.SIGKILL)
-        time.sleep(3)
-
-    assert _serve(visit) == 1
-    assert "mirror: docker-registry ended with status -9: read " in capsys.readouterr().err

@@ -95,7 +95,11 @@ def test_interrupted_build_leaves_the_old_artefact(store: Store) -> None:
 
 
 def test_two_builds_at_once_are_refused(store: Store) -> None:
-    with store.locked(), pytest.raises(LabError, match=r"another build is at work in .*cache: wait until it ends"), store.locked():
+    with (
+        store.locked(),
+        pytest.raises(LabError, match=r"another build \(process \d+\) is at work in .*cache: wait until it ends"),
+        store.locked(),
+    ):
         pass
 
 

@@ -63,7 +63,7 @@ def lead_names_here(lab: Reached) -> None:
 
 def requests() -> list[tuple[str, str, str, int]]:
     """Return the requests that the stand-in answered: host, method, path and status."""
-    lines = (private.FOLDER / "mirror.log").read_text(encoding="utf-8").splitlines()
+    lines = (FOLDER / "requests.log").read_text(encoding="utf-8").splitlines()
     found = [re.fullmatch(r"(\S*) ([A-Z]+) (\S+) (\d{3})", line) for line in lines]
     return [(each[1], each[2], each[3], int(each[4])) for each in found if each]
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from outlive.base.errors import LabError
+from outlive.base.paths import cache
 from outlive.mirror import build as steps
-from outlive.mirror import compare, lock, upstream
+from outlive.mirror import compare, lock, sbom, upstream
 from outlive.mirror import serve as server
 from outlive.mirror.build import boxes, debian
-from outlive.mirror.paths import LOCK_FILE, cache_folder
+from outlive.mirror.paths import LOCK_FILE
 from outlive.mirror.store import Store
 from outlive.mirror.tools import ended_by_signals
 
@@ -22,25 +25,48 @@ def report(line: str) -> None:
     print(f"[{time.monotonic() - _BEGAN:5.0f} s] {line}", flush=True)
 
 
+def _begin() -> Store:
+    """Return the cache, and let mkfs.ext4 and nginx be found, which lie where an ordinary user's PATH doesn't lead.
+
+    Raises:
+        LabError: the cache's path has white space, at which apt would cut it in two, minutes after a build began.
+    """
+    folder = cache()
+    if any(character.isspace() for character in str(folder)):
+        raise LabError(
+            f"the cache folder is {str(folder)!r} (by OUTLIVE_CACHE, else XDG_CACHE_HOME or the home folder), "
+            "and apt takes no path with white space: set OUTLIVE_CACHE to a folder without"
+        )
+    os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+    return Store(folder, report)
+
+
 def build(box: str, also: Sequence[str]) -> None:
     """Make packages, images and a box (or ``all``), and the named extras, as far as they aren't there and right."""
-    store = Store(cache_folder(), report)
+    store = _begin()
     with ended_by_signals(), store.locked():
         steps.build(store, lock.load(), boxes.BOXES if box == "all" else (box,), list(also))
 
 
 def serve(address: str, apt_port: int, registry_port: int) -> None:
     """Serve what is built, until this process is ended."""
-    server.serve(Store(cache_folder(), report), address, apt_port, registry_port)
+    server.serve(_begin(), address, apt_port, registry_port)
 
 
 def check(against: Path | None) -> None:
     """Compare every file of the cache with its checksum, and with another cache's."""
-    store = Store(cache_folder(), report)
+    store = _begin()
     compare.check_whole(store)
     report(f"{store.cache}: every checksum is right")
     if against:
         report(compare.check(store, Store(against, report)))
+
+
+def write_sbom(folder: Path) -> None:
+    """Write down what images and boxes are made of, a document each in `folder`."""
+    store = _begin()
+    with ended_by_signals(), store.locked():
+        report(f"{folder}: {len(sbom.write(store, folder))} documents")
 
 
 def lock_anew(also: Sequence[str]) -> None:
@@ -53,4 +79,4 @@ def lock_anew(also: Sequence[str]) -> None:
 
 def stand_in(address: str, folder: Path) -> None:
     """Answer under the upstream's own names, until this process is ended."""
-    upstream.serve(Store(cache_folder(), report), lock.load(), address, folder)
+    upstream.serve(_begin(), lock.load(), address, folder)

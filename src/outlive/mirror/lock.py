@@ -1,6 +1,5 @@
 """Read the lock file: every version and checksum that the mirror is built from."""
 
-import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -62,27 +61,6 @@ class Mysql:
     version: str
     url: str
     integrity: str
-
-    @property
-    def package(self) -> str:
-        """Address of the npm package, whose last part is its name."""
-        return self.url.partition("/-/")[0]
-
-    @property
-    def package_name(self) -> str:
-        """Name of the npm package."""
-        return self.package.rpartition("/")[2]
-
-    @property
-    def package_version(self) -> str:
-        """Version of the npm package, which isn't MySQL's."""
-        return self.url.rpartition("/")[2].removeprefix(f"{self.package_name}-").removesuffix(".tgz")
-
-    @property
-    def sha512(self) -> str:
-        """Digest of the npm package's archive in hex; empty where `integrity` is of another algorithm."""
-        algorithm, _, digest = self.integrity.partition("-")
-        return base64.b64decode(digest).hex() if algorithm == "sha512" else ""
 
 
 @dataclass(frozen=True)

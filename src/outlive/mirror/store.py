@@ -4,12 +4,9 @@ An artefact is used only if its key is that of today's inputs and every file has
 Else it's built anew, in a folder beside it that takes its place when it's complete.
 """
 
-import fcntl
 import hashlib
 import json
 import os
-import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from outlive.base.errors import LabError
-from outlive.mirror.tools import as_root
+from outlive.base.locks import exclusive
+from outlive.base.process import remove
 
 Build = Callable[[Path], None]
 Report = Callable[[str], None]
@@ -34,14 +32,10 @@ class Artefact:
 
 @dataclass(frozen=True)
 class Record:
-    """What is written down of an artefact: the key of its inputs, these inputs, and the sha256 of each of its files.
-
-    `inputs` is None where an older version of the mirror wrote the record.
-    """
+    """What is written down of an artefact: the key of its inputs, and the sha256 of each of its files."""
 
     key: str
     files: Mapping[str, str]
-    inputs: object = None
 
 
 def digest_file(path: Path) -> str:
@@ -80,20 +74,16 @@ class Store:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the cache for this process; raise LabError if another one builds in it."""
+        lock = self.cache / "lock"
         try:
             self.cache.mkdir(parents=True, exist_ok=True)
-            lock = (self.cache / "lock").open("w")
+            lock.touch()
         except OSError as error:
             raise LabError(
                 f"the cache folder {self.cache} can't be written ({error.strerror}): set OUTLIVE_CACHE to a folder of yours"
             ) from error
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise LabError(
-                    f"another build is at work in {self.cache}: wait until it ends, or set OUTLIVE_CACHE to another folder"
-                ) from error
+        cure = "wait until it ends, or set OUTLIVE_CACHE to another folder"
+        with exclusive(lock, lambda holder: f"another build (process {holder}) is at work in {self.cache}: {cure}"):
             yield
 
     def log(self, name: str) -> Path:
@@ -119,13 +109,13 @@ class Store:
         self._report(f"{name}: {reason}, building (log: {self.log(name)})")
         self.log(name).unlink(missing_ok=True)
         fresh = self._folder / f".new-{name}"
-        remove_tree(fresh)
+        remove(fresh)
         fresh.mkdir(parents=True)
         build(fresh)
         self._manifest(name).unlink(missing_ok=True)
-        remove_tree(path)
+        remove(path)
         fresh.rename(path)
-        write_atomically(self._manifest(name), json.dumps({"key": key, "files": _checksums(path), "inputs": inputs}, indent=1) + "\n")
+        write_atomically(self._manifest(name), json.dumps({"key": key, "files": _checksums(path)}, indent=1) + "\n")
         self._report(f"{name}: built in {time.monotonic() - started:.0f} s")
         return Artefact(name, path, key)
 
@@ -149,13 +139,11 @@ class Store:
             raise LabError(f"{name} in {self.cache} is damaged (its record is damaged): run `outlive mirror build`, which builds it anew")
         return record
 
-    def read(self, name: str) -> Artefact:
-        """Give a finished artefact, whatever its inputs are today; raise LabError if it isn't there or is damaged."""
-        record = self.record(name)
-        damage = self._damage(name, record)
+    def require(self, name: str) -> None:
+        """Raise LabError if an artefact that is there is damaged."""
+        damage = self._damage(name, self._record(name))
         if damage is not None:
             raise LabError(f"{name} in {self.cache} is damaged ({damage}): run `outlive mirror build`, which builds it anew")
-        return Artefact(name, self.path_of(name), record.key)
 
     def _manifest(self, name: str) -> Path:
         return self._folder / f"{name}.json"
@@ -164,7 +152,7 @@ class Store:
         """Give what was written down when the artefact was built, or None if that can't be read."""
         try:
             record = json.loads(self._manifest(name).read_text())
-            return Record(record["key"], dict(record["files"]), record.get("inputs"))
+            return Record(record["key"], dict(record["files"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -195,15 +183,6 @@ def _checksums(folder: Path) -> dict[str, str]:
     return {
         str(path.relative_to(folder)): digest_file(path) for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink()
     }
-
-
-def remove_tree(path: Path) -> None:
-    """Remove a folder and all in it, if it's there: as root where an interrupted build left root's files."""
-    if path.is_dir() and not path.is_symlink():
-        try:
-            shutil.rmtree(path)
-        except PermissionError:
-            subprocess.run(as_root(["rm", "-rf", "--one-file-system", str(path)]), check=True)
 
 
 def write_atomically(path: Path, text: str) -> None:

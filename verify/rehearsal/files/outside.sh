@@ -7,9 +7,9 @@ shift 3
 here=$(dirname "$0")
 
 ip link set lo up
-"$PYTHON" -m outlive mirror stand-in --address 127.0.0.1 --folder "$folder" >"$folder/requests.log" 2>&1 &
+"$PYTHON" -m outlive mirror stand-in --address 127.0.0.1 --folder "$folder" >"$folder/stand-in.log" 2>&1 &
 server=$!
-until grep --quiet '^standing in' "$folder/requests.log"; do
+until grep --quiet '^standing in' "$folder/stand-in.log"; do
 	kill -0 "$server" # set -e ends the script if it died
 	sleep 0.1
 done

@@ -8,12 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from outlive.base.errors import LabError
-from outlive.mirror import registry
-from outlive.mirror.build import boxes, debian, images, packages, programs
+from outlive.mirror.build import boxes, debian, images, packages, programs, registry
 from outlive.mirror.build.signing import Signer
 from outlive.mirror.lock import EARLIER, EXTRAS, Lock, earlier, load_extra
 from outlive.mirror.store import Artefact, Store
-from outlive.mirror.tools import require_tools
+from outlive.mirror.tools import require_tools, uninterrupted
 
 TOOLS = (
     "apt-ftparchive",
@@ -71,8 +70,9 @@ def build(store: Store, lock: Lock, box_names: Sequence[str], extras: Collection
     try:
         # The programs take the processor, the packages mostly the disk and the network: side by side.
         with ThreadPoolExecutor(2) as pool:
-            compiled = pool.submit(_programs, store, lock, version)
-            assembled = pool.submit(_debian, store, lock, box_names, signer)
+            with uninterrupted():
+                compiled = pool.submit(_programs, store, lock, version)
+                assembled = pool.submit(_debian, store, lock, box_names, signer)
             made, (debs, roots) = compiled.result(), assembled.result()
         kubernetes = packages.make_packages(store, lock, made, signer)
         parts = images.Parts(made, roots, debs)
@@ -87,7 +87,7 @@ def build(store: Store, lock: Lock, box_names: Sequence[str], extras: Collection
 
 
 def _programs(store: Store, lock: Lock, version: str) -> dict[str, Artefact]:
-    return {name: programs.build_programs(store, lock, name, version) for name in lock.programs}
+    return {name: programs.build_programs(store, program, version) for name, program in lock.programs.items()}
 
 
 def _debian(store: Store, lock: Lock, box_names: Sequence[str], signer: Signer) -> tuple[Artefact, dict[str, Artefact]]:
@@ -99,7 +99,7 @@ def _debian(store: Store, lock: Lock, box_names: Sequence[str], signer: Signer) 
 
 def _earlier(store: Store, lock: Lock, version: str, signer: Signer, parts: images.Parts) -> list[Artefact]:
     """Make programs and packages of the earlier Kubernetes, and its images: a lab that is made of it takes both from the mirror, not from the box."""
-    made = {**parts.programs, "kubernetes": programs.build_programs(store, lock, EARLIER, version)}
+    made = {**parts.programs, "kubernetes": programs.build_programs(store, lock.programs[EARLIER], version)}
     packages.make_packages(store, lock, made, signer, f"{EARLIER}-packages")
     parts = replace(parts, programs=made)
     return [images.make_image(store, lock, name, references, parts, "-earlier") for name, references in lock.images.items()]

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from outlive.base.errors import LabError
-from outlive.mirror.lock import Lock, Program
+from outlive.mirror.lock import Program
 from outlive.mirror.paths import GO
 from outlive.mirror.store import Artefact, Store, digest_tree
 from outlive.mirror.tools import capture, run
@@ -38,15 +38,14 @@ def linker_flags(program: Program) -> str:
     return " ".join(words)
 
 
-def build_programs(store: Store, lock: Lock, name: str, version: str) -> Artefact:
-    """Build the programs of go/`name` with the Go of version `version`."""
-    program = lock.programs[name]
-    module = GO / name
+def build_programs(store: Store, program: Program, version: str) -> Artefact:
+    """Build the programs of go/NAME with the Go of version `version`."""
+    module = GO / program.name
 
     def build(target: Path) -> None:
         run(
             [*COMPILE, f"-ldflags={linker_flags(program)}", "-o", f"{target}{os.sep}", "tool"],
-            store.log(f"programs-{name}"),
+            store.log(f"programs-{program.name}"),
             cwd=module,
             env={"CGO_ENABLED": "1" if program.cgo else "0", "GOOS": "linux", "GOARCH": "amd64", "GOFLAGS": ""},
         )
@@ -57,7 +56,7 @@ def build_programs(store: Store, lock: Lock, name: str, version: str) -> Artefac
     replaced = _REPLACED.findall((module / "go.mod").read_text())
     sources = digest_tree(module, *(module / path for path in replaced))
     return store.make(
-        f"programs-{name}",
+        f"programs-{program.name}",
         [sources, version, list(COMPILE), linker_flags(program), dict(program.rename), program.cgo],
         build,
     )
