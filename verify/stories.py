@@ -62,28 +62,28 @@ class Narrator:
     def __init__(self, config: pytest.Config) -> None:
         """Nothing is told yet."""
         self._reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
+        self._capture: Any = config.pluginmanager.get_plugin("capturemanager")
         self._writer = config.get_terminal_writer()
         self._screen: Screen | None = None
         self._told: set[tuple[str, str]] = set()
 
     def say(self, text: str) -> None:
-        """Write a line of its own."""
-        if self._reporter is not None:
+        """Write a line of its own, past what pytest keeps of a test's output."""
+        with self._capture.global_and_fixture_disabled():
             self._reporter.ensure_newline()
-        if self._screen is not None:
-            self._screen.line(text)
-        else:
-            self._writer.line(text)
-            self._writer.flush()
+            if self._screen is not None:
+                self._screen.line(text)
+            else:
+                self._writer.line(text)
+                self._writer.flush()
 
     @contextmanager
     def clock(self, what: str) -> Iterator[None]:
-        """Let a clock run in the last line while entered, where there is a terminal."""
-        if not self._writer.hasmarkup:
+        """Let a clock run in the last line while entered, where there is a terminal and pytest keeps no output (`--capture=no`)."""
+        if not self._writer.hasmarkup or self._capture.is_globally_capturing():
             yield
             return
-        if self._reporter is not None:
-            self._reporter.ensure_newline()
+        self._reporter.ensure_newline()
         with Screen(what, self._writer, terminal=True) as self._screen:
             try:
                 yield

@@ -185,11 +185,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _pytest(*arguments: str) -> int:
-    """Run pytest in this process's place, in the checkout; its plugin gives the exit statuses of the table."""
+    """Run pytest in this process's place, in the checkout."""
     from outlive.base.paths import ROOT
 
     os.chdir(ROOT)
     os.execv(sys.executable, [sys.executable, "-m", "pytest", *arguments])
+
+
+def _story(layer: str, *arguments: str, marker: str = "") -> int:
+    """Run the tests of a folder of verify/; their plugin gives the exit statuses of the table, and tells moments as they are seen."""
+    return _pytest("--capture=no", f"verify/{layer}".rstrip("/"), "-m", marker or layer, *arguments)
 
 
 def _playbook(name: str, *options: str) -> int:
@@ -336,7 +341,7 @@ def tutorial_reset() -> int:
 @in_lab
 def verify() -> int:
     """Check everything, then power off MySQL's node and look for its data."""
-    return _pytest("verify", "-m", "static or storage or power_off")
+    return _story("", marker="static or storage or power_off")
 
 
 @outlive.command()
@@ -407,7 +412,7 @@ def drill(fault: str, profile: str, node: str | None) -> int:
     outlive drill power-cut
     outlive drill freeze --profile fenced
     """
-    return _pytest("verify/drills", "-m", "drills", "--fault", fault, "--profile", profile, *(["--node", node] if node else []))
+    return _story("drills", "--fault", fault, "--profile", profile, *(["--node", node] if node else []))
 
 
 @outlive.command()
@@ -424,21 +429,21 @@ def drills(faults: tuple[str, ...], profiles: tuple[str, ...], times: int) -> in
     """
     chosen = [word for name in faults or _faults() for word in ("--fault", name)]
     chosen += [word for name in profiles or _profiles() for word in ("--profile", name)]
-    return _pytest("verify/drills", "-m", "drills", *chosen, "--times", str(times))
+    return _story("drills", *chosen, "--times", str(times))
 
 
 @outlive.command()
 @in_lab
 def proof() -> int:
     """Lose throw-away data on purpose, to show that the checks find it."""
-    return _pytest("verify/proof", "-m", "proof")
+    return _story("proof")
 
 
 @outlive.command()
 @in_lab
 def lifecycle() -> int:
     """Let nodes leave and join, back up and restore, renew certificates, restart all; hold that the data is there."""
-    return _pytest("verify/lifecycle", "-m", "lifecycle")
+    return _story("lifecycle")
 
 
 @outlive.group()
@@ -493,7 +498,7 @@ def pages(names: tuple[str, ...]) -> int:
     outlive pages
     outlive pages 01-emptydir 04-nfs
     """
-    return _pytest("verify/tutorial", "-m", "tutorial", *(["-k", " or ".join(names)] if names else []))
+    return _story("tutorial", *(["-k", " or ".join(names)] if names else []))
 
 
 @outlive.group()

@@ -26,22 +26,23 @@ class Run:
         self.minutes = minutes
         self.broken = broken
 
+    def lint(self) -> None:
+        """Note the linters."""
+        self._note("lint")
+
+    def unit(self) -> None:
+        """Note the unit tests."""
+        self._note("unit")
+
     def make(self) -> None:
         """Take the time that it takes."""
         self.seconds += self.minutes * 60
         self._note("make")
 
-    def pages(self, which: str) -> None:
-        """Note the pages."""
-        self._note(f"pages {which}")
-
-    def drill(self, faults: tuple[str, ...], profile: str) -> None:
-        """Note the drills."""
-        self._note(f"drill {profile} {','.join(faults)}")
-
-    def lifecycle(self) -> None:
-        """Note that it is switched off and on."""
-        self._note("lifecycle")
+    def outlive(self, what: str, *words: str) -> float:
+        """Note a command."""
+        self._note(" ".join(words))
+        return 1.0
 
     def roles(self) -> None:
         """Note the roles' scenarios."""
@@ -60,11 +61,11 @@ class Run:
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Run]:
     run = Run()
+    monkeypatch.setattr(steps, "lint", run.lint)
+    monkeypatch.setattr(steps, "unit", run.unit)
     monkeypatch.setattr(steps, "make", run.make)
     monkeypatch.setattr(steps, "destroy", run.destroy)
-    monkeypatch.setattr(steps, "_pages", run.pages)
-    monkeypatch.setattr(steps, "_drill", run.drill)
-    monkeypatch.setattr(steps, "_lifecycle", run.lifecycle)
+    monkeypatch.setattr(steps, "_outlive", run.outlive)
     monkeypatch.setattr(steps, "roles", run.roles)
     monkeypatch.setattr(steps, "machine_ids", dict)
     monkeypatch.setattr(steps, "VERIFIED", tmp_path / "verified.json")
@@ -74,24 +75,24 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Run]:
     yield run
 
 
-DRILLS = [f"drill {profile} {','.join(faults)}" for faults, profile in steps.DRILLS]
+DRILLS = ["drills --fault mysqld-kill --fault nfs-restart --profile default", "drills --fault power-cut --profile fenced"]
 
 
 def test_a_part_of_everything(run: Run) -> None:
     steps.test()
-    assert run.done == ["make", f"pages {steps.PAGES}", *DRILLS, "destroy"]
+    assert run.done == ["lint", "unit", "make", "pages 01-emptydir 04-nfs", *DRILLS, "destroy"]
 
 
 def test_everything_however_late(run: Run) -> None:
     run.minutes = 300
     steps.test(everything=True)
-    assert run.done == ["make", "pages ", *DRILLS, "lifecycle", "destroy", "roles"]
+    assert run.done == ["lint", "unit", "make", "pages", *DRILLS, "lifecycle", "destroy", "roles"]
 
 
 def test_late_run_says_what_it_left_out(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     run.minutes = 56
     steps.test()
-    assert run.done == ["make", "destroy"]
+    assert run.done == ["lint", "unit", "make", "destroy"]
     said = capsys.readouterr().out
     assert "pages: not run, 56 minutes have passed and they begin within 55: `outlive pages` runs them" in said
     assert "drills fenced (power-cut): not run" in said
@@ -111,6 +112,14 @@ def test_lab_that_was_there_is_in_the_way_of_the_scenarios(
     steps.test(everything=True)
     assert "roles" not in run.done
     assert "roles' scenarios: not run, since this checkout's lab stays: `outlive molecule` in another checkout" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("broken", ["lint", "unit"])
+def test_without_lint_and_unit_tests_no_lab_is_made(run: Run, broken: str) -> None:
+    run.broken = broken
+    with pytest.raises(LabError, match="broken"):
+        steps.test()
+    assert "make" not in run.done
 
 
 @pytest.mark.parametrize("broken", ["make", "pages", "drill"])

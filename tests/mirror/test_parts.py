@@ -12,14 +12,15 @@ from pathlib import Path
 import pytest
 
 from outlive.base.errors import LabError
+from outlive.base.wait import wait_for
 from outlive.cli import main
 from outlive.mirror import build, tools
-from outlive.mirror.build import boxes, images
+from outlive.mirror.build import boxes, images, programs
 from outlive.mirror.build.debian import parse_uri_line
 from outlive.mirror.build.programs import check_go
 from outlive.mirror.lock import DebianPackage
-from outlive.mirror.paths import PACKAGE
-from outlive.mirror.store import Artefact
+from outlive.mirror.paths import GO, PACKAGE
+from outlive.mirror.store import Artefact, Store
 
 
 def test_line_of_apt() -> None:
@@ -196,3 +197,19 @@ def _set(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> None:
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
+
+
+def test_a_build_of_programs_says_how_many_packages_are_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    store = Store(tmp_path, said.append)
+    monkeypatch.setattr(programs, "REPORT_EVERY", 0.01)
+    monkeypatch.setattr(programs, "packages_of", lambda _module: 3)
+    store.log("programs-x").parent.mkdir(parents=True, exist_ok=True)
+    store.log("programs-x").write_text("+ go build -v\ngo: downloading example.org/a v1.0.0\nexample.org/a\nexample.org/b\n")
+    with programs._counted(store, "programs-x", tmp_path):
+        wait_for("the build", "2 packages", lambda: said, lambda lines: "programs-x: 2 of 3 packages" in lines, within=30, every=0.01)
+
+
+@pytest.mark.skipif(shutil.which("go") is None, reason="Go isn't installed")
+def test_packages_that_the_programs_of_a_module_are_made_of() -> None:
+    assert programs.packages_of(GO / "cni") > 100

@@ -169,6 +169,17 @@ def test_interrupted_run_heals_and_keeps_its_report(tree: pytest.Pytester, how: 
     assert (data["interrupted"], data["verdict"], len(data["checks"])) == (True, "unknown", 1)
 
 
+@pytest.mark.parametrize("capture", ["fd", "no"])
+def test_moments_are_seen_while_the_story_goes_on(tree: pytest.Pytester, capture: str) -> None:
+    body = "def test_power_off(narrator):\n    print('a test's own words')\n    narrator.say('  45.2 s  n1 NotReady')\n".replace(
+        "test's", "test"
+    )
+    write(tree, "power_off", body)
+    result, _ = play(tree, "-m", "power_off", f"--capture={capture}")
+    result.stdout.fnmatch_lines(["  45.2 s  n1 NotReady"])
+    assert ("a test own words" in result.stdout.str()) is (capture == "no")
+
+
 def test_tests_from_elsewhere_have_no_layer() -> None:
     assert plugin.layer(Path("/elsewhere/tests/test_x.py")) is None
     assert plugin.layer(plugin.FOLDER / "conftest.py") is None

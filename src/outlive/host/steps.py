@@ -32,7 +32,7 @@ VERIFIED = STATE / "verified.json"
 
 DRILLS: tuple[tuple[tuple[str, ...], str], ...] = ((("mysqld-kill", "nfs-restart"), "default"), (("power-cut",), "fenced"))
 """The faults that `make test` runs, each with its recovery profile: `outlive drills` runs them all."""
-PAGES = "01-emptydir or 04-nfs"
+PAGES = ("01-emptydir", "04-nfs")
 """The pages of the tutorial that `make test` runs: `outlive pages` runs them all."""
 MORE_UNTIL = 3300.0
 """Seconds after the beginning of `make test` in which pages or a row of drills may begin: a slow host that built the mirror first has shown the main
@@ -49,24 +49,26 @@ def test(*, everything: bool = False) -> None:
         LabError: a step or a check failed; the end of its log was printed.
     """
     began = time.monotonic()
-    lint()
-    unit()
     with alone():
         ours = not machine_ids()
+    lint()
+    unit()
     VERIFIED.unlink(missing_ok=True)
     try:
         make()
-        more: list[tuple[str, str, Callable[[], None]]] = [("pages", "outlive pages", partial(_pages, "" if everything else PAGES))]
+        more: list[tuple[str, str, Callable[[], object]]] = [
+            ("pages", "outlive pages", partial(_outlive, "pages", "pages", *(() if everything else PAGES)))
+        ]
         more += [
             (
                 f"drills {profile} ({', '.join(faults)})",
                 f"outlive {' '.join(_drill_words(faults, profile))}",
-                partial(_drill, faults, profile),
+                partial(_outlive, f"drills {profile}", *_drill_words(faults, profile)),
             )
             for faults, profile in DRILLS
         ]
         if everything:
-            more.append(("lifecycle", "outlive lifecycle", _lifecycle))
+            more.append(("lifecycle", "outlive lifecycle", partial(_outlive, "lifecycle", "lifecycle")))
         for what, command, run in more:
             minutes = (time.monotonic() - began) / 60
             if minutes * 60 > MORE_UNTIL and not everything:
@@ -108,37 +110,14 @@ def roles(named: Sequence[str] = (), step: str = "test") -> None:
                 _remove()
 
 
-def _pages(which: str) -> None:
-    """Follow pages of the tutorial, all of them and the exercises where none is named."""
-    _checks("pages", "verify/tutorial", "-m", "tutorial", *(["-k", which] if which else []))
-
-
-def _lifecycle() -> None:
-    """Do what happens in a lab's life: docs/lifecycle.md."""
-    _checks("lifecycle", "verify/lifecycle", "-m", "lifecycle")
-
-
-def _checks(what: str, *arguments: str) -> None:
-    """Run pytest on the lab as one step."""
-    reach().judge(what, ["pytest", *arguments])
+def _outlive(what: str, *words: str) -> float:
+    """Run a command of `outlive` on the lab as one step; return the seconds it took."""
+    return reach().judge(what, [sys.executable, "-m", "outlive", *words])
 
 
 def _drill_words(faults: Sequence[str], profile: str) -> list[str]:
     """Return the words of `outlive` that run some faults under a recovery profile."""
     return ["drills", *(word for fault in faults for word in ("--fault", fault)), "--profile", profile]
-
-
-def _drill(faults: Sequence[str], profile: str) -> None:
-    """Run some faults under a recovery profile, and print the matrix."""
-    what = f"drills {profile}"
-    reach().judge(what, [sys.executable, "-m", "outlive", *_drill_words(faults, profile)])
-    lines = log_of(what).read_text(encoding="utf-8", errors="replace").splitlines()
-    print(*(line for line in lines[_last(lines, "From the fault to the first committed write:") :] if line.strip()), sep="\n", flush=True)
-
-
-def _last(lines: Sequence[str], beginning: str) -> int:
-    """Return the index of the last line that begins so; behind the end where there is none."""
-    return next((index for index in reversed(range(len(lines))) if lines[index].startswith(beginning)), len(lines))
 
 
 def make() -> dict[str, float]:
@@ -162,7 +141,7 @@ def make() -> dict[str, float]:
         lab, took = _make_cluster(settings)
         took["tutorial"] = lab.step("tutorial", ["ansible-playbook", "playbooks/tutorial.yml"], task_of)
     # Not held any more: the checks, processes of their own, hold the lab themselves.
-    took["verification"] = _verify(lab)
+    took["verification"] = _verify()
     durations.keep(settings, took)
     print(
         f"\nThe lab is up after {(time.monotonic() - started) / 60:.0f} minutes. `outlive shell` opens a shell in which kubectl and vagrant see it.\n",
@@ -195,14 +174,14 @@ def _make_cluster(settings: Settings) -> tuple[Reached, dict[str, float]]:
     return lab, took
 
 
-def _verify(lab: Reached) -> float:
+def _verify() -> float:
     """Run the checks with the power-off, unless these very VMs passed them already."""
     identity = machine_ids()
     kept = _kept()
     if identity and kept.get("machines") == identity and Path(str(kept.get("report"))).is_dir():
         print(f"verification: passed on these machines at {kept['when']} (run it again: `outlive verify`)")
         return 0.0
-    seconds = lab.judge("verification", ["pytest", "verify", "-m", "static or storage or power_off"])
+    seconds = _outlive("verification", "verify")
     latest = (REPORTS / "latest").resolve()
     VERIFIED.write_text(
         json.dumps({"machines": identity, "report": str(latest), "when": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())}),

@@ -69,7 +69,7 @@ class Store:
         self.cache = cache
         self.logs = cache / "logs"
         self._folder = cache / "store"
-        self._report = report
+        self.report = report
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -103,10 +103,10 @@ class Store:
         path = self.path_of(name)
         reason = self._why_not(name, key)
         if reason is None:
-            self._report(f"{name}: ready")
+            self.report(f"{name}: ready")
             return Artefact(name, path, key)
         started = time.monotonic()
-        self._report(f"{name}: {reason}, building (log: {self.log(name)})")
+        self.report(f"{name}: {reason}, building (log: {self.log(name)})")
         self.log(name).unlink(missing_ok=True)
         fresh = self._folder / f".new-{name}"
         remove(fresh)
@@ -116,7 +116,7 @@ class Store:
         remove(path)
         fresh.rename(path)
         write_atomically(self._manifest(name), json.dumps({"key": key, "files": _checksums(path)}, indent=1) + "\n")
-        self._report(f"{name}: built in {time.monotonic() - started:.0f} s")
+        self.report(f"{name}: built in {time.monotonic() - started:.0f} s")
         return Artefact(name, path, key)
 
     def check(self) -> list[str]:
