@@ -24,6 +24,8 @@ from verify.stories import KEPT, REMARK, STORY, Kept, Narrator
 LAYERS = ("static", "storage", "tutorial", "power_off", "drills", "lifecycle", "proof", "rehearsal")
 """Folders of verify/, their markers, and the order in which their tests run: what breaks things comes last."""
 FOLDER = Path(__file__).parent
+JUNIT = "junit.xml"
+"""Where pytest writes its own report, in the folder of all reports; a copy lies in each report of the run."""
 VERDICT = pytest.StashKey[Verdict]()
 
 
@@ -48,7 +50,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Have pytest write its JUnit report, where the user hasn't said where to."""
     if not config.option.collectonly and not getattr(config.option, "xmlpath", None):
-        config.option.xmlpath = str(_reports() / f".junit-{os.getpid()}.xml")
+        config.option.xmlpath = str(_reports() / JUNIT)
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses by marker
@@ -126,8 +128,6 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         if kept.junit is not None and kept.junit.exists():
             shutil.copy(kept.junit, report.folder / "junit.xml")
         report.write()
-    if kept.junit is not None:
-        kept.junit.unlink(missing_ok=True)
     if kept.interrupted:
         session.exitstatus = EXIT_INTERRUPTED
     elif exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
@@ -165,7 +165,7 @@ def _reports() -> Path:
 def _own_junit(config: pytest.Config) -> Path | None:
     """Return pytest's JUnit report where it is written for ours, None where the user has chosen its place."""
     named = getattr(config.option, "xmlpath", None)
-    return Path(named) if named and Path(named).name == f".junit-{os.getpid()}.xml" else None
+    return Path(named) if named == str(_reports() / JUNIT) else None
 
 
 def _verdict(error: BaseException) -> Verdict:
