@@ -10,6 +10,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -126,3 +127,20 @@ def test_command_that_cleans_up_is_begun_after_the_end(tmp_path: Path, monkeypat
     tools.end_all()
     tools.run(["sh", "-c", "sleep 0.2; touch done"], tmp_path / "log", cwd=tmp_path, cleanup=True)
     assert (tmp_path / "done").exists()
+
+
+def test_command_that_is_being_begun_at_the_interrupt_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The signal comes when the command runs and isn't noted yet: else nobody would end it, and its caller would wait for ever."""
+    monkeypatch.setattr(tools, "_ending", threading.Event())
+    begin = subprocess.Popen
+
+    def interrupted(*arguments: Any, **options: Any) -> subprocess.Popen[str]:  # noqa: ANN401 - Popen's own
+        process = begin(*arguments, **options)
+        monkeypatch.setattr(subprocess, "Popen", begin)
+        tools.end_all()
+        tools._interrupt(signal.SIGTERM, None)
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        tools.run(["sleep", "600"], tmp_path / "log")

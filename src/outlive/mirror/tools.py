@@ -26,14 +26,18 @@ def require_tools(names: Sequence[str]) -> None:
 
 _running: set[subprocess.Popen[str]] = set()
 _ending = threading.Event()
+_known = threading.Lock()
+"""Held where a command is noted and where all are ended: each is ended by exactly one of the two, as a second SIGINT would cut its cleaning up short."""
 # mmdebstrap takes its tree of files away before it ends.
 _GRACE_SECONDS = 20.0
 
 
 def end_all() -> None:
     """End every command that `run` is running in any thread, and every later one as soon as it runs, but for those that clean up."""
-    _ending.set()
-    for process in list(_running):
+    with _known:
+        _ending.set()
+        running = list(_running)
+    for process in running:
         processes.end(process, leads=False, patience=_GRACE_SECONDS)
 
 
@@ -118,9 +122,11 @@ def run(
                     words, cwd=cwd, env={**os.environ, **(env or {})}, stdin=source, stdout=output, stderr=output, text=True
                 )
                 if not cleanup:
-                    _running.add(process)
-            if not cleanup and _ending.is_set():  # it may have been too late for `end_all` to see this one
-                processes.end(process, leads=False, patience=_GRACE_SECONDS)
+                    with _known:
+                        _running.add(process)
+                        late = _ending.is_set()
+                    if late:  # `end_all` didn't see this one
+                        processes.end(process, leads=False, patience=_GRACE_SECONDS)
             status = process.wait()
         except KeyboardInterrupt:
             # The caller goes on to clean up: the command, which `end_all` ends, has to be gone by then.
