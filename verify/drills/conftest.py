@@ -147,9 +147,9 @@ def _run(cell: Cell, lab: Lab, report: Report, narrator: Narrator, watcher: Watc
         interruption = _interruption(error)
         if interruption is None:
             raise
-        whole = (
-            "the fault is healed" if error is interruption else f"not all was made whole again ({error}), the next drill says what is wrong"
-        )
+        # An interruption that came while the healing failed has that failure behind it.
+        wrong = error if error is not interruption else error.__context__ if begun and begun[0].healed is None else None
+        whole = f"not all was made whole again ({wrong}), the next drill says what is wrong" if wrong else "the fault is healed"
         narrator.say(f"interrupted: {whole}; the lab has the recovery profile {cell.profile}; what was seen lies in {report.folder}")
         raise interruption from None
     finally:

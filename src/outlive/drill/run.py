@@ -14,12 +14,11 @@ from typing import Any
 
 from outlive.base.clock import Clock, Instant
 from outlive.base.errors import LabError, UnreachableError
-from outlive.base.locks import alone as alone
 from outlive.base.wait import WaitTimeoutError, persist, wait_for
 from outlive.drill import checker, lock_watch
 from outlive.drill.checker import Final, Ledger
 from outlive.drill.failover import cluster_moments
-from outlive.drill.faults import Fault, Kind, Target, heal
+from outlive.drill.faults import Fault, Kind, Target, uninterrupted
 from outlive.drill.history import History, Operation, Outcome
 from outlive.drill.lock_watch import Sampler, Watch
 from outlive.drill.recorder import Recorder
@@ -291,6 +290,11 @@ def last_evidence(workload: Workload) -> tuple[Final | None, tuple[str, ...] | N
 
 def _break_and_heal(drill: Drill, clock: Clock, on_change: Callable[[Drill], object]) -> None:
     """Inject the fault, let it do its work, and heal it, however that ends."""
+
+    def mend() -> None:
+        drill.fault.heal()
+        drill.healed = clock.now() if drill.fault.issued else None
+
     try:
         drill.fault.inject()
         if drill.kind.moves:
@@ -298,8 +302,7 @@ def _break_and_heal(drill: Drill, clock: Clock, on_change: Callable[[Drill], obj
         elif drill.kind.hold:
             _hold(drill, clock)
     finally:
-        heal(drill.fault)
-        drill.healed = clock.now() if drill.fault.issued else None
+        uninterrupted(mend)
     on_change(drill)
 
 
