@@ -84,7 +84,7 @@ def test_an_answer_that_does_not_come_takes_no_other_away(silent: str) -> None:
     class Asked:
         def final_read(self) -> Final:
             self.answer("final_read")
-            return Final({1: 1}, {}, 10000)
+            return Final({1: 1}, {})
 
         def check_tables(self) -> tuple[str, ...]:
             self.answer("check_tables")

@@ -90,10 +90,15 @@ def kept(stage: Lab) -> Iterator[None]:
 @contextmanager
 def _stopped(stage: Lab) -> Iterator[None]:
     """Stop MySQL in order, and start it again."""
+
+    def start() -> None:
+        stage.cluster.scale(NAMESPACE, mysql.DEPLOYMENT, 1)
+        run.await_steady(stage)
+
     stage.cluster.scale(NAMESPACE, mysql.DEPLOYMENT, 0)
     try:
         selector = stage.cluster.deployment(NAMESPACE, mysql.DEPLOYMENT).selector
         wait_for("MySQL", "no pod", lambda: stage.cluster.pods(NAMESPACE, selector), lambda pods: not pods, within=600, clock=stage.clock)
         yield
     finally:
-        uninterrupted(lambda: (stage.cluster.scale(NAMESPACE, mysql.DEPLOYMENT, 1), run.await_steady(stage)))
+        uninterrupted(start)

@@ -79,8 +79,8 @@ def uninterrupted(mend: Callable[[], object]) -> None:
                 if len(came) == seen:
                     raise
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for each, handler in before.items():
+            signal.signal(each, handler)
         for number in came[:1]:
             signal.raise_signal(number)
 
