@@ -13,7 +13,7 @@ from outlive.base.paths import ROOT
 from outlive.base.process import interrupt_by
 from outlive.base.wait import SilenceError
 from outlive.drill import profiles, run
-from outlive.drill.checker import Final
+from outlive.drill.checker import Final, check
 from outlive.drill.faults import KINDS, Target, heal
 from outlive.drill.history import Operation, Outcome
 from outlive.drill.run import Drill
@@ -169,3 +169,12 @@ def test_faults_can_all_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
         fault = kind.make(target)
         fault.heal()  # nothing was broken, nothing is touched
         assert fault.issued is None
+
+
+def test_a_drill_that_was_cut_short_names_no_number_of_losses() -> None:
+    """None that was found is no finding where nobody could look."""
+    words = run.ledger_in_words(seen())
+    assert (words["acknowledged, but lost"], words["lost updates"], words["acknowledged"]) == ("unknown", "unknown", 5)
+    whole = seen()
+    whole.ledger = check(HISTORY, Final({1: 1, 2: 1, 6: 1, 7: 1}, {}), instant(10))
+    assert (run.ledger_in_words(whole)["acknowledged, but lost"], run.ledger_in_words(whole)["found unexpectedly"]) == (1, 0)

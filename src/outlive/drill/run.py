@@ -403,6 +403,11 @@ def ledger_in_words(seen: Drill) -> dict[str, object]:
         raise LabError("The drill has no ledger.")
     ledger = seen.ledger or checker.check(seen.operations(), None, seen.fault.issued)
     windows = checker.windows(seen.operations(), seen.fault.issued, SILENCE)
+
+    def number(*kinds: Sequence[object]) -> int | str:
+        """Return how many were found; none is no finding where evidence is missing."""
+        return sum(map(len, kinds)) or ("unknown" if ledger.missing else 0)
+
     return {
         "verdict": ledger.verdict.value,
         "because": " ".join(ledger.reasons),
@@ -411,14 +416,14 @@ def ledger_in_words(seen: Drill) -> dict[str, object]:
         "failed (certainly without effect)": ledger.failed,
         "unknown (no answer to COMMIT)": ledger.unknown,
         "unknown, but found": len(ledger.recovered),
-        "acknowledged, but lost": len(ledger.lost),
-        "found unexpectedly": len(ledger.unexpected),
-        "found or acknowledged twice": len(ledger.duplicated),
+        "acknowledged, but lost": number(ledger.lost),
+        "found unexpectedly": number(ledger.unexpected),
+        "found or acknowledged twice": number(ledger.duplicated),
         "reads of all balances": ledger.reads,
-        "stale, dirty, fractured or forked reads": sum(
-            map(len, (ledger.stale_reads, ledger.dirty_reads, ledger.fractured_reads, ledger.forked_reads))
+        "stale, dirty, fractured or forked reads": number(
+            ledger.stale_reads, ledger.dirty_reads, ledger.fractured_reads, ledger.forked_reads
         ),
-        "lost updates": len(ledger.lost_updates),
+        "lost updates": number(ledger.lost_updates),
         "seen by a read, then taken back by a crash": len(ledger.vanished),
         f"without an acknowledged write for more than {SILENCE:.0f} s": "; ".join(
             f"{window.start:.1f} to {window.end:.1f} s ({window.end - window.start:.1f} s)" for window in windows
