@@ -7,8 +7,8 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
+from outlive.base import locks
 from outlive.base.errors import EXIT_UNKNOWN, LabError
-from outlive.drill import run
 from outlive.lab import inventory, kube, mysql
 from outlive.lab.inventory import Inventory
 from outlive.lab.kube import Cluster
@@ -60,7 +60,7 @@ def alone() -> Iterator[None]:
     """Hold the lab for what breaks it on purpose: neither a drill nor another such test runs meanwhile."""
     with _once():
         stack = ExitStack()
-        stack.enter_context(run.alone())
+        stack.enter_context(locks.alone())
     with stack:
         yield
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -74,12 +75,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         (layers.pop().replace("_", "-") if len(layers) == 1 else "verify"),
         _reports(),
         {story: stories.count(story) for story in dict.fromkeys(stories)},
-        # `kill` ends a run as Ctrl-C does: what was broken is healed first.
-        signal.signal(signal.SIGTERM, _interrupt),
         _own_junit(session.config),
     )
     session.config.stash[KEPT] = kept
     session.config.pluginmanager.register(kept, "outlive-reports")
+    # `kill` ends a run as Ctrl-C does: what was broken is healed first.
+    session.config.add_cleanup(partial(_give_back, {each: signal.signal(each, kept.interrupt) for each in (signal.SIGINT, signal.SIGTERM)}))
     kept.report(stories[0])
 
 
@@ -121,7 +122,6 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         if junit is not None:
             junit.unlink(missing_ok=True)
         return
-    signal.signal(signal.SIGTERM, kept.sigterm)
     for report in kept.made.values():
         report.run.interrupted = kept.interrupted and report.run.ended is None
         report.run.ended = report.run.ended or HOST_CLOCK.now()
@@ -185,7 +185,7 @@ def _message(excinfo: pytest.ExceptionInfo[BaseException]) -> str:
     return text if isinstance(excinfo.value, LabError | AssertionError) and text else excinfo.exconly(tryshort=True)
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    """End the run as Ctrl-C does."""
-    del number, frame
-    raise KeyboardInterrupt
+def _give_back(handlers: Mapping[int, Any]) -> None:
+    """Let signals do again what they did before."""
+    for number, handler in handlers.items():
+        signal.signal(number, handler)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from outlive.base.clock import HOST_CLOCK
+from outlive.base.process import interrupt_by
 from outlive.base.screen import Screen
 from outlive.base.verdict import Verdict, combined
 from outlive.drill.timeline import Timeline
@@ -24,19 +26,40 @@ REMARK = "remark"
 """The property by which a test says what it saw, pass or not."""
 
 
-@dataclass
+@dataclass(eq=False)  # as a plugin it has to be hashable
 class Kept:
     """The reports of a run, by story; the run's own is the one without a name."""
 
     name: str
     folder: Path
     planned: dict[str, int]
-    sigterm: Any = None
-    """What happened on SIGTERM before."""
     junit: Path | None = None
     """Where pytest writes its own report until it can be put beside ours."""
     made: dict[str, Report] = field(default_factory=dict)
     interrupted: bool = False
+    ending: bool = False
+    """A test's fixtures are ended, by which what was broken is healed."""
+
+    def interrupt(self, number: int, _frame: object = None) -> None:
+        """End the run on a signal: at once, or where that has begun, or a fault may be under healing, when that is through."""
+        begun, self.interrupted = self.interrupted or self.ending, True
+        if not begun:
+            interrupt_by(number)
+            return
+        # Past what writes to the screen just now: it may be what was interrupted.
+        os.write(2, b"\ninterrupted: wait, what was broken is healed first\n")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self) -> None:
+        """Let the next test begin only where nobody interrupted the end of the one before."""
+        self.ending = False
+        if self.interrupted:
+            raise KeyboardInterrupt
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_teardown(self) -> None:
+        """Take note that fixtures are ended from here on."""
+        self.ending = True
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Tell an interruption from a run that ends itself, as where there is no lab: pytest has one status for both."""

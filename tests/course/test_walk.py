@@ -13,6 +13,7 @@ import pytest
 
 from outlive.base.errors import LabError, NotFoundError, UnreachableError
 from outlive.base.paths import ROOT
+from outlive.base.verdict import Verdict, of_error
 from outlive.base.wait import wait_for
 from outlive.course.pages import Command, Page, Ran, parse
 from outlive.course.walk import FIND, KEPT_FOLDER, Ground, PageLieError, Shells, Walk, on_host, on_machine
@@ -229,6 +230,17 @@ def test_what_goes_a_little_later_is_no_fault(walk: Walk, fake: FakeLab, clock: 
     fake.wear = wear
     follow(walk, slow)
     assert clock.seconds > 10
+
+
+def test_lab_that_gives_no_list_after_a_page_proves_nothing(walk: Walk, fake: FakeLab) -> None:
+    def wear() -> None:
+        if fake.looks > 1:
+            raise UnreachableError("the cluster gave no list of its objects")
+
+    fake.wear = wear
+    with pytest.raises(LabError, match="gave no list") as error:
+        follow(walk, page())
+    assert of_error(error.value) is Verdict.UNKNOWN
 
 
 def test_page_that_is_begun_in_the_middle(walk: Walk, fake: FakeLab) -> None:

@@ -112,7 +112,8 @@ class Server:
         self.locks: dict[int, Connection] = {}
         self.locking = True
         self.said: str = "OK"
-        """What CHECK TABLE says of the table drill.numbers."""
+        """What CHECK TABLE says of the table drill.numbers; empty: no status."""
+        self.tables: tuple[tuple[str, str], ...] = (("drill", "numbers"),)
         self.connections: list[Connection] = []
         self.left: list[Connection] = []
         """Connections whose clients have gone, and whose COMMIT wasn't carried out yet."""
@@ -203,9 +204,10 @@ class Connection:
             return True
         server.on_execute(query)
         if "information_schema" in query:
-            self.rows = (("drill", "numbers"),)
+            self.rows = server.tables
         elif query == "CHECK TABLE `drill`.`numbers`":
-            self.rows = (("drill.numbers", "check", "note", "a note"), ("drill.numbers", "check", "status", server.said))
+            status = [("drill.numbers", "check", "status", server.said)] if server.said else []
+            self.rows = (("drill.numbers", "check", "note", "a note"), *status)
         elif query.startswith("SELECT"):
             if self.snapshot is None or server.isolation != "REPEATABLE READ":
                 self.snapshot = server.view()

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import cast
+
 import pytest
+import urllib3
 
 from outlive.base.clock import HOST_CLOCK
 from outlive.base.errors import LabError
 from outlive.base.wait import wait_for
 from outlive.drill.recorder import Recorder
-from outlive.lab.kube import Cluster
+from outlive.lab import kube
+from outlive.lab.kube import STALLED_AFTER, Cluster, Event, StalledError
 from outlive.lab.objects import Pod
 from tests import samples
 from tests.fake_api import NAMESPACE, FakeApi
@@ -55,3 +60,29 @@ def test_a_refused_watch_ends_the_recording(fake_cluster: Cluster, api: FakeApi)
     api.answers["/api/v1/nodes"] = [403]
     with pytest.raises(LabError, match="refuses the credentials"), Recorder(fake_cluster, "default"):
         pass
+
+
+def test_a_watch_that_brought_nothing_was_none_since_then(fake_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A frozen API server breaks no connection: all that happens meanwhile is told late."""
+
+    def stalled(*_: object) -> Iterator[Event]:
+        yield Event("LISTED", samples.node())
+        raise StalledError("a stream from the API server brought nothing for 60 s")
+
+    monkeypatch.setattr(fake_cluster, "watch_nodes", stalled)
+    with Recorder(fake_cluster, "default") as recorder:
+        began = HOST_CLOCK.now()
+        gaps = wait_for("recorder", "a gap", lambda: recorder.gaps(began), bool, within=30, every=0.01)
+    assert gaps[0].start < 1 - STALLED_AFTER
+
+
+def test_a_stream_without_a_byte_has_stalled() -> None:
+    class Silent:
+        def stream(self, **_: object) -> Iterator[bytes]:
+            raise urllib3.exceptions.ReadTimeoutError(cast(urllib3.HTTPConnectionPool, None), "/", "Read timed out.")
+
+        def close(self) -> None:
+            """Do nothing."""
+
+    with pytest.raises(StalledError, match="brought nothing for 60 s"):
+        list(kube._lines(cast(urllib3.BaseHTTPResponse, Silent())))

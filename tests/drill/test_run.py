@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import signal
 from typing import cast
 
 import pytest
@@ -10,10 +10,11 @@ import yaml
 
 from outlive.base.errors import LabError
 from outlive.base.paths import ROOT
+from outlive.base.process import interrupt_by
 from outlive.base.wait import SilenceError
 from outlive.drill import profiles, run
-from outlive.drill.checker import Final
-from outlive.drill.faults import KINDS, Target, heal, named
+from outlive.drill.checker import Final, check
+from outlive.drill.faults import KINDS, Target, heal
 from outlive.drill.history import Operation, Outcome
 from outlive.drill.run import Drill
 from outlive.drill.workload import Workload
@@ -83,7 +84,7 @@ def test_an_answer_that_does_not_come_takes_no_other_away(silent: str) -> None:
     class Asked:
         def final_read(self) -> Final:
             self.answer("final_read")
-            return Final({1: 1}, {}, 10000)
+            return Final({1: 1}, {})
 
         def check_tables(self) -> tuple[str, ...]:
             self.answer("check_tables")
@@ -115,24 +116,42 @@ def test_a_profile_that_is_being_applied_has_no_name() -> None:
     assert roles[-1] == {"name": "storage_tutorial"}
 
 
-def test_an_interruption_of_the_healing_waits_for_its_end() -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interruptions_of_the_healing_wait_for_its_end(number: signal.Signals) -> None:
+    """What fails while one comes may have been given the Ctrl-C too: it is done again."""
+    before = signal.signal(signal.SIGTERM, interrupt_by)
     healed: list[str] = []
 
     class Slow(Broken):
         def heal(self) -> None:
             healed.append("begun")
-            if len(healed) == 1:
-                raise KeyboardInterrupt
+            if len(healed) < 4:
+                signal.raise_signal(number)
+                raise LabError("virsh ended with status -2")
             healed.append("done")
 
-    with pytest.raises(KeyboardInterrupt):
-        heal(Slow())
-    assert healed == ["begun", "begun", "done"]
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            heal(Slow())
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert healed == ["begun"] * 4 + ["done"]
 
 
-def test_an_unknown_fault() -> None:
-    with pytest.raises(LabError, match="'earthquake' is no fault: choose one of power-off, power-cut, "):
-        named("earthquake")
+def test_a_healing_that_fails_by_itself_is_not_repeated_and_loses_no_interruption() -> None:
+    healed: list[str] = []
+
+    class Broke(Broken):
+        def heal(self) -> None:
+            healed.append("begun")
+            if len(healed) == 1:
+                signal.raise_signal(signal.SIGINT)
+            raise LabError("no such domain")
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        heal(Broke())
+    assert str(caught.value.__context__) == "no such domain"
+    assert healed == ["begun"] * 2
 
 
 def test_a_profile_that_is_not_applied() -> None:
@@ -140,14 +159,6 @@ def test_a_profile_that_is_not_applied() -> None:
         LabError, match="The recovery profile 'tuned' was asked for, and the lab has 'default': apply it with `ansible-playbook"
     ):
         run.check_profile("default", "tuned")
-
-
-def test_a_second_drill_at_once(tmp_path: Path) -> None:
-    lock = tmp_path / "lock"
-    with run.alone(lock), pytest.raises(LabError, match="another command works on this lab"), run.alone(lock):
-        pass
-    with run.alone(lock):
-        pass
 
 
 def test_faults_can_all_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,3 +169,12 @@ def test_faults_can_all_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
         fault = kind.make(target)
         fault.heal()  # nothing was broken, nothing is touched
         assert fault.issued is None
+
+
+def test_a_drill_that_was_cut_short_names_no_number_of_losses() -> None:
+    """None that was found is no finding where nobody could look."""
+    words = run.ledger_in_words(seen())
+    assert (words["acknowledged, but lost"], words["lost updates"], words["acknowledged"]) == ("unknown", "unknown", 5)
+    whole = seen()
+    whole.ledger = check(HISTORY, Final({1: 1, 2: 1, 6: 1, 7: 1}, {}), instant(10))
+    assert (run.ledger_in_words(whole)["acknowledged, but lost"], run.ledger_in_words(whole)["found unexpectedly"]) == (1, 0)

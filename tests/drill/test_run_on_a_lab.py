@@ -9,6 +9,7 @@ import pytest
 
 from outlive.base.clock import Instant
 from outlive.base.errors import LabError
+from outlive.base.verdict import Verdict, of_error
 from outlive.base.wait import StateNotReachedError
 from outlive.drill import run
 from outlive.drill.faults import KINDS
@@ -100,6 +101,16 @@ def test_what_was_broken_is_healed_however_the_injection_ends(clock: ManualClock
     assert found.healed == clock.now()
 
 
+def test_a_fault_without_an_effect_is_healed_and_says_nothing(clock: ManualClock) -> None:
+    fault = Recorded(
+        clock, StateNotReachedError("dropped packets on n1: wanted at least one to each of the ports 6443, 2049, last seen none")
+    )
+    with pytest.raises(LabError, match=r"The fault had no effect that was seen \(dropped packets on n1: ") as error:
+        run._break_and_heal(under_way("cut-both", fault), clock, lambda _: None)
+    assert of_error(error.value) is Verdict.UNKNOWN
+    assert fault.done == ["broken", "whole"]
+
+
 def test_a_lab_that_does_not_recover_is_healed_and_says_how_far_it_came(clock: ManualClock) -> None:
     fault = Recorded(clock)
     found = under_way("power-cut", fault)
@@ -161,8 +172,13 @@ def history(tmp_path: Path, clock: ManualClock) -> Iterator[History]:
         yield made
 
 
-def test_too_few_writes_say_nothing(history: History, clock: ManualClock) -> None:
-    for value in range(run.WARM_UP - 1):
-        history.end(history.begin(0, "insert", value), Outcome.OK)
-    with pytest.raises(StateNotReachedError, match=r"workload: wanted 5 acknowledged writes, last seen 4 of them"):
+@pytest.mark.parametrize(
+    ("inserts", "transfers", "reads"), [(3, 1, 9), (9, 0, 9), (0, 9, 9), (9, 9, 0)], ids=["writes", "transfers", "inserts", "reads"]
+)
+def test_too_few_operations_say_nothing(history: History, clock: ManualClock, inserts: int, transfers: int, reads: int) -> None:
+    for kind, number in (("insert", inserts), ("transfer", transfers), ("total", reads)):
+        for value in range(number):
+            history.end(history.begin(0, kind, value), Outcome.OK)  # type: ignore[arg-type]
+    seen = f"last seen insert {inserts}, transfer {transfers}, total {reads}"
+    with pytest.raises(StateNotReachedError, match=f"workload: wanted 5 acknowledged writes, inserts and transfers, and a read, {seen}"):
         run._await_writes(history, None, clock)

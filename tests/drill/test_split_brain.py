@@ -71,6 +71,6 @@ def test_what_a_writer_on_a_node_wrote(small_inventory: Inventory, told: str, wr
     shell = Shell(small_inventory, {"cat ": [told], "nohup": ["41"]})
     with Writer(shell, Share("m", "192.0.2.10", "/nfsdata"), "n1", "old", lock=True) as writer:
         assert writer.written() == written
-    assert any("mount -t nfs4 192.0.2.10:/nfsdata/outlive-probe /run/outlive-probe" in command for command in shell.commands)
+    assert any("mount -t nfs4 192.0.2.10:/nfsdata/outlive-writer /run/outlive-writer" in command for command in shell.commands)
     assert "kill -KILL 41" in shell.commands[-2]
-    assert shell.commands[-1] == "m: rm -rf /nfsdata/outlive-probe"
+    assert shell.commands[-1] == "m: rm -rf /nfsdata/outlive-writer"

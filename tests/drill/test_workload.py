@@ -17,9 +17,9 @@ from outlive.base.clock import HOST_CLOCK
 from outlive.base.errors import LabError, RefusedError
 from outlive.base.verdict import Verdict
 from outlive.base.wait import WaitTimeoutError
-from outlive.drill.checker import Ledger, check
+from outlive.drill.checker import BEGINNING, Ledger, check
 from outlive.drill.history import History, Operation, Outcome
-from outlive.drill.workload import CLIENT_NUMBERS, EXPECTED_TOTAL, Workload
+from outlive.drill.workload import CLIENT_NUMBERS, Workload
 from outlive.lab.mysql import Password
 from tests.drill.engine import HANG, LOST, Connection, Server
 from tests.samples import ManualClock
@@ -58,7 +58,7 @@ class Drill:
             assert done.wait(HANG)
             assert read.wait(HANG)
         self.server.on_commit = Connection.store
-        return check(self.journal.operations(), self.workload.final_read(), EXPECTED_TOTAL, self.fault)
+        return check(self.journal.operations(), self.workload.final_read(), self.fault)
 
 
 def once(trouble: Callable[[Connection], None]) -> Callable[[Connection], None]:
@@ -224,7 +224,7 @@ def test_a_history_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
 def test_prepare_makes_the_tables_anew_when_mysql_answers(tmp_path: Path, clock: ManualClock) -> None:
     server = Server(LOST, pymysql.err.OperationalError(2003, "Can't connect"), pymysql.err.InterfaceError(0, ""))
     Drill(server, tmp_path, clock=clock).workload.prepare()
-    assert sum(account.balance for account in server.state.accounts.values()) == EXPECTED_TOTAL
+    assert sum(account.balance for account in server.state.accounts.values()) == sum(BEGINNING.values())
     assert server.statements[0] == "DROP DATABASE IF EXISTS drill"
     assert clock.seconds == 3.0
 
@@ -303,7 +303,17 @@ def test_pymysql_finds_nobody_to_connect_to(tmp_path: Path) -> None:
     assert "2003" in operations[0].detail
 
 
-@pytest.mark.parametrize(("said", "damaged"), [("OK", ()), ("Corrupt", ("drill.numbers: check: status: Corrupt",))])
+def test_tables_that_mysql_does_not_name_are_not_whole(tmp_path: Path) -> None:
+    server = Server()
+    server.tables = (("mysql", "innodb_table_stats"),)
+    with pytest.raises(RefusedError, match="names no table of InnoDB in the database drill"):
+        Drill(server, tmp_path).workload.check_tables()
+
+
+@pytest.mark.parametrize(
+    ("said", "damaged"),
+    [("OK", ()), ("Corrupt", ("drill.numbers: check: status: Corrupt",)), ("", ("drill.numbers: no status",))],
+)
 def test_what_mysqld_finds_of_its_tables(tmp_path: Path, said: str, damaged: tuple[str, ...]) -> None:
     server = Server()
     server.said = said

@@ -144,7 +144,7 @@ def test_check_is_about_what_can_never_work(vm: Path, monkeypatch: pytest.Monkey
     with pytest.raises(UnreachableError, match="domstate 11aa --reason` failed"):
         VagrantMachines().check("n1")
     monkeypatch.setenv("PATH", str(vm / "nowhere"))
-    with pytest.raises(LabError, match="The program virsh is missing"):
+    with pytest.raises(LabError, match="the program virsh is missing"):
         VagrantMachines().check("n1")
 
 

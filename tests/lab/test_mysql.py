@@ -163,7 +163,7 @@ def test_wrong_password(fake_cluster: Cluster, tmp_path: Path, monkeypatch: pyte
 
 def test_no_kubectl(fake_cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(LabError, match="The program kubectl is missing"):
+    with pytest.raises(LabError, match="The program kubectl can't be run"):
         mysql.tutorial_client(fake_cluster, ROOT, "select 1;")
 
 
@@ -222,3 +222,11 @@ def test_witness_that_was_removed(fake_cluster: Cluster, api: FakeApi, monkeypat
         witness._thread.join(timeout=30)
         with pytest.raises(LabError, match="was removed while it was needed"):
             witness.answers()
+
+
+def test_a_kubectl_that_cannot_be_run_shows_no_password(fake_cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "kubectl").write_text("")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(LabError, match="The program kubectl can't be run") as raised:
+        mysql.tutorial_client(fake_cluster, ROOT, "select 1;")
+    assert raised.value.__suppress_context__

@@ -81,13 +81,13 @@ def test_a_tool_that_fails(tools: Path) -> None:
 def test_a_tool_that_hangs_hangs_nothing_else(tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tools.parent / "virsh").write_text("#!/bin/sh\nexec sleep 600\n")
     monkeypatch.setattr(power, "TOOL_SECONDS", 0.2)
-    with pytest.raises(UnreachableError, match=r"destroy 11aa` didn't end within 0 s"):
+    with pytest.raises(UnreachableError, match=r"destroy 11aa` gave no answer within 0 s"):
         LibvirtMachine("n1", "11aa").cut()
 
 
 def test_a_tool_that_is_missing(tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tools.parent / "nowhere"))
-    with pytest.raises(LabError, match="The program VBoxManage is missing"):
+    with pytest.raises(LabError, match="the program VBoxManage is missing"):
         VirtualBoxMachine("n2", "22bb").cut()
 
 
@@ -102,7 +102,7 @@ def test_vagrant_s_commands(tools: Path) -> None:
 
 @pytest.mark.parametrize(
     ("script", "expected"),
-    [("echo 'no such box' >&2; exit 1", "`vagrant up --no-tty` failed \\(no such box\\)"), ("exec sleep 60", "didn't end within 1 s")],
+    [("echo 'no such box' >&2; exit 1", "`vagrant up --no-tty` failed \\(no such box\\)"), ("exec sleep 60", "gave no answer within 1 s")],
 )
 def test_vagrant_fails(tools: Path, script: str, expected: str) -> None:
     program = tools.parent / "vagrant"
@@ -201,7 +201,7 @@ def test_hypervisor_that_gives_no_answer_may_give_one_later(tools: Path, kind: t
     for name in ("virsh", "VBoxManage"):
         (tools.parent / name).write_text("#!/bin/sh\nexec sleep 600\n")
     monkeypatch.setattr(power, "LOOK_SECONDS", 0.2)
-    with pytest.raises(UnreachableError, match="didn't end within 0 s"):
+    with pytest.raises(UnreachableError, match="gave no answer within 0 s"):
         look(kind("n1", "11aa"))
 
 
@@ -209,13 +209,13 @@ def test_tools_speak_english_whatever_the_user_speaks(tools: Path, monkeypatch: 
     monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
     monkeypatch.setenv("LANGUAGE", "de")
     for name in ("virsh", "VBoxManage"):
-        (tools.parent / name).write_text(f'#!/bin/sh\necho "$LC_ALL" >> {tools}\n')
+        (tools.parent / name).write_text(f'#!/bin/sh\necho "$LC_ALL,$LANGUAGE" >> {tools}\n')
     for machine in (LibvirtMachine("n1", "11aa"), VirtualBoxMachine("n2", "22bb")):
         machine.start()
         machine.cut()
         machine.said()
         machine.paused()
-    assert set(tools.read_text().splitlines()) == {"C"}
+    assert set(tools.read_text().splitlines()) == {"C.UTF-8,"}
 
 
 @pytest.mark.parametrize(("word", "paused"), [("paused (user)", True), ("running (booted)", False), ("shut off (saved)", False)])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from outlive.base.verdict import Verdict, of_error
+from outlive.base.wait import StateNotReachedError
 from outlive.lab import objects, steady
 from outlive.lab.kube import Cluster
 from outlive.lab.steady import NotSteadyError
@@ -60,3 +62,12 @@ def test_objection_needs_no_api() -> None:
     nodes = [objects.node(samples.node(name)) for name in ("n1", "n2")]
     pods = [objects.pod(samples.pod())]
     assert steady.objection(nodes, ["n1", "n2"], objects.deployment(samples.deployment()), pods) is None
+
+
+def test_what_is_not_reached_before_a_fault_is_no_verdict() -> None:
+    with (
+        pytest.raises(steady.NotSteadyError, match="Nothing was broken, as the lab wasn't ready: MySQL: wanted rows") as error,
+        steady.before_fault(),
+    ):
+        raise StateNotReachedError("MySQL: wanted rows, last seen no answer")
+    assert of_error(error.value) is Verdict.UNKNOWN

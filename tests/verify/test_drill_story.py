@@ -14,6 +14,7 @@ import pytest
 from outlive.base.errors import LabError, UnreachableError
 from outlive.base.paths import ROOT
 from outlive.base.verdict import Verdict, of_error
+from outlive.base.wait import StateNotReachedError
 from outlive.drill import run
 from outlive.drill.checker import Final, check
 from outlive.drill.faults import KINDS
@@ -52,7 +53,7 @@ def drilled(final: dict[int, int] | None = None, operations: tuple[Operation, ..
     found = Drill(
         KINDS[kind], "default", before, Broken(), lambda: operations, Watched(*HELD), NothingRecorded(), instant(50), instant(60), after, ()
     )
-    found.ledger = check(operations, None if final is None else Final(final, {}, 10000), 10000, instant(10))
+    found.ledger = check(operations, None if final is None else Final(final, {}), instant(10))
     return found
 
 
@@ -95,6 +96,24 @@ def test_each_anomaly_fails_its_statement(field: str, statement: Callable[[Drill
     assert found.ledger is not None
     found.ledger = replace(found.ledger, **{field: ("one",)})  # type: ignore[arg-type]  # what it is doesn't matter here
     assert verdict(statement, found) == "fail"
+
+
+def test_a_recovery_that_was_not_seen_fails_its_own_statement_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = drilled()
+    begun.ledger, begun.steady, begun.after, begun.damaged = None, None, None, None
+
+    def course(*_: object, on_change: Callable[[Drill], object], **__: object) -> Drill:
+        on_change(begun)
+        raise StateNotReachedError("MySQL after a power cut of MySQL's node: wanted a committed write, last seen none")
+
+    monkeypatch.setattr(run, "run", course)
+    monkeypatch.setattr("outlive.drill.logs.collect", lambda *_: None)
+    report = Report(Run("drill", instant(0)), tmp_path)
+    found = drills._run(drills.Cell(KINDS["power-cut"], "default"), cast(Lab, None), report, Said(), None, None)
+    assert [verdict(statement, found) for statement in LEDGER] == ["unknown"] * 9 + ["fail"]
+    assert verdict(lambda drill: story.test_one_client_at_a_time_held_the_lock(drill, print), found) == "unknown"
+    assert verdict(lambda drill: story.test_mysql_runs_on_another_node(drill, print), found) == "unknown"
+    assert "wanted a committed write" in str(found.failure)
 
 
 def test_without_a_write_before_the_fault_nothing_passes() -> None:

@@ -10,12 +10,14 @@ from typing import TypeVar
 import pytest
 
 from outlive.base.errors import LabError
+from outlive.base.wait import StateNotReachedError
 from outlive.drill import logs, profiles
 from outlive.drill import run as drilling
 from outlive.drill.faults import KINDS, Kind
 from outlive.drill.fencing import WatcherProcess
 from outlive.drill.profiles import PROFILES
 from outlive.drill.run import Drill
+from outlive.lab import steady
 from outlive.lab.session import Lab
 from outlive.report import lab_description, matrix
 from outlive.report.model import Report
@@ -115,9 +117,10 @@ def drill(cell: Cell, whole_lab: Lab, matrix_page: None, narrator: Narrator, pyt
     narrator.say(f"drill: {cell.kind.title}, profile {cell.profile}")
     with ExitStack() as stack:
         stack.enter_context(narrator.clock(f"{cell}"))
-        watcher = (
-            stack.enter_context(WatcherProcess(report.folder / "fence.jsonl", whole_lab.workers)) if cell.profile == "fenced" else None
-        )
+        watcher = WatcherProcess(report.folder / "fence.jsonl", whole_lab.workers) if cell.profile == "fenced" else None
+        if watcher:
+            with steady.before_fault():
+                stack.enter_context(watcher)
         return _run(cell, whole_lab, report, narrator, watcher, node)
 
 
@@ -146,10 +149,13 @@ def _run(cell: Cell, lab: Lab, report: Report, narrator: Narrator, watcher: Watc
     except (KeyboardInterrupt, LabError, AssertionError) as error:
         interruption = _interruption(error)
         if interruption is None:
-            raise
-        whole = (
-            "the fault is healed" if error is interruption else f"not all was made whole again ({error}), the next drill says what is wrong"
-        )
+            if not begun or not isinstance(error, StateNotReachedError):
+                raise
+            begun[0].failure = error  # a verdict about the recovery, and not about what nobody could look at then
+            return begun[0]
+        # An interruption that came while the healing failed has that failure behind it.
+        wrong = error if error is not interruption else error.__context__ if begun and begun[0].healed is None else None
+        whole = f"not all was made whole again ({wrong}), the next drill says what is wrong" if wrong else "the fault is healed"
         narrator.say(f"interrupted: {whole}; the lab has the recovery profile {cell.profile}; what was seen lies in {report.folder}")
         raise interruption from None
     finally:

@@ -76,6 +76,8 @@ def test_reads_agree_on_one_order(drill: Drill) -> None:
 
 def test_mysql_takes_writes_again(drill: Drill, remark: Remark) -> None:
     """MySQL took writes again, and the lab is steady."""
+    if drill.failure is not None:
+        raise drill.failure
     ledger_of(drill, lambda _: ())
     recovery = drill.timeline().seconds("first_write")
     if recovery is None or drill.steady is None:

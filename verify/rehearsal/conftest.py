@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
 
 import pytest
 
-from outlive.base.errors import LabError
+from outlive.base.errors import EXIT_UNKNOWN, LabError
 from outlive.base.paths import STATE
-from outlive.base.process import interrupt_by, remove
+from outlive.base.process import remove
 from outlive.host import private
 from verify.rehearsal import own_machines
 
@@ -20,8 +19,7 @@ def empty() -> Iterator[None]:
     try:
         own_machines.require_no_lab()
     except LabError as error:
-        pytest.exit(str(error), returncode=1)
-    before = signal.signal(signal.SIGTERM, interrupt_by)
+        pytest.exit(str(error), returncode=EXIT_UNKNOWN)
     with pytest.MonkeyPatch.context() as patch:
         # Whatever this host's labs are: what is removed in the end must be all that was made.
         for name, value in {
@@ -37,4 +35,3 @@ def empty() -> Iterator[None]:
             private.stop()
             private.forget_vms()
             remove(STATE)
-            signal.signal(signal.SIGTERM, before)

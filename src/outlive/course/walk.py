@@ -22,7 +22,7 @@ from outlive.base.clock import HOST_CLOCK, Clock
 from outlive.base.errors import LabError, NotFoundError, UnreachableError
 from outlive.base.paths import ROOT
 from outlive.base.process import output
-from outlive.base.wait import WaitTimeoutError, persist, wait_for
+from outlive.base.wait import StateNotReachedError, WaitTimeoutError, persist, wait_for
 from outlive.course import ownership
 from outlive.course.ownership import CORDONED, NAMESPACE
 from outlive.course.pages import Block, Command, Page, PageError, Ran, objection
@@ -337,7 +337,7 @@ class Walk:
                 describe=lambda seen: ", ".join(sorted(seen - before)),
                 clock=self.clock,
             )
-        except WaitTimeoutError as error:
+        except StateNotReachedError as error:
             raise PageLieError(f"{error}.{_sentence(self.end())}") from error
         except BaseException:
             self.end()

@@ -54,8 +54,6 @@ class Final:
 
     numbers: Mapping[int, int]
     transfers: Mapping[int, Sequence[Transfer]]
-    total: int
-    """The sum of all accounts."""
     accounts: tuple[Account, ...] = UNTOUCHED
 
 
@@ -100,14 +98,12 @@ class Ledger:
     """Evidence that isn't there, in sentences: with any, what wasn't found is no pass, whatever the verdict."""
 
 
-def check(
-    operations: Iterable[Operation], final: Final | None, expected_total: int, fault: Instant, beginning: Mapping[int, int] = BEGINNING
-) -> Ledger:
+def check(operations: Iterable[Operation], final: Final | None, fault: Instant, beginning: Mapping[int, int] = BEGINNING) -> Ledger:
     """Return what became of all writes; ``final`` is None where the tables couldn't be read.
 
     Fail beats unknown. Without acknowledged writes that ended before ``fault``, nothing was there to be lost; without any that
-    began after it, nobody knows whether MySQL takes writes again; without an answered read of what was transferred, nobody knows
-    what readers see: all are unknown, never a pass.
+    began after it, nobody knows whether MySQL takes writes again; without an answered read that began after it, nobody knows what
+    readers see of the transfers: all are unknown, never a pass.
     """
     asked = tuple(operations)
     writes = _writes(asked)
@@ -123,11 +119,12 @@ def check(
     twice |= {write for write, seen in outcomes.items() if seen.count(Outcome.OK) > 1}
     recovered = [write for write in found if Outcome.UNKNOWN in (seen := outcomes.get(write, [])) and Outcome.OK not in seen]
     reads = [each for each in asked if each.kind == "total" and each.outcome is Outcome.OK]
-    totals = [sum(account.balance for account in each.seen) if each.seen else None for each in reads]
-    totals += [final.total] if final else []
+    looks = [each.seen for each in reads] + ([final.accounts] if final else [])
+    totals = [sum(account.balance for account in seen) if seen else None for seen in looks]
     balances = _wrong_balances(final, beginning)
     stayed = [write.value for write in found if write.kind == "transfer"] if final else None
     anomalies = isolation.examine(asked, stayed, beginning)
+    expected_total = sum(beginning.values())
     wrong = tuple(total for total in totals if total != expected_total)
 
     broken = [
@@ -159,8 +156,10 @@ def check(
         missing.append("No write was acknowledged before the fault, so nothing was there to be lost.")
     if not any(each.begun > fault for each in acknowledged):
         missing.append("No write that began after the fault was acknowledged, so nobody knows whether MySQL takes writes again.")
-    if not reads and any(each.kind == "transfer" for each in acknowledged):
-        missing.append("No read of the accounts was answered, so nobody knows what readers saw of the transfers.")
+    if not any(each.begun > fault for each in reads) and any(each.kind == "transfer" for each in acknowledged):
+        missing.append(
+            "No read of the accounts that began after the fault was answered, so nobody knows what readers see of the transfers."
+        )
     kept = [
         f"All {len(acknowledged)} acknowledged writes were found once, all {len(totals)} totals were {expected_total}, "
         f"each balance is what its transfers make it, and all {len(reads)} reads fit to one order of them."

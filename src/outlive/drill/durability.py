@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
 
 from outlive.base.errors import LabError
-from outlive.base.wait import WaitTimeoutError, wait_for
+from outlive.base.wait import wait_for
 from outlive.drill import run
+from outlive.drill.faults import uninterrupted
 from outlive.drill.workload import Workload
 from outlive.lab import mysql, nfs
 from outlive.lab.mysql import NAMESPACE
@@ -32,8 +34,8 @@ def commit(workload: Workload) -> Iterator[None]:
         workload.command("SET GLOBAL innodb_flush_log_at_trx_commit = 0")
         yield
     finally:
-        with suppress(LabError, WaitTimeoutError):  # where no mysqld answers, none has the setting
-            workload.command("SET GLOBAL innodb_flush_log_at_trx_commit = 1", within=GIVEN_BACK_WITHIN)
+        with suppress(LabError):  # where no mysqld answers, none has the setting
+            uninterrupted(lambda: workload.command("SET GLOBAL innodb_flush_log_at_trx_commit = 1", within=GIVEN_BACK_WITHIN))
 
 
 def export(stage: Lab) -> Weakened:
@@ -51,7 +53,7 @@ def export(stage: Lab) -> Weakened:
             stage.remote.check(server, "sync")
             yield
         finally:
-            stage.remote.check(server, "exportfs -ra")
+            uninterrupted(lambda: stage.remote.check(server, "exportfs -ra"))
 
     return weakened
 
@@ -70,23 +72,33 @@ def kept(stage: Lab) -> Iterator[None]:
             f"{KEPT} on {server} holds MySQL's data from before a proof that was cut short: see whether {folder} is well, "
             f"put the copy back if it isn't (kubectl scale deployment mysql --replicas=0 first), then remove {KEPT}."
         )
+
+    def put_back() -> None:
+        """Put it back where it isn't yet. One at a time: what was interrupted here may go on there."""
+        copy = f"find {folder} -mindepth 1 -delete && cp -a {KEPT}/. {folder}/ && sync && mv {KEPT} {KEPT}.part && rm -rf {KEPT}.part"
+        with _stopped(stage):
+            stage.remote.check(server, "flock %s sh -c %s", str(Path(KEPT).parent), f"[ ! -e {KEPT} ] || {{ {copy}; }}")
+
     with _stopped(stage):
         stage.remote.check(server, f"rm -rf {KEPT}.part && cp -a {folder} {KEPT}.part && mv {KEPT}.part {KEPT} && sync")
     try:
         yield
     finally:
-        with _stopped(stage):
-            stage.remote.check(server, f"find {folder} -mindepth 1 -delete && cp -a {KEPT}/. {folder}/ && sync && rm -rf {KEPT}")
+        uninterrupted(put_back)
 
 
 @contextmanager
 def _stopped(stage: Lab) -> Iterator[None]:
     """Stop MySQL in order, and start it again."""
+
+    def start() -> None:
+        stage.cluster.scale(NAMESPACE, mysql.DEPLOYMENT, 1)
+        run.await_steady(stage)
+
     stage.cluster.scale(NAMESPACE, mysql.DEPLOYMENT, 0)
     try:
         selector = stage.cluster.deployment(NAMESPACE, mysql.DEPLOYMENT).selector
         wait_for("MySQL", "no pod", lambda: stage.cluster.pods(NAMESPACE, selector), lambda pods: not pods, within=600, clock=stage.clock)
         yield
     finally:
-        stage.cluster.scale(NAMESPACE, mysql.DEPLOYMENT, 1)
-        run.await_steady(stage)
+        uninterrupted(start)

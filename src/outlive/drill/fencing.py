@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Collection
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +17,8 @@ from typing import Self
 from outlive.base.clock import HOST_CLOCK, Clock, Instant
 from outlive.base.errors import LabError
 from outlive.base.paths import ROOT
-from outlive.base.wait import WaitTimeoutError, wait_for
+from outlive.base.wait import wait_for
+from outlive.drill.faults import uninterrupted
 from outlive.drill.timeline import Moment
 
 TITLES = {
@@ -74,18 +76,18 @@ class WatcherProcess:
                 clock=self._clock,
             )
         except BaseException:
-            self._end()
+            uninterrupted(self._end)
             raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         """End it when it has given back what it fenced, or couldn't in time: then that stays fenced."""
-        try:
+        uninterrupted(self._give_back_and_end)
+
+    def _give_back_and_end(self) -> None:
+        with suppress(LabError):  # steady.check refuses a lab with such a node, and names the cure
             wait_for("fencing watcher", "nothing fenced", self._given_back, bool, within=GIVEN_BACK_WITHIN, clock=self._clock)
-        except (LabError, WaitTimeoutError):
-            pass  # steady.check refuses a lab with such a node, and names the cure
-        finally:
-            self._end()
+        self._end()
 
     def moments(self, node: str, since: Instant) -> list[Moment]:
         """Return what it did about a node since a moment, each kind of step once: the first of it."""

@@ -1,4 +1,4 @@
-"""A writer on a shared file, run on a node: ``python3 probe.py FILE NAME lock|nolock LOG``. Python's own library only.
+"""A writer on a shared file, run on a node: ``python3 fsync_writer.py FILE NAME lock|nolock LOG``. Python's own library only.
 
 Record n stands at the beginning of page n - 1 of the file, whoever writes it, and is on the server's disk before the log says ``ok n``: of two writers the
 later one's bytes win. The first error is logged and ends the writer, as it ends InnoDB.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
@@ -12,7 +13,7 @@ from outlive.base.clock import HOST_CLOCK, Clock, Instant
 from outlive.base.errors import LabError, UnreachableError
 from outlive.drill.timeline import Gap
 from outlive.lab import objects
-from outlive.lab.kube import ENDS_WITHIN, Cluster, Event, Line
+from outlive.lab.kube import ENDS_WITHIN, STALLED_AFTER, Cluster, Event, Line, StalledError
 from outlive.lab.objects import Node, Pod
 
 RETRY_AFTER = 1.0
@@ -114,13 +115,14 @@ class Recorder:
                                 broken = None
                             self._sightings.append(Sighting(now, event.kind, read(event.data)))
                         listed.set()
-                except UnreachableError:
+                except UnreachableError as error:
                     if self._stop.is_set():
                         return
                     with self._lock:
                         if broken is None:
                             broken = len(self._gaps)
-                            self._gaps.append((self._clock.now(), None))
+                            now, deaf = self._clock.now(), STALLED_AFTER if isinstance(error, StalledError) else 0.0
+                            self._gaps.append((Instant(now.monotonic - deaf, now.wall - timedelta(seconds=deaf)), None))
                     self._stop.wait(RETRY_AFTER)
                 except Exception as error:  # ended without a word, it would look like a cluster in which nothing happens
                     told = LabError(f"The record of the cluster's changes ended ({error!r}): it is incomplete, so run the check again.")

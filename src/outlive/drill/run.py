@@ -5,26 +5,27 @@ Each of the three knows nothing of the others; this module puts them together an
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from outlive.base.clock import Clock, Instant
 from outlive.base.errors import LabError, UnreachableError
-from outlive.base.locks import alone as alone
-from outlive.base.wait import WaitTimeoutError, persist, wait_for
+from outlive.base.wait import StateNotReachedError, WaitTimeoutError, persist, wait_for
 from outlive.drill import checker, lock_watch
 from outlive.drill.checker import Final, Ledger
 from outlive.drill.failover import cluster_moments
-from outlive.drill.faults import Fault, Kind, Target, heal
+from outlive.drill.faults import Fault, Kind, Target, uninterrupted
 from outlive.drill.history import History, Operation, Outcome
+from outlive.drill.history import Kind as OperationKind
 from outlive.drill.lock_watch import Sampler, Watch
 from outlive.drill.recorder import Recorder
 from outlive.drill.timeline import Moment, Span, Timeline, ordered
-from outlive.drill.workload import EXPECTED_TOTAL, Workload
+from outlive.drill.workload import Workload
 from outlive.lab import mysql, power, steady
 from outlive.lab.mysql import NAMESPACE
 from outlive.lab.objects import Json, Pod
@@ -66,6 +67,8 @@ class Drill:
     damaged: tuple[str, ...] | None = None
     """What mysqld's own check says of tables that aren't whole; None where it wasn't asked."""
     ledger: Ledger | None = None
+    failure: StateNotReachedError | None = None
+    """What of the recovery wasn't seen in time."""
     notes: list[Moment] = field(default_factory=list)
     """Moments that others saw: the fencing watcher's."""
 
@@ -233,7 +236,7 @@ def run(
         on_change: Called whenever something new was seen, to keep it in a report.
 
     Raises:
-        LabError: the lab isn't steady or isn't what was asked for; nothing was touched.
+        LabError: the lab isn't steady or isn't what was asked for, and nothing was touched; or the fault had no effect that was seen.
         WaitTimeoutError: it didn't recover in time.
     """
     deployment = lab.cluster.deployment(NAMESPACE, mysql.DEPLOYMENT)
@@ -260,7 +263,8 @@ def run(
         drill = Drill(kind, profile, target.pod, kind.make(target), history.operations, sampler, recorder)
         seen.append(drill)
         with workload:
-            _await_writes(history, None, lab.clock)
+            with steady.before_fault():
+                _await_writes(history, None, lab.clock)
             _await_look(sampler, None, lab.clock)
             _break_and_heal(drill, lab.clock, on_change)
             _await_recovery(drill, lab.clock, on_change)
@@ -271,7 +275,7 @@ def run(
             _await_look(sampler, drill.steady, lab.clock)
         assert drill.fault.issued is not None
         final, drill.damaged = last_evidence(workload)
-        drill.ledger = checker.check(history.operations(), final, EXPECTED_TOTAL, drill.fault.issued)
+        drill.ledger = checker.check(history.operations(), final, drill.fault.issued)
         on_change(drill)
     return drill
 
@@ -291,15 +295,22 @@ def last_evidence(workload: Workload) -> tuple[Final | None, tuple[str, ...] | N
 
 def _break_and_heal(drill: Drill, clock: Clock, on_change: Callable[[Drill], object]) -> None:
     """Inject the fault, let it do its work, and heal it, however that ends."""
+
+    def mend() -> None:
+        drill.fault.heal()
+        drill.healed = clock.now() if drill.fault.issued else None
+
     try:
-        drill.fault.inject()
+        try:
+            drill.fault.inject()
+        except StateNotReachedError as error:
+            raise LabError(f"The fault had no effect that was seen ({error}), so this drill says nothing: run it again.") from error
         if drill.kind.moves:
             _await_recovery(drill, clock, on_change)
         elif drill.kind.hold:
             _hold(drill, clock)
     finally:
-        heal(drill.fault)
-        drill.healed = clock.now() if drill.fault.issued else None
+        uninterrupted(mend)
     on_change(drill)
 
 
@@ -329,17 +340,16 @@ def _tidy(lab: Lab, records: Collection[str]) -> None:
 
 
 def _await_writes(history: History, since: Instant | None, clock: Clock) -> None:
+    """Wait until each kind of client was answered since a moment, and enough was acknowledged: what nobody does anew tells nothing anew."""
     wait_for(
         "workload",
-        f"{WARM_UP} acknowledged writes",
-        lambda: [
-            each
-            for each in history.operations()
-            if each.kind != "total" and each.outcome is Outcome.OK and (since is None or each.begun >= since)
-        ],
-        lambda writes: len(writes) >= WARM_UP,
+        f"{WARM_UP} acknowledged writes, inserts and transfers, and a read",
+        lambda: Counter(
+            each.kind for each in history.operations() if each.outcome is Outcome.OK and (since is None or each.begun >= since)
+        ),
+        lambda answered: len(answered) == len(get_args(OperationKind)) and answered["insert"] + answered["transfer"] >= WARM_UP,
         within=300,
-        describe=lambda writes: f"{len(writes)} of them",
+        describe=lambda answered: ", ".join(f"{kind} {answered[kind]}" for kind in get_args(OperationKind)),
         clock=clock,
     )
 
@@ -391,8 +401,13 @@ def ledger_in_words(seen: Drill) -> dict[str, object]:
     """Return a drill's ledger as a reader wants it; of one that was cut short, without a final read."""
     if seen.fault.issued is None:
         raise LabError("The drill has no ledger.")
-    ledger = seen.ledger or checker.check(seen.operations(), None, EXPECTED_TOTAL, seen.fault.issued)
+    ledger = seen.ledger or checker.check(seen.operations(), None, seen.fault.issued)
     windows = checker.windows(seen.operations(), seen.fault.issued, SILENCE)
+
+    def number(*kinds: Sequence[object]) -> int | str:
+        """Return how many were found; none is no finding where evidence is missing."""
+        return sum(map(len, kinds)) or ("unknown" if ledger.missing else 0)
+
     return {
         "verdict": ledger.verdict.value,
         "because": " ".join(ledger.reasons),
@@ -401,14 +416,14 @@ def ledger_in_words(seen: Drill) -> dict[str, object]:
         "failed (certainly without effect)": ledger.failed,
         "unknown (no answer to COMMIT)": ledger.unknown,
         "unknown, but found": len(ledger.recovered),
-        "acknowledged, but lost": len(ledger.lost),
-        "found unexpectedly": len(ledger.unexpected),
-        "found or acknowledged twice": len(ledger.duplicated),
+        "acknowledged, but lost": number(ledger.lost),
+        "found unexpectedly": number(ledger.unexpected),
+        "found or acknowledged twice": number(ledger.duplicated),
         "reads of all balances": ledger.reads,
-        "stale, dirty, fractured or forked reads": sum(
-            map(len, (ledger.stale_reads, ledger.dirty_reads, ledger.fractured_reads, ledger.forked_reads))
+        "stale, dirty, fractured or forked reads": number(
+            ledger.stale_reads, ledger.dirty_reads, ledger.fractured_reads, ledger.forked_reads
         ),
-        "lost updates": len(ledger.lost_updates),
+        "lost updates": number(ledger.lost_updates),
         "seen by a read, then taken back by a crash": len(ledger.vanished),
         f"without an acknowledged write for more than {SILENCE:.0f} s": "; ".join(
             f"{window.start:.1f} to {window.end:.1f} s ({window.end - window.start:.1f} s)" for window in windows

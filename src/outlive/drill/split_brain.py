@@ -13,7 +13,7 @@ from outlive.base.wait import wait_for
 from outlive.drill import fsync_writer
 from outlive.lab.ssh import Remote
 
-FOLDER = "outlive-probe"
+FOLDER = "outlive-writer"
 """Folder below the export, and name of the mount point below /run."""
 WITHIN = 900.0
 """Seconds for what a writer is waited for: a lease, a lost connection's retry, and a slow host's share."""
@@ -29,7 +29,7 @@ class Share:
 
 
 class Writer:
-    """``probe.py`` on one node, with the export mounted for it alone; entered, it runs."""
+    """``fsync_writer.py`` on one node, with the export mounted for it alone; entered, it runs."""
 
     def __init__(self, remote: Remote, share: Share, node: str, name: str, *, lock: bool) -> None:
         """Take the node and the name that its records carry."""
@@ -51,11 +51,11 @@ class Writer:
             f"install -d {self._mount} && mountpoint -q {self._mount} "
             f"|| mount -t nfs4 {self._share.address}:{self._share.export}/{FOLDER} {self._mount}",
         )
-        self._remote.check(self.node, "printf %%s %s > /run/outlive-probe.py", program)
+        self._remote.check(self.node, "printf %%s %s > /run/outlive-writer.py", program)
         self._process = self._remote.check(
             self.node,
             f"rm -f {self._log}; "
-            f"nohup python3 /run/outlive-probe.py {self._mount}/file {self.name} {self._lock} {self._log} >/dev/null 2>&1 </dev/null & echo $!",
+            f"nohup python3 /run/outlive-writer.py {self._mount}/file {self.name} {self._lock} {self._log} >/dev/null 2>&1 </dev/null & echo $!",
         ).strip()
         return self
 
@@ -65,7 +65,7 @@ class Writer:
             self._remote.run(
                 self.node,
                 f"kill -KILL {self._process} 2>/dev/null; umount --force --lazy {self._mount} 2>/dev/null; "
-                f"rm -f {self._log} /run/outlive-probe.py; rmdir {self._mount} 2>/dev/null; true",
+                f"rm -f {self._log} /run/outlive-writer.py; rmdir {self._mount} 2>/dev/null; true",
             )
         with suppress(LabError):
             self._remote.run(self._share.server, f"rm -rf {self._share.export}/{FOLDER}")

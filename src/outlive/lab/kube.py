@@ -30,8 +30,14 @@ LEASES = "kube-node-lease"
 """Namespace of the nodes' leases."""
 MERGE_PATCH = "application/merge-patch+json"
 """Type of a patch that is a dictionary: the client's own choice for one is a type that the API refuses."""
+STALLED_AFTER = CALL_TIMEOUT[1]
+"""Seconds without a byte that a stream has come to an end by where it is a ``StalledError``."""
 WATCH_SECONDS = 45
 """Seconds after which the API server ends a watch, which is then taken up where it ended; shorter than an answer may take."""
+
+
+class StalledError(UnreachableError):
+    """A stream that brought nothing for ``STALLED_AFTER`` seconds: nobody knows since when it was dead."""
 
 
 class Line:
@@ -332,6 +338,8 @@ def _lines(response: BaseHTTPResponse) -> Iterator[str]:
             yield from (line.decode(errors="replace") for line in whole if line)
         if rest:
             yield rest.decode(errors="replace")
+    except urllib3.exceptions.ReadTimeoutError as error:
+        raise StalledError(f"a stream from the API server brought nothing for {STALLED_AFTER:.0f} s") from error
     except (urllib3.exceptions.HTTPError, OSError) as error:
         raise UnreachableError(f"a stream from the API server broke ({_first_line(error)})") from error
     finally:

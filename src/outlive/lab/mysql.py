@@ -7,15 +7,15 @@ each line on arrival. So the first answer after a fault has the host's time, and
 from __future__ import annotations
 
 import re
-import subprocess
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from outlive.base.clock import HOST_CLOCK, Clock, Instant
 from outlive.base.errors import LabError, NotFoundError, RefusedError, UnreachableError
+from outlive.base.process import run
 from outlive.base.wait import wait_for
 from outlive.lab.kube import ENDS_WITHIN, Cluster, Line
 from outlive.lab.objects import Deployment, Json, SecretKey
@@ -120,13 +120,13 @@ def failure(text: str, reference: SecretKey) -> LabError:
     return RefusedError(f"MySQL refuses the statement ({found.group(0)}).")
 
 
-def tutorial_client(cluster: Cluster, account: Account, statements: str, run: Callable[..., str] | None = None) -> list[str]:
+def tutorial_client(cluster: Cluster, account: Account, statements: str) -> list[str]:
     """Run statements by the tutorial's own command, a client pod that lives for them, and return the lines they gave."""
     _remove_client(cluster)
     command = ["kubectl", "--kubeconfig", str(cluster.kubeconfig), "--namespace", NAMESPACE]
     command += ["run", "-i", "--rm", "--quiet", f"--image={account.image}", "--restart=Never", "--pod-running-timeout=5m", CLIENT_POD]
     command += ["--", "mysql", "-h", "mysql", f"-p{account.password.reveal()}"]
-    output = (run or _kubectl)(command, statements, account)
+    output = _kubectl(command, statements, account)
     notes = re.compile(rf'^(pod "{CLIENT_POD}" deleted.*|If you don\'t see a command prompt.*|Warning: .*|)$')
     return [line for line in output.splitlines() if not notes.match(line)]
 
@@ -178,12 +178,12 @@ def parse_rows(lines: Sequence[str]) -> list[str]:
 def _kubectl(command: list[str], statements: str, account: Account) -> str:
     """Run kubectl with the statements on its standard input; its errors never carry the password."""
     try:
-        done = subprocess.run(command, input=statements, capture_output=True, text=True, check=False, timeout=CLIENT_SECONDS)
-    except FileNotFoundError:
-        raise LabError("The program kubectl is missing: it has to be on PATH, so use `outlive shell` or install it.") from None
-    except subprocess.TimeoutExpired:
-        # `from None`: the cause would show the command with the password.
+        done = run(command, given=statements, timeout=CLIENT_SECONDS)
+    # `from None`, and in other words: the cause shows the command with the password.
+    except UnreachableError:
         raise UnreachableError(f"the pod {CLIENT_POD} had no answer from MySQL within {CLIENT_SECONDS} s") from None
+    except LabError:
+        raise LabError("The program kubectl can't be run: it has to be on PATH, so use `outlive shell` or install it.") from None
     if done.returncode != 0:
         raise failure(account.password.hide(done.stdout + done.stderr), account.reference)
     return done.stdout

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import os
 import re
-import subprocess
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pathlib import Path
 from outlive.base.clock import HOST_CLOCK, Clock
 from outlive.base.errors import LabError, UnreachableError
 from outlive.base.paths import ROOT
+from outlive.base.process import run
 from outlive.base.wait import wait_for
 
 OFF_WITHIN = 300.0
@@ -284,10 +284,7 @@ def vagrant(action: str, *machines: str, within: float) -> None:
         LabError: it failed, or took longer.
     """
     command = ["vagrant", action, *(["--force"] if action == "destroy" else []), "--no-tty", *machines]
-    try:
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=within, stdin=subprocess.DEVNULL, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise LabError(f"`{' '.join(command)}` didn't end within {within:.0f} s: run it again to see where it stands.") from error
+    done = run(command, cwd=ROOT, timeout=within)
     if done.returncode != 0:
         raise LabError(f"`{' '.join(command)}` failed ({done.stderr.strip()[-300:]}): run it again to see all.")
 
@@ -334,24 +331,8 @@ def _tool(command: list[str], within: float | None = None, failed: type[LabError
         LabError: the program is missing, or it failed, which is an error of type ``failed``.
         UnreachableError: it didn't end within ``within`` seconds, ``TOOL_SECONDS`` where that is None.
     """
-    within = TOOL_SECONDS if within is None else within
-    # Exactly C: with any other locale, C.UTF-8 too, a user's LANGUAGE counts.
-    environment = {**os.environ, "LC_ALL": "C"}
-    try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=within,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise UnreachableError(f"`{' '.join(command)}` didn't end within {within:.0f} s") from error
-    except FileNotFoundError as error:
-        raise LabError(f"The program {command[0]} is missing: it has to be on PATH; `outlive doctor` says how to get it.") from error
+    # In C.UTF-8 a user's LANGUAGE would still count.
+    done = run(command, timeout=TOOL_SECONDS if within is None else within, env=os.environ | {"LANGUAGE": ""})
     if done.returncode != 0:
         reason = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()[-1]
         raise failed(f"`{' '.join(command)}` failed ({reason}): see whether the VM is there with `vagrant status`.")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from outlive.base.errors import LabError, NotFoundError
+from outlive.base.wait import StateNotReachedError
 from outlive.lab.kube import Cluster
 from outlive.lab.mysql import DEPLOYMENT, NAMESPACE
 from outlive.lab.objects import Deployment, Node, Pod
@@ -65,6 +67,19 @@ def _mysql(workers: Sequence[str], deployment: Deployment | None, pods: Sequence
             "is powered off, so delete the pod and let it be scheduled again."
         )
     return None
+
+
+@contextmanager
+def before_fault() -> Iterator[None]:
+    """Let a state that isn't reached before anything is broken be no verdict about what breaks.
+
+    Raises:
+        NotSteadyError: it wasn't reached.
+    """
+    try:
+        yield
+    except StateNotReachedError as error:
+        raise NotSteadyError(f"Nothing was broken, as the lab wasn't ready: {error}.") from error
 
 
 def check(cluster: Cluster, workers: Sequence[str]) -> Pod:

@@ -27,7 +27,7 @@ class Result:
     verdict: Verdict
     recovery: float | None
     lost: int | None
-    """Acknowledged writes that were lost; None where the drill has no ledger."""
+    """Acknowledged writes that were lost; None where nobody could find that out."""
     data: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """All of its ``timeline.json``."""
 
@@ -93,7 +93,7 @@ def result(data: Mapping[str, Any], run: str) -> Result:
     moments = [moment for timeline in data["timelines"] for moment in timeline["moments"]]
     recovery = next((float(moment["seconds"]) for moment in moments if moment["key"] == "first_write"), None)
     lost = data.get("ledger", {}).get("acknowledged, but lost")
-    return Result(run, fault, profile, Verdict(data["verdict"]), recovery, lost, data)
+    return Result(run, fault, profile, Verdict(data["verdict"]), recovery, lost if isinstance(lost, int) else None, data)
 
 
 def table(found: Iterable[Result]) -> dict[str, dict[str, Cell]]:

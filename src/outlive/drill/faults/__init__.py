@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from outlive.base.errors import LabError
 from outlive.drill.faults import network, pods, power, process, storage
-from outlive.drill.faults.base import READY_WITHIN, Fault, Target, heal, injected
+from outlive.drill.faults.base import READY_WITHIN, Fault, Target, heal, injected, uninterrupted
 from outlive.drill.faults.power import PowerOff
 
-__all__ = ["KINDS", "READY_WITHIN", "Fault", "Kind", "PowerOff", "Target", "heal", "injected", "named"]
+__all__ = ["KINDS", "READY_WITHIN", "Fault", "Kind", "PowerOff", "Target", "heal", "injected", "uninterrupted"]
 
 BLACK_OUT = 15.0
 """Seconds without the kubelet's word that no profile may take for a death: the last renewal of its lease may be 10 s old by then, and the
@@ -67,14 +66,3 @@ KINDS: Mapping[str, Kind] = {
     )
 }
 """All faults by name."""
-
-
-def named(name: str) -> Kind:
-    """Return the fault of that name.
-
-    Raises:
-        LabError: there is none.
-    """
-    if name not in KINDS:
-        raise LabError(f"{name!r} is no fault: choose one of {', '.join(KINDS)}.")
-    return KINDS[name]

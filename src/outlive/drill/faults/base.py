@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -51,12 +53,36 @@ def injected(fault: Injected) -> Iterator[Injected]:
 
 
 def heal(fault: Fault) -> None:
-    """Heal a fault; an interruption that comes meanwhile has to wait for that."""
+    """Heal a fault, however often somebody interrupts. Fails as ``Fault.heal`` does."""
+    uninterrupted(fault.heal)
+
+
+def uninterrupted(mend: Callable[[], object]) -> None:
+    """Make something whole; SIGINT and SIGTERM that come meanwhile are passed on, as one, when that is through.
+
+    A terminal gives a Ctrl-C to the programs that are run for it too: what failed while one came is done again, so that twice must be harmless.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        mend()  # only the main thread is interrupted
+        return
+    came: list[int] = []
+    # Functions: a program that is started meanwhile would go on to ignore what is ignored here.
+    before = {each: signal.signal(each, lambda number, _: came.append(number)) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
-        fault.heal()
-    except KeyboardInterrupt:
-        fault.heal()
-        raise
+        again = True
+        while again:
+            seen = len(came)
+            try:
+                mend()
+                again = False
+            except Exception:
+                if len(came) == seen:
+                    raise
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+        for number in came[:1]:
+            signal.raise_signal(number)
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ class MysqldKilled(Command):
 
 def mysqlds(target: Target) -> set[str]:
     """Return the ids of the mysqld processes on MySQL's node."""
-    return set(target.remote.check(target.node, "pgrep -x mysqld || true").split())
+    return set(target.remote.check(target.node, "pgrep -x mysqld || [ $? = 1 ]").split())
 
 
 def await_ended(target: Target, before: set[str]) -> None:
