@@ -20,7 +20,7 @@ from pathlib import Path
 from outlive.base.errors import LabError
 from outlive.base.locks import exclusive
 from outlive.base.paths import ROOT, STATE
-from outlive.base.process import as_root, born, output, remove, run, said, start
+from outlive.base.process import as_root, born, environment, output, remove, run, said, start
 
 FOLDER = STATE / "private"
 PROGRAM = Path(__file__).with_name("init.py")
@@ -40,9 +40,23 @@ class Init:
     """The checkout that it belongs to."""
 
 
+def in_shell() -> bool:
+    """Say whether this process runs where the checkout's lab can be reached, as in `outlive shell`.
+
+    Raises:
+        LabError: it is another checkout's lab that can be reached here.
+    """
+    whose = os.environ.get("OUTLIVE_SHELL")
+    if whose and whose != str(ROOT):
+        raise LabError(
+            f"OUTLIVE_SHELL is '{whose}': this is the shell of the lab in there, and this program is that of {ROOT}: type `exit` first"
+        )
+    return bool(whose)
+
+
 def inside(folder: Path = FOLDER) -> bool:
     """Say whether this process runs within the checkout's private libvirt, as in `outlive shell`: there the usual commands work as they are."""
-    return bool(os.environ.get("OUTLIVE_SHELL")) and (folder / "ready").exists()
+    return in_shell() and (folder / "ready").exists()
 
 
 def current(folder: Path = FOLDER) -> Init | None:
@@ -86,7 +100,7 @@ def _started(folder: Path, *, hide_kvm: bool, mirror: list[str]) -> Init:
     argv += (["--hide-kvm"] if hide_kvm else []) + ["--", *mirror]
     with log.open("wb") as file:
         # A session of its own: a Ctrl-C in the terminal is not meant for the lab's VMs.
-        outer = start(as_root(argv), stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True, cwd="/")
+        outer = start(as_root(argv), stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True, cwd="/", env=environment())
     try:
         _await_ready(outer, folder / "ready", log)
         init = _found(outer.pid)
