@@ -106,8 +106,14 @@ def test_two_commands_at_once_start_one_libvirt(tmp_path: Path, monkeypatch: pyt
     program.write_text(INIT)
     monkeypatch.setattr(private, "PROGRAM", program)
     monkeypatch.setattr(private, "REGISTRY", tmp_path / "registry")
+    monkeypatch.setattr(private, "FOLDER", folder)
+
+    def ask() -> private.Init:
+        with private.held():
+            return PRIVATE_ENSURE(hide_kvm=False, mirror=[], folder=folder)
+
     with ThreadPoolExecutor() as pool:
-        asked = [pool.submit(PRIVATE_ENSURE, hide_kvm=False, mirror=[], folder=folder) for _ in range(4)]
+        asked = [pool.submit(ask) for _ in range(4)]
         found = {each.result(timeout=120) for each in asked}
     try:
         assert len(found) == 1

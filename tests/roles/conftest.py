@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-from outlive.base.paths import ROOT
 from outlive.lab.inventory import ansible_program
+
+ROOT = Path(__file__).resolve().parents[2]
 
 Playbook = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -161,18 +161,19 @@ def reach(settings: Settings | None = None) -> Reached:
     if not settings.private:
         return Reached(settings, None)
     mirror = mirror_argv("serve", "--address", "0.0.0.0") if settings.builds_mirror else []
-    fresh = private.current() is None
-    init = private.ensure(hide_kvm=settings.driver == "qemu", mirror=mirror)
-    lab = Reached(settings, init)
-    link_kubectl()
-    catalog = _catalog(settings)
-    if catalog is not None and catalog.exists():
-        # Machines that are there keep the box that they were made from.
-        if not machine_ids():
-            box.stage(box.read_catalog(catalog), private.pool())
-        private.serve_mirror(init)
-    if fresh:
-        _clear_leftovers(lab)
+    with private.held():
+        fresh = private.current() is None
+        init = private.ensure(hide_kvm=settings.driver == "qemu", mirror=mirror)
+        lab = Reached(settings, init)
+        link_kubectl()
+        catalog = _catalog(settings)
+        if catalog is not None and catalog.exists():
+            # Machines that are there keep the box that they were made from.
+            if not machine_ids():
+                box.stage(box.read_catalog(catalog), private.pool())
+            private.serve_mirror(init)
+        if fresh:
+            _clear_leftovers(lab)
     return lab
 
 

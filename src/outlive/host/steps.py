@@ -8,6 +8,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -292,22 +293,27 @@ def destroy() -> None:
 
 
 def _remove() -> None:
-    """Remove it all while the lab is held; the lock's file last, so that whoever waits for it finds nothing half removed."""
-    # What is there decides, not what this host's settings would be today.
-    if private.FOLDER.exists():
-        # Ending it ends the VMs; their disks lie in its folder.
-        private.stop()
-    elif machine_ids():
-        status = Reached(decide(), None).run(["vagrant", "destroy", "--force"])
-        if status != 0:
-            raise LabError(
-                f"`vagrant destroy` ended with status {status}, so the lab's state stays: see its words above, then run `outlive destroy` again"
-            )
-    private.forget_vms()
-    for each in STATE.iterdir() if STATE.exists() else ():
-        if each != LOCK:
-            remove(each)
-    remove(STATE)
+    """Remove it all while the lab and its libvirt are held; the locks' files last, so that whoever waits for them finds nothing half removed."""
+    with private.held():
+        # What is there decides, not what this host's settings would be today.
+        if private.FOLDER.exists():
+            # Ending it ends the VMs; their disks lie in its folder.
+            private.stop()
+        elif machine_ids():
+            status = Reached(decide(), None).run(["vagrant", "destroy", "--force"])
+            if status != 0:
+                raise LabError(
+                    f"`vagrant destroy` ended with status {status}, so the lab's state stays: see its words above, then run `outlive destroy` again"
+                )
+        private.forget_vms()
+        locks = (private.lock(), LOCK)
+        for each in STATE.iterdir() if STATE.exists() else ():
+            if each not in locks:
+                remove(each)
+        for each in locks:
+            each.unlink(missing_ok=True)
+        with suppress(OSError):  # not empty: another command has begun since
+            STATE.rmdir()
 
 
 def setup() -> None:
@@ -320,7 +326,7 @@ def setup() -> None:
     packages.install_packages(packages.missing_packages(packages.TOOLS, packages.LIBVIRT if _wants_libvirt() else {}))
     environment.make()
     if decide().builds_mirror:
-        packages.install_packages(packages.missing_mirror_packages())
+        packages.install_packages(packages.missing_mirror_packages(), services=False)
 
 
 def _wants_libvirt() -> bool:

@@ -12,8 +12,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -73,6 +73,8 @@ def ended(folder: Path = FOLDER) -> Init | None:
 def ensure(*, hide_kvm: bool, mirror: list[str], folder: Path = FOLDER) -> Init:
     """Return the init of this checkout's private libvirt; start one if none is alive. VMs of a dead one are found again, switched off.
 
+    Its caller holds it, see `held`.
+
     Args:
         hide_kvm: Show libvirt no /dev/kvm: for hosts on which it can't be used.
         mirror: The mirror server's command line; empty for none.
@@ -81,13 +83,19 @@ def ensure(*, hide_kvm: bool, mirror: list[str], folder: Path = FOLDER) -> Init:
     Raises:
         LabError: libvirtd doesn't come up; the sentence quotes the last line of its log.
     """
-    with exclusive(_lock(folder)):
-        return current(folder) or _started(folder, hide_kvm=hide_kvm, mirror=mirror)
+    return current(folder) or _started(folder, hide_kvm=hide_kvm, mirror=mirror)
 
 
-def _lock(folder: Path) -> Path:
-    """Return the lock of whoever starts or ends the private libvirt: two commands at once start one."""
-    return folder.with_name(f"{folder.name}.lock")
+@contextmanager
+def held() -> Iterator[None]:
+    """Hold the private libvirt while it is started and given its box, or ended: two commands at once start one, and none while it is removed."""
+    with exclusive(lock()):
+        yield
+
+
+def lock() -> Path:
+    """Return the file of that lock."""
+    return FOLDER.with_name(f"{FOLDER.name}.lock")
 
 
 def _started(folder: Path, *, hide_kvm: bool, mirror: list[str]) -> Init:
@@ -169,15 +177,14 @@ def serve_mirror(init: Init, ports: Sequence[int] = MIRROR_PORTS, seconds: float
 
 
 def stop(folder: Path = FOLDER) -> None:
-    """End this checkout's private libvirt and with it every process of its lab, and remove its state."""
-    with exclusive(_lock(folder)):
-        init = current(folder)
-        if init is not None:
-            _end(init)
-        remove(folder)
-        entry = REGISTRY / f"{_name(str(ROOT))}.json"
-        if entry.exists() and folder == FOLDER:
-            output(as_root(["rm", "-f", str(entry)]))
+    """End this checkout's private libvirt and with it every process of its lab, and remove its state; its caller holds it."""
+    init = current(folder)
+    if init is not None:
+        _end(init)
+    remove(folder)
+    entry = REGISTRY / f"{_name(str(ROOT))}.json"
+    if entry.exists() and folder == FOLDER:
+        output(as_root(["rm", "-f", str(entry)]))
 
 
 def orphans() -> list[Init]:
