@@ -16,7 +16,7 @@ from click.shell_completion import CompletionItem
 
 from outlive import __version__
 from outlive.base.errors import EXIT_FAIL, EXIT_INTERRUPTED, EXIT_PASS, EXIT_UNKNOWN, LabError, StepFailedError
-from outlive.base.paths import ROOT
+from outlive.base.paths import ROOT, cache
 from outlive.base.process import OUTLIVE, missing, shown
 from outlive.base.program import CALLED, ended
 
@@ -166,6 +166,8 @@ def on_host(function: Function) -> Function:
         if private.inside():
             name = click.get_current_context().command_path.removeprefix("outlive ")
             raise LabError(f"this is the shell of a running lab, in which `{name}` can't be run: type `exit` first")
+        if os.environ.get("OUTLIVE_CACHE"):
+            os.environ["OUTLIVE_CACHE"] = str(cache())  # given as seen from here
         os.chdir(ROOT)  # playbooks are named as they lie in there
         return function(*arguments, **options)
 

@@ -11,7 +11,7 @@ import pytest
 
 from outlive import cli
 from outlive.base.locks import alone
-from outlive.base.paths import ROOT
+from outlive.base.paths import ROOT, cache
 from outlive.host import private, reach, steps
 from outlive.lab import inventory
 
@@ -71,9 +71,26 @@ def test_up_in_another_folder(folder: Path, monkeypatch: pytest.MonkeyPatch, cap
 
 def test_lab_in_another_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Path] = []
-    monkeypatch.setattr(steps, "make", lambda: seen.append(Path.cwd()))
+    monkeypatch.setenv("OUTLIVE_CACHE", "cache")
+    monkeypatch.setattr(steps, "make", lambda: seen.extend([Path.cwd(), cache()]))
     assert cli.main(["lab"]) == 0
-    assert seen == [ROOT]
+    assert seen == [ROOT, folder / "cache"]
+
+
+@pytest.mark.parametrize("command", [["setup"], ["doctor"], ["lab"], ["mirror", "check"]])
+def test_cache_in_a_folder_that_ansible_and_apt_cannot_take(tmp_path: Path, command: list[str]) -> None:
+    environment = {**os.environ, "OUTLIVE_CACHE": str(tmp_path / "my cache"), "OUTLIVE_DRIVER": "qemu", "OUTLIVE_PROVIDER": "libvirt"}
+    script = (
+        "import sys; from outlive import __main__; from outlive.host import packages; packages.install_packages = lambda *_, **__: None"
+    )
+    argv = [sys.executable, "-c", f"{script}; sys.exit(__main__.main())", *command]
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == (1 if command == ["doctor"] else 2)
+    assert (
+        "my cache' (by OUTLIVE_CACHE, else XDG_CACHE_HOME or the home folder), and neither apt nor Ansible takes"
+        in done.stdout + done.stderr
+    )
+    assert not (tmp_path / "my cache").exists()
 
 
 @pytest.mark.parametrize("words", [["report"], ["lab"], ["destroy"], ["run", "true"], ["shell", "-c", "true"], ["provision"]])
