@@ -20,9 +20,10 @@ pytest_plugins = ["pytester"]
 
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the user's proxy and reports out of the tests."""
+    """Keep the user's proxy, reports and shell of a lab out of the tests."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.delenv("OUTLIVE_REPORTS", raising=False)
+    for name in ("OUTLIVE_REPORTS", "OUTLIVE_SHELL", "OUTLIVE_CALLED"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(autouse=True)

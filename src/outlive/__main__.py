@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 
-BARE = ("setup", "doctor")
-"""What needs Python's own library alone."""
+from outlive.base.program import ended
 
 
 def main() -> int:
     """Run the command line that this process was given; return the exit status."""
-    if sys.argv[1:2] and sys.argv[1] in BARE and len(sys.argv) == 2:
-        from outlive.host import bootstrap
+    return ended({"setup": _setup, "doctor": _doctor}.get(" ".join(sys.argv[1:]), _any))
 
-        return bootstrap.main(sys.argv[1])
-    try:
-        from outlive import cli
-    except ModuleNotFoundError as error:
-        print(
-            f"error: Python's package {error.name} is missing in {sys.executable}: run `make setup`, then .venv/bin/outlive",
-            file=sys.stderr,
-        )
-        return 2
+
+def _setup() -> None:
+    """Needs Python's own library alone, as `_doctor` does."""
+    from outlive.host import steps
+
+    steps.setup()
+
+
+def _doctor() -> int:
+    from outlive.host.doctor import checklist
+
+    return checklist.report()
+
+
+def _any() -> int:
+    from outlive import cli
+
+    # Its programs come first, Ansible's and the linters', whatever the folder of this environment is called.
+    os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}"
     return cli.main()
 
 

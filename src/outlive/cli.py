@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
+import shlex
 import shutil
-import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -15,8 +15,10 @@ import click
 from click.shell_completion import CompletionItem
 
 from outlive import __version__
-from outlive.base.errors import EXIT_FAIL, EXIT_INTERRUPTED, EXIT_PASS, EXIT_UNKNOWN, LabError
-from outlive.base.process import interrupt_by, missing
+from outlive.base.errors import EXIT_FAIL, EXIT_INTERRUPTED, EXIT_PASS, EXIT_UNKNOWN, LabError, StepFailedError
+from outlive.base.paths import ROOT, cache
+from outlive.base.process import OUTLIVE, missing, shown
+from outlive.base.program import CALLED, ended
 
 STATUSES = (
     (EXIT_PASS, "pass: done, or found to be so"),
@@ -111,10 +113,10 @@ class Sections(click.Group):
         cmd.section = self.section  # type: ignore[attr-defined]
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - whatever the command returns
-        """Run the command; an interruption goes on as click's own, before which click prints no empty line."""
+        """Run the command; what click would end in its own way (an empty line first, status 1 for a reader who has gone) goes past it."""
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt as error:
+        except (KeyboardInterrupt, BrokenPipeError) as error:
             raise click.Abort from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -138,13 +140,20 @@ def in_lab(function: Function) -> Function:
 
     @functools.wraps(function)
     def run(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - whatever the command takes
-        if os.environ.get("OUTLIVE_SHELL"):
+        from outlive.host import private
+
+        if private.in_shell():
             return function(*arguments, **options)
         from outlive.host.reach import reach
 
-        return reach().run([sys.executable, "-m", "outlive", *sys.argv[1:]])
+        return _of_table(reach().run(["env", f"{CALLED}=1", *OUTLIVE, *sys.argv[1:]]))
 
     return run  # type: ignore[return-value]
+
+
+def _of_table(status: int) -> int:
+    """Return a status of the table for pytest's, which has more of them, and for that of a command that a signal ended."""
+    return status if status in dict(STATUSES) else EXIT_UNKNOWN
 
 
 def on_host(function: Function) -> Function:
@@ -157,6 +166,9 @@ def on_host(function: Function) -> Function:
         if private.inside():
             name = click.get_current_context().command_path.removeprefix("outlive ")
             raise LabError(f"this is the shell of a running lab, in which `{name}` can't be run: type `exit` first")
+        if os.environ.get("OUTLIVE_CACHE"):
+            os.environ["OUTLIVE_CACHE"] = str(cache())  # given as seen from here
+        os.chdir(ROOT)  # playbooks are named as they lie in there
         return function(*arguments, **options)
 
     return run  # type: ignore[return-value]
@@ -164,30 +176,21 @@ def on_host(function: Function) -> Function:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line, this process's where none is given; return the exit status."""
-    # Also where this process was started to ignore them, as a shell does with a job in the background.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, interrupt_by)
+    return ended(lambda: _run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> object:
     try:
-        status = outlive.main(args=None if arguments is None else list(arguments), prog_name="outlive", standalone_mode=False)
+        return outlive.main(args=None if arguments is None else list(arguments), prog_name="outlive", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return EXIT_UNKNOWN
-    except LabError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_status
-    except AssertionError as error:  # a state that wasn't reached in time: a verdict about the lab
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_FAIL
-    except (KeyboardInterrupt, click.Abort):
-        print("interrupted: nothing is lost; run the command again, it goes on from the last finished step", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    return status if isinstance(status, int) else EXIT_PASS
+    except click.Abort as error:
+        raise error.__cause__ or KeyboardInterrupt from None
 
 
 def _pytest(*arguments: str) -> int:
     """Run pytest in this process's place, in the checkout."""
-    from outlive.base.paths import ROOT
-
     os.chdir(ROOT)
     os.execv(sys.executable, [sys.executable, "-m", "pytest", *arguments])
 
@@ -197,14 +200,22 @@ def _story(layer: str, *arguments: str, marker: str = "") -> int:
     return _pytest("--capture=no", f"verify/{layer}".rstrip("/"), "-m", marker or layer, *arguments)
 
 
-def _playbook(name: str, *options: str) -> int:
-    """Run a playbook of the project in this process's place, in the checkout."""
-    from outlive.base.paths import ROOT
+def _playbook(name: str, *options: str) -> None:
+    """Run a playbook of the project in the checkout, and hold the lab meanwhile."""
+    from outlive.base.locks import alone
     from outlive.lab.inventory import ansible_program
 
-    os.chdir(ROOT)
-    program = ansible_program("ansible-playbook")
-    os.execv(program, [program, f"playbooks/{name}.yml", *options])
+    argv = ["ansible-playbook", f"playbooks/{name}.yml", *options]
+    with alone():
+        _done(argv, shown([ansible_program(argv[0]), *argv[1:]], cwd=ROOT))
+
+
+def _done(argv: Sequence[str], status: int) -> None:
+    """Refuse the status of a step that failed: each program has a table of its own."""
+    if status:
+        raise StepFailedError(
+            f"`{shlex.join(argv)}` ended with status {status}: see its words above, cure what they name, then run the command again", status
+        )
 
 
 @click.group(cls=Sections, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -291,7 +302,7 @@ outlive.add("Step by step")
 
 @outlive.command()
 @on_host
-def up() -> int:
+def up() -> None:
     """Check the inventory (playbooks/check.yml), then make and start the machines (vagrant up)."""
     from outlive.base.locks import alone
     from outlive.host.reach import reach
@@ -299,14 +310,15 @@ def up() -> int:
     with alone():
         there = reach()
         there.require_box()
-        return there.run(["ansible-playbook", "playbooks/check.yml"]) or there.run(["vagrant", "up", "--no-tty"])
+        for argv in (["ansible-playbook", "playbooks/check.yml"], ["vagrant", "up", "--no-tty"]):
+            _done(argv, there.run(argv))
 
 
 @outlive.command()
 @in_lab
-def provision() -> int:
+def provision() -> None:
     """Make cluster and NFS server (playbooks/site.yml)."""
-    return _playbook("site")
+    _playbook("site")
 
 
 @outlive.group()
@@ -317,7 +329,7 @@ def tutorial() -> None:
 @tutorial.command("apply")
 @click.argument("chapters", nargs=-1, type=Named("chapter", _chapters))
 @in_lab
-def tutorial_apply(chapters: tuple[str, ...]) -> int:
+def tutorial_apply(chapters: tuple[str, ...]) -> None:
     """Apply the chapter on MySQL, or the named ones, or all; write all manifests to .lab/tutorial (playbooks/tutorial.yml).
 
     \b
@@ -327,14 +339,14 @@ def tutorial_apply(chapters: tuple[str, ...]) -> int:
     """
     import json
 
-    return _playbook("tutorial", *(["-e", json.dumps({"storage_tutorial_chapters": list(chapters)})] if chapters else []))
+    _playbook("tutorial", *(["-e", json.dumps({"storage_tutorial_chapters": list(chapters)})] if chapters else []))
 
 
 @tutorial.command("reset")
 @in_lab
-def tutorial_reset() -> int:
+def tutorial_reset() -> None:
     """Take all objects of the tutorial away; the volumes' data stays (playbooks/tutorial-reset.yml)."""
-    return _playbook("tutorial-reset")
+    _playbook("tutorial-reset")
 
 
 @outlive.command()
@@ -622,8 +634,10 @@ def unit(arguments: tuple[str, ...]) -> int:
     outlive unit
     outlive unit tests/drill -k checker
     """
-    paths = [] if any(not each.startswith("-") and Path(each.partition("::")[0]).exists() for each in arguments) else ["tests"]
-    return _pytest(*paths, *arguments)
+    # Where this user is, not where pytest runs.
+    paths = {each: str(Path(each).absolute()) for each in arguments if not each.startswith("-") and Path(each.partition("::")[0]).exists()}
+    words = [*([] if paths else ["tests"]), *(paths.get(each, each) for each in arguments)]
+    return _of_table(shown([sys.executable, "-m", "pytest", *words], cwd=ROOT))
 
 
 @outlive.command()
@@ -644,7 +658,7 @@ def rehearse(ways: tuple[str, ...]) -> int:
     """Go ways to a cluster that the lab itself doesn't go, on machines of their own."""
     from outlive.host import rehearsals
 
-    return rehearsals.run(ways)
+    return _of_table(rehearsals.run(ways))
 
 
 @outlive.command()

@@ -12,7 +12,7 @@ import pytest
 
 from outlive.base import process
 from outlive.base.errors import LabError, UnreachableError
-from outlive.base.process import Tree, born, end, logged, output, run, said, started
+from outlive.base.process import Tree, born, end, logged, output, run, said, spoken, started
 from outlive.base.wait import wait_for
 
 # Two generations below it; the last one heeds nothing but SIGKILL, and holds no pipe.
@@ -133,3 +133,19 @@ def test_children_heed_signals_where_their_command_was_started_to_ignore_them() 
     )
     ignored = int(done.stdout.split()[1], 16)
     assert [number for number in (signal.SIGINT, signal.SIGTERM) if ignored >> (number - 1) & 1] == []
+
+
+@pytest.mark.parametrize(
+    "lead",
+    [
+        [],
+        ["env", "VAGRANT_HOME=/x y", "OUTLIVE_SHELL=/x"],
+        ["sudo", "--preserve-env", "nsenter", "--target", "1", "--mount", "--", "env", "--chdir=/x", "VAGRANT_HOME=/x"],
+    ],
+)
+def test_error_names_the_command_without_what_leads_to_it(lead: list[str], tmp_path: Path) -> None:
+    assert spoken([*lead, "ansible-playbook", "playbooks/site.yml"]) == "ansible-playbook playbooks/site.yml"
+    with pytest.raises(LabError, match=r"^a step: `sh -c 'exit 3'` ended with status 3; "):
+        logged("a step", ["env", "VAGRANT_HOME=/x", "sh", "-c", "exit 3"], tmp_path / "log")
+    with pytest.raises(LabError, match=r"^`sh -c 'exit 3'` ended with status 3: "):
+        output(["env", "VAGRANT_HOME=/x", "sh", "-c", "exit 3"])

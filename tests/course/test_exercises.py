@@ -14,6 +14,7 @@ import pytest
 
 from outlive import cli
 from outlive.base.errors import EXIT_FAIL, EXIT_INTERRUPTED, EXIT_PASS, EXIT_UNKNOWN, LabError, UnreachableError
+from outlive.base.paths import ROOT
 from outlive.base.wait import WaitTimeoutError
 from outlive.course.exercises import EXERCISES, LABEL, LIST_FILES, Stage, numbered, parse_files
 from outlive.course.grading import File
@@ -263,7 +264,7 @@ def test_files_are_read_as_the_server_lists_them(tmp_path: Path) -> None:
 @pytest.fixture(autouse=True)
 def _in_lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let commands run in this process, as in the lab's shell; the signals' handlers are this process's again afterwards."""
-    monkeypatch.setenv("OUTLIVE_SHELL", "1")
+    monkeypatch.setenv("OUTLIVE_SHELL", str(ROOT))
     kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
     for number, handler in kept.items():

@@ -11,6 +11,7 @@ import pytest
 
 from outlive import cli
 from outlive.base.errors import EXIT_UNKNOWN, LabError, NotFoundError, UnreachableError
+from outlive.base.paths import ROOT
 from outlive.fence import command
 from outlive.fence.decisions import Fenced, NodeState
 from outlive.fence.log import Log
@@ -150,7 +151,7 @@ def test_signal_ends_it_cleanly(world: World, number: signal.Signals) -> None:
 def test_error_is_one_sentence(
     small_inventory: Inventory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("OUTLIVE_SHELL", "1")
+    monkeypatch.setenv("OUTLIVE_SHELL", str(ROOT))
     monkeypatch.setattr(inventory, "load", lambda: small_inventory)
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "missing"))
     assert cli.main(["fence", "status"]) == EXIT_UNKNOWN
@@ -160,6 +161,6 @@ def test_error_is_one_sentence(
 @pytest.mark.usefixtures("signals")
 @pytest.mark.parametrize("value", ["0", "3601", "soon"])
 def test_impossible_seconds(value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setenv("OUTLIVE_SHELL", "1")
+    monkeypatch.setenv("OUTLIVE_SHELL", str(ROOT))
     assert cli.main(["fence", "watch", "--suspect-after", value]) == EXIT_UNKNOWN
     assert "--suspect-after" in capsys.readouterr().err

@@ -24,7 +24,7 @@ from outlive import __main__
 """
 SETUP = """
 from outlive.host import environment, packages
-packages.install_packages = lambda names: print("packages")
+packages.install_packages = lambda names, **_: print("packages")
 environment.make = lambda: print("environment")
 """
 RUN = "sys.exit(__main__.main())"

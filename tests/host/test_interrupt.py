@@ -24,9 +24,11 @@ PROGRAM = textwrap.dedent(
     from outlive.base.process import logged
     from outlive.host import private, steps
 
+    folder = Path.cwd()
+
     def step():
-        script = "tail -f /dev/null & echo $$ $! > pids; wait"
-        logged("a step", ["sh", "-c", script], Path("step.log"))
+        script = f"cd {folder}; tail -f /dev/null & echo $$ $! > pids; wait"
+        logged("a step", ["sh", "-c", script], folder / "step.log")
 
     steps.make = step
     private.inside = lambda: False
@@ -83,7 +85,7 @@ def noted(folder: Path) -> list[int]:
     return [int(word) for word in text.split()]
 
 
-@pytest.mark.parametrize("way", ["ctrl-c", "kill", "background"])
+@pytest.mark.parametrize("way", ["ctrl-c", "kill", "hang up", "background"])
 def test_interrupted_lab(tmp_path: Path, way: str) -> None:
     # A shell starts what runs in the background with SIGINT ignored.
     start = f"trap '' INT; exec {sys.executable} -c \"$0\"" if way == "background" else f'exec {sys.executable} -c "$0"'
@@ -96,8 +98,8 @@ def test_interrupted_lab(tmp_path: Path, way: str) -> None:
         start_new_session=True,
     )
     children = noted(tmp_path)
-    if way == "kill":
-        process.send_signal(signal.SIGTERM)
+    if way in ("kill", "hang up"):
+        process.send_signal(signal.SIGTERM if way == "kill" else signal.SIGHUP)
     else:
         # The terminal gives a Ctrl-C to all processes in its foreground.
         os.killpg(process.pid, signal.SIGINT)
@@ -153,3 +155,55 @@ def test_program_that_is_missing_is_one_sentence(tmp_path: Path, init: int, prog
     )
     assert done.returncode == 2
     assert done.stderr == f"error: the program {program} is missing: it has to be on PATH; `outlive doctor` says how to get the tools\n"
+
+
+# The program calls itself to reach the lab; there is none in here to reach.
+CALLS_ITSELF = textwrap.dedent(
+    """
+    import os, sys
+    from outlive import cli
+    from outlive.base.paths import ROOT
+    from outlive.host import reach
+
+    class Settings:
+        def environment(self):
+            return {"PATH": os.environ["PATH"], "OUTLIVE_SHELL": str(ROOT)}
+
+    reach.reach = lambda: reach.Reached(Settings(), None)
+    sys.exit(cli.main())
+    """
+)
+
+
+def test_user_s_folder_has_no_part_in_what_runs(tmp_path: Path) -> None:
+    for name in ("click", "json", "outlive"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit(77)\n")
+    argv = [sys.executable, "-P", "-c", CALLS_ITSELF, "report", "no-such-folder"]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "no-such-folder" in done.stderr
+
+
+def test_interruption_is_told_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "there")
+    # As in a command that waits for the lab.
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os\nif os.environ.get('OUTLIVE_CALLED'):\n"
+        "    import time; from outlive.report import terminal\n"
+        "    terminal.show = lambda _folder: (open('there', 'w').close(), time.sleep(600))\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", CALLS_ITSELF, "report"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    (tmp_path / "there").read_text()
+    os.killpg(process.pid, signal.SIGINT)
+    assert (
+        process.communicate(timeout=60)[1]
+        == "interrupted: nothing is lost; run the command again, it goes on from the last finished step\n"
+    )
+    assert process.returncode == 130

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from outlive import cli
+from outlive.base.paths import ROOT
 from outlive.base.process import born
 from outlive.host import private
 
@@ -18,12 +19,12 @@ from outlive.host import private
 def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Be in the shell of a running lab."""
     (tmp_path / "ready").touch()
-    monkeypatch.setenv("OUTLIVE_SHELL", "1")
+    monkeypatch.setenv("OUTLIVE_SHELL", str(ROOT))
     monkeypatch.setattr(private, "inside", lambda there=private.inside: there(tmp_path))
 
 
 def test_shell_of_a_system_libvirt_is_no_other_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OUTLIVE_SHELL", "1")
+    monkeypatch.setenv("OUTLIVE_SHELL", str(ROOT))
     assert not private.inside(tmp_path)
     (tmp_path / "ready").touch()
     assert private.inside(tmp_path)
@@ -105,8 +106,14 @@ def test_two_commands_at_once_start_one_libvirt(tmp_path: Path, monkeypatch: pyt
     program.write_text(INIT)
     monkeypatch.setattr(private, "PROGRAM", program)
     monkeypatch.setattr(private, "REGISTRY", tmp_path / "registry")
+    monkeypatch.setattr(private, "FOLDER", folder)
+
+    def ask() -> private.Init:
+        with private.held():
+            return PRIVATE_ENSURE(hide_kvm=False, mirror=[], folder=folder)
+
     with ThreadPoolExecutor() as pool:
-        asked = [pool.submit(PRIVATE_ENSURE, hide_kvm=False, mirror=[], folder=folder) for _ in range(4)]
+        asked = [pool.submit(ask) for _ in range(4)]
         found = {each.result(timeout=120) for each in asked}
     try:
         assert len(found) == 1

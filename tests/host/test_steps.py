@@ -10,11 +10,11 @@ import pytest
 
 from outlive import cli
 from outlive.base.errors import LabError
-from outlive.base.locks import alone
+from outlive.base.locks import alone, exclusive
 from outlive.base.process import remove
-from outlive.host import bench, molecule, private, steps
+from outlive.host import bench, box, molecule, private, reach, steps
 from outlive.host.reach import Reached
-from outlive.host.settings import decide
+from outlive.host.settings import Settings, decide
 
 
 class Run:
@@ -198,8 +198,48 @@ def test_lock_goes_last_with_the_lab(checkout: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(steps, "remove", note)
     (checkout / ".lab/secrets").mkdir()
     steps.destroy()
-    assert removed == [(checkout / ".lab/secrets", True), (checkout / ".lab", True)]
+    assert removed == [(checkout / ".lab/secrets", True)]
     assert list(checkout.iterdir()) == []
+
+
+def test_no_libvirt_is_started_while_the_lab_is_removed(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By `outlive report`, say, which doesn't hold the lab: its folder would go away below it."""
+    refused: list[str] = []
+
+    def begin(_self: Reached, _command: list[str]) -> int:
+        with pytest.raises(LabError, match="held"), exclusive(private.lock(), lambda _: "held"):
+            pass
+        refused.append("a start")
+        return 0
+
+    monkeypatch.setattr(Reached, "run", begin)
+    steps.destroy()
+    assert refused == ["a start"]
+
+
+@pytest.mark.parametrize("what", ["ensure", "read_catalog", "_clear_leftovers"])
+def test_two_commands_at_once_make_ready_one_after_the_other(checkout: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    """Else both unpack the box in one folder, and the second takes machines that the first one makes for leftovers."""
+    seen: list[str] = []
+
+    def note(*_: object, **__: object) -> private.Init:
+        with pytest.raises(LabError, match="held"), exclusive(private.lock(), lambda _: "held"):
+            pass
+        seen.append("held")
+        return private.Init(1, 0, "")
+
+    (checkout / "full.json").touch()
+    for module, name in ((private, "ensure"), (box, "read_catalog"), (reach, "_clear_leftovers")):
+        monkeypatch.setattr(module, name, note if name == what else lambda *_, **__: private.Init(1, 0, ""))
+    monkeypatch.setattr(private, "current", lambda: None)
+    monkeypatch.setattr(private, "serve_mirror", lambda _: None)
+    monkeypatch.setattr(box, "stage", lambda *_: None)
+    monkeypatch.setattr(reach, "link_kubectl", lambda: None)
+    monkeypatch.setattr(reach, "SCENARIOS", checkout / "molecule")
+    monkeypatch.setattr(reach, "machine_ids", dict)
+    monkeypatch.setattr(reach, "_catalog", lambda _: checkout / "full.json")
+    reach.reach(Settings("libvirt", "qemu", "mirror", private=True, why=""))
+    assert seen == ["held"]
 
 
 class Snapshots(Reached):

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from outlive.base.errors import LabError
+from outlive.base.process import interrupt_by
 from outlive.mirror import tools
 
 # The build itself is replaced by one command that would run for ever, in a thread or not, as the real ones. It takes a while to
@@ -27,6 +28,7 @@ PROGRAM = textwrap.dedent(
     import threading
     from concurrent.futures import ThreadPoolExecutor
     from pathlib import Path
+    from outlive.base.process import uninterrupted
     from outlive.cli import main
     from outlive.mirror import build, tools
 
@@ -40,7 +42,7 @@ PROGRAM = textwrap.dedent(
         try:
             if sys.argv[1] == "thread":
                 with ThreadPoolExecutor(1) as pool:
-                    with tools.uninterrupted():
+                    with uninterrupted():
                         build = pool.submit(tools.run, ["sh", "-c", ENDLESS], Path("log"))
                     build.result()
             else:
@@ -56,7 +58,7 @@ PROGRAM = textwrap.dedent(
 
 @pytest.mark.parametrize("where", ["main", "thread"])
 @pytest.mark.parametrize("asleep", [False, True], ids=["awake", "asleep"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupted_build(tmp_path: Path, number: signal.Signals, asleep: bool, where: str) -> None:
     os.mkfifo(tmp_path / "pid")
     process = subprocess.Popen(
@@ -138,9 +140,21 @@ def test_command_that_is_being_begun_at_the_interrupt_is_ended(tmp_path: Path, m
         process = begin(*arguments, **options)
         monkeypatch.setattr(subprocess, "Popen", begin)
         tools.end_all()
-        tools._interrupt(signal.SIGTERM, None)
+        interrupt_by(signal.SIGTERM)
         return process
 
     monkeypatch.setattr(subprocess, "Popen", interrupted)
     with pytest.raises(KeyboardInterrupt):
         tools.run(["sleep", "600"], tmp_path / "log")
+
+
+def test_tool_that_is_missing_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(LabError, match=r"^the program no-such-tool is missing: it has to be on PATH"):
+        tools.run(["no-such-tool"], tmp_path / "log")
+
+
+def test_tools_speak_one_locale_but_for_those_in_a_box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    tools.run(["sh", "-c", "echo $LC_ALL"], tmp_path / "log")
+    tools.run(["sh", "-c", "echo $LC_ALL"], tmp_path / "log", env={"LC_ALL": "C"})
+    assert (tmp_path / "log").read_text().splitlines()[1::2] == ["C.UTF-8", "C"]

@@ -177,7 +177,7 @@ def test_cache_folder_that_apt_would_not_read(
     assert main(["mirror", "check"]) == 2
     assert capsys.readouterr().err == (
         f"error: the cache folder is {folder!r} (by OUTLIVE_CACHE, else XDG_CACHE_HOME or the home folder), "
-        "and apt takes no path with white space: set OUTLIVE_CACHE to a folder without\n"
+        "and neither apt nor Ansible takes a path with white space: set OUTLIVE_CACHE to a folder without\n"
     )
 
 

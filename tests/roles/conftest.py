@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from outlive.lab.inventory import ansible_program
+
 ROOT = Path(__file__).resolve().parents[2]
 
 Playbook = Callable[..., subprocess.CompletedProcess[str]]
@@ -44,7 +46,7 @@ def playbook(inventory: Path) -> Playbook:
         # The inventory of a lab that runs here has nothing to do with this one.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
         return subprocess.run(
-            ["ansible-playbook", "--inventory", str(inventory), *arguments, str(path)],
+            [ansible_program("ansible-playbook"), "--inventory", str(inventory), *arguments, str(path)],
             cwd=ROOT,
             env={**environment, "ANSIBLE_NOCOLOR": "1"},
             capture_output=True,

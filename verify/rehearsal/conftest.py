@@ -32,6 +32,7 @@ def empty() -> Iterator[None]:
         try:
             yield
         finally:
-            private.stop()
+            with private.held():
+                private.stop()
             private.forget_vms()
             remove(STATE)

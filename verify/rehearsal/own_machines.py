@@ -119,7 +119,8 @@ def _dump(file: Path, values: object) -> None:
 
 def raise_lab(chosen: Staged, mirror: list[str]) -> Reached:
     """Start the private libvirt with a server's command line, not started yet; no machine is made."""
-    init = private.ensure(hide_kvm=chosen.driver == "qemu", mirror=mirror)
+    with private.held():
+        init = private.ensure(hide_kvm=chosen.driver == "qemu", mirror=mirror)
     link_kubectl()
     return Reached(chosen, init)
 

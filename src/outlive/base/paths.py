@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from outlive.base.errors import LabError
+
 ROOT = Path(__file__).resolve().parents[3]
 """The checkout."""
 
@@ -39,8 +41,15 @@ def cache() -> Path:
     """Return the folder that all checkouts of a user share: mirror, boxes, virtual environments.
 
     `OUTLIVE_CACHE` names it, else it is `outlive` below `XDG_CACHE_HOME` or `~/.cache`.
+
+    Raises:
+        LabError: its path has white space, at which apt would cut it in two, and by which Ansible finds no Python.
     """
     named = os.environ.get("OUTLIVE_CACHE")
-    if named:
-        return Path(named).expanduser().resolve()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "outlive"
+    folder = Path(named).expanduser().resolve() if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "outlive"
+    if any(character.isspace() for character in str(folder)):
+        raise LabError(
+            f"the cache folder is {str(folder)!r} (by OUTLIVE_CACHE, else XDG_CACHE_HOME or the home folder), "
+            "and neither apt nor Ansible takes a path with white space: set OUTLIVE_CACHE to a folder without"
+        )
+    return folder

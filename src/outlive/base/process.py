@@ -1,16 +1,18 @@
 """The one way to run other programs: bounded in time, in one locale, as root where needed, and none outlives what called it.
 
-`output` and `said` give what a program prints, `run` its status too, `logged` keeps it in a log file with its moments and a clock on the screen. Each ends
+`output` and `said` give what a program prints, `run` its status too, `shown` leaves it the terminal, `logged` keeps it in a log file with its moments and a clock on the screen. Each ends
 the program with all that it started before it raises, whatever was raised. `Tree` is what a program started; `end` ends it.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +26,9 @@ from outlive.base.screen import Screen, duration
 PATIENCE = 60.0
 """Seconds that an interrupted program has to clean up."""
 
+OUTLIVE = (sys.executable, "-P", "-m", "outlive")
+"""This checkout's program; Python looks for nothing in the folder that the user is in."""
+
 LOCALE = {"LC_ALL": "C.UTF-8"}
 """What every program runs under: its words are read, and Ansible refuses a locale without UTF-8."""
 
@@ -36,6 +41,19 @@ def as_root(argv: Sequence[str]) -> list[str]:
 def environment(env: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return an environment, this process's when None, with the locale in which programs are read."""
     return {**(os.environ if env is None else env), **LOCALE}
+
+
+def spoken(argv: Sequence[str]) -> str:
+    """Return a command line as a user would type it: without what leads to another user, other namespaces or other variables."""
+    words = list(argv)
+    while words[1:]:
+        if words[0] == "nsenter" and "--" in words:
+            words = words[words.index("--") + 1 :]
+        elif re.match(r"(sudo|(.*/)?env|--preserve-env|(--chdir|\w+)=.*)$", words[0]):
+            del words[0]
+        else:
+            break
+    return shlex.join(words)
 
 
 def missing(program: str) -> str:
@@ -66,9 +84,9 @@ def start(argv: Sequence[str], **options: Any) -> subprocess.Popen[Any]:  # noqa
     except FileNotFoundError as error:
         if error.filename == argv[0]:
             raise LabError(missing(argv[0])) from error
-        raise LabError(f"`{shlex.join(argv)}` did not run: {error}") from error
+        raise LabError(f"`{spoken(argv)}` did not run: {error}") from error
     except OSError as error:
-        raise LabError(f"`{shlex.join(argv)}` did not run: {error}") from error
+        raise LabError(f"`{spoken(argv)}` did not run: {error}") from error
 
 
 @contextmanager
@@ -86,7 +104,7 @@ def started(argv: Sequence[str], *, patience: float = 2.0, leads: bool = False, 
     """
     process: subprocess.Popen[Any] | None = None
     try:
-        with _uninterrupted():
+        with uninterrupted():
             process = start(argv, **({"process_group": 0} if leads else {}), **options)
         yield process
     except BaseException as error:
@@ -94,6 +112,22 @@ def started(argv: Sequence[str], *, patience: float = 2.0, leads: bool = False, 
             by_terminal = isinstance(error, KeyboardInterrupt) and error.args == (signal.SIGINT,)
             end(process, leads=leads, told=by_terminal and not leads, patience=patience)
         raise
+
+
+def shown(argv: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None, patience: float = PATIENCE) -> int:
+    """Run a program with this terminal; return its exit status.
+
+    Args:
+        argv: Program and arguments.
+        cwd: Folder to run in.
+        env: Environment; this process's when None.
+        patience: Seconds to clean up in after an interruption.
+
+    Raises:
+        LabError: it can't be started.
+    """
+    with started(argv, cwd=cwd, env=environment(env), patience=patience) as process:
+        return int(process.wait())
 
 
 def run_bytes(
@@ -119,7 +153,7 @@ def run_bytes(
             stdout, stderr = process.communicate(given, timeout=timeout)
         except subprocess.TimeoutExpired as error:
             raise UnreachableError(
-                f"`{shlex.join(argv)}` gave no answer within {timeout:.0f} s: run the command again when the host is less busy"
+                f"`{spoken(argv)}` gave no answer within {timeout:.0f} s: run the command again when the host is less busy"
             ) from error
     return subprocess.CompletedProcess(list(argv), process.returncode, stdout, stderr)
 
@@ -142,7 +176,7 @@ def output(argv: Sequence[str], timeout: float = 60, env: Mapping[str, str] | No
     done = run(argv, timeout=timeout, env=env, given=given)
     if done.returncode != 0:
         words = (done.stderr or done.stdout).strip().splitlines()
-        raise LabError(f"`{shlex.join(argv)}` ended with status {done.returncode}: {words[-1] if words else 'no output'}")
+        raise LabError(f"`{spoken(argv)}` ended with status {done.returncode}: {words[-1] if words else 'no output'}")
     return done.stdout.strip()
 
 
@@ -206,7 +240,7 @@ def logged(
     seconds = time.monotonic() - began
     if status != 0:
         print(f"{what}: failed after {duration(seconds)}", flush=True)
-        raise StepFailedError(f"{what}: `{shlex.join(argv[-3:])}` ended with status {status}; {last_error(log)} (whole log: {log})", status)
+        raise StepFailedError(f"{what}: `{spoken(argv)}` ended with status {status}; {last_error(log)} (whole log: {log})", status)
     print(f"{what}: {duration(seconds)}", flush=True)
     return seconds
 
@@ -216,14 +250,14 @@ _held: list[int] | None = None
 
 
 def interrupt_by(number: int, _frame: object = None) -> None:
-    """Handle SIGINT and SIGTERM alike: raise KeyboardInterrupt with the signal's number."""
+    """Handle SIGINT, SIGTERM and SIGHUP alike: raise KeyboardInterrupt with the signal's number."""
     if _held is None:
         raise KeyboardInterrupt(number)
     _held.append(number)
 
 
 @contextmanager
-def _uninterrupted() -> Iterator[None]:
+def uninterrupted() -> Iterator[None]:
     """Hold an interrupt back until the body is through: a program half started would be nobody's to end."""
     global _held
     if threading.current_thread() is not threading.main_thread():

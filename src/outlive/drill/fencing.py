@@ -60,7 +60,7 @@ class WatcherProcess:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "outlive", "fence", "watch", "--log", str(self._log)],
             cwd=ROOT,
-            env={**os.environ, "OUTLIVE_SHELL": "1"},  # where this process reaches the lab, it does too
+            env={**os.environ, "OUTLIVE_SHELL": str(ROOT)},  # where this process reaches the lab, it does too
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,  # a Ctrl-C is the drill's: the watcher is needed until the node is back

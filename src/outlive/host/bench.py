@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from outlive.base.errors import LabError
 from outlive.base.paths import LOGS, REPORTS, machine_ids
-from outlive.base.process import logged, said
+from outlive.base.process import OUTLIVE, logged, said
 from outlive.base.wait import wait_for
 from outlive.host import private, steps
 from outlive.host.reach import build_mirror
@@ -116,7 +115,7 @@ def _cold_mirror() -> float:
     try:
         return logged(
             "mirror from cold",
-            [sys.executable, "-m", "outlive", "mirror", "build", "--box", "full"],
+            [*OUTLIVE, "mirror", "build", "--box", "full"],
             LOGS / "mirror-cold.log",
             env=env,
             show=lambda line: line,

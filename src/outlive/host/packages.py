@@ -8,7 +8,7 @@ from pathlib import Path
 
 from outlive.base.errors import LabError
 from outlive.base.paths import LOGS, ROOT
-from outlive.base.process import as_root, logged, run
+from outlive.base.process import as_root, logged, output, run
 from outlive.host import environment
 
 TOOLS: dict[str, str] = {
@@ -33,6 +33,12 @@ LIBVIRT: dict[str, str] = {
 """Files (glob patterns) that a lab on libvirt needs, each with its Debian package."""
 
 
+SYSTEMD = Path("/run/systemd/system")
+"""There where systemd runs (sd_booted(3))."""
+UNITS = (Path("/usr/lib/systemd/system"), Path("/lib/systemd/system"))
+"""Where packages put their services."""
+
+
 def missing_packages(tools: dict[str, str], files: dict[str, str]) -> list[str]:
     """Return the Debian packages whose program or file isn't there, sorted."""
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
@@ -53,8 +59,13 @@ def missing_mirror_packages() -> list[str]:
     return [package for package in wanted if package not in there]
 
 
-def install_packages(packages: list[str]) -> None:
+def install_packages(packages: list[str], *, services: bool = True) -> None:
     """Install Debian packages with apt.
+
+    Args:
+        packages: Their names.
+        services: What they bring as services of this machine stays so. Else those that came just now are stopped and disabled: the mirror runs its
+            own nginx and docker-registry, and nobody has asked for others on ports 80 and 5000.
 
     Raises:
         LabError: the system has no apt (the sentence lists what is missing), or apt fails.
@@ -65,11 +76,22 @@ def install_packages(packages: list[str]) -> None:
         raise LabError(
             f"missing on this system, which has no apt-get: {', '.join(packages)} (Debian's package names); install them and run the command again"
         )
+    before = _units()
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     logged("package lists", as_root(["apt-get", "-qq", "update"]), LOGS / "apt-update.log", env=env)
-    logged(
-        f"host packages ({len(packages)})",
-        as_root(["apt-get", "-y", "-q", "--no-install-recommends", "install", *packages]),
-        LOGS / "apt-install.log",
-        env=env,
-    )
+    try:
+        logged(
+            f"host packages ({len(packages)})",
+            as_root(["apt-get", "-y", "-q", "--no-install-recommends", "install", *packages]),
+            LOGS / "apt-install.log",
+            env=env,
+        )
+    finally:  # also of an installation that was cut short
+        came = sorted(_units() - before)
+        if came and not services and SYSTEMD.is_dir():
+            output(as_root(["systemctl", "disable", "--now", *came]))
+
+
+def _units() -> set[str]:
+    """Return the names of the services that packages have brought; a template is none by itself."""
+    return {file.name for folder in UNITS for file in folder.glob("*.service") if "@" not in file.name}

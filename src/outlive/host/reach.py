@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from tempfile import NamedTemporaryFile
 
 from outlive.base.errors import EXIT_FAIL, FailedError, LabError, StepFailedError
 from outlive.base.paths import BIN, LOGS, ROOT, SCENARIOS, STATE, cache, machine_ids
-from outlive.base.process import Tree, end, logged, missing, run, start
+from outlive.base.process import OUTLIVE, Tree, end, logged, missing, run, spoken, start
 from outlive.base.wait import WaitTimeoutError, wait_for
 from outlive.host import box, private
 from outlive.host.doctor import checklist
@@ -87,7 +86,7 @@ class Reached:
         done = run(self.argv(command), timeout=timeout, env=self.environment())
         if done.returncode != 0:
             words = (done.stderr or done.stdout).strip().splitlines()
-            raise LabError(f"`{' '.join(command)}` ended with status {done.returncode}: {words[-1] if words else 'no output'}")
+            raise LabError(f"`{spoken(command)}` ended with status {done.returncode}: {words[-1] if words else 'no output'}")
         return done.stdout
 
     def _look_for(self, program: str) -> None:
@@ -162,25 +161,26 @@ def reach(settings: Settings | None = None) -> Reached:
     if not settings.private:
         return Reached(settings, None)
     mirror = mirror_argv("serve", "--address", "0.0.0.0") if settings.builds_mirror else []
-    fresh = private.current() is None
-    init = private.ensure(hide_kvm=settings.driver == "qemu", mirror=mirror)
-    lab = Reached(settings, init)
-    link_kubectl()
-    catalog = _catalog(settings)
-    if catalog is not None and catalog.exists():
-        # Machines that are there keep the box that they were made from.
-        if not machine_ids():
-            box.stage(box.read_catalog(catalog), private.pool())
-        private.serve_mirror(init)
-    if fresh:
-        _clear_leftovers(lab)
+    with private.held():
+        fresh = private.current() is None
+        init = private.ensure(hide_kvm=settings.driver == "qemu", mirror=mirror)
+        lab = Reached(settings, init)
+        link_kubectl()
+        catalog = _catalog(settings)
+        if catalog is not None and catalog.exists():
+            # Machines that are there keep the box that they were made from.
+            if not machine_ids():
+                box.stage(box.read_catalog(catalog), private.pool())
+            private.serve_mirror(init)
+        if fresh:
+            _clear_leftovers(lab)
     return lab
 
 
 def build_mirror(box: str = "full", *also: str) -> float:
     """Build the mirror, one of its boxes and the named extras, as far as they aren't built; return the seconds it took."""
     extras = [word for name in also for word in ("--also", name)]
-    argv = [sys.executable, "-m", "outlive", "mirror", "build", "--box", box, *extras]
+    argv = [*OUTLIVE, "mirror", "build", "--box", box, *extras]
     return logged("mirror", argv, LOGS / "mirror.log", show=Built())
 
 

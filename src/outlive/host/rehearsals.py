@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
 from outlive.base.paths import ROOT
-from outlive.base.process import environment, started
+from outlive.base.process import shown
 
 WAYS = {
     "names": "the upstream's names, by what a bare root file system asks them for, without a VM",
@@ -23,5 +24,4 @@ def run(chosen: Sequence[str]) -> int:
     files = [f"verify/rehearsal/test_{way}.py" for way in chosen or WAYS]
     argv = [sys.executable, "-m", "pytest", *files, "-m", "rehearsal", "--capture=no", "--verbose"]
     # Interrupted, it removes its machines.
-    with started(argv, cwd=ROOT, env={**environment(), "PYTHONUNBUFFERED": "1"}, patience=300) as process:
-        return int(process.wait())
+    return shown(argv, cwd=ROOT, env={**os.environ, "PYTHONUNBUFFERED": "1"}, patience=300)

@@ -74,7 +74,7 @@ class Settings:
             "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
             "KUBECONFIG": str(KUBECONFIG),
             "OUTLIVE_CACHE": str(cache()),
-            "OUTLIVE_SHELL": "1",
+            "OUTLIVE_SHELL": str(ROOT),
             "PATH": f"{ROOT / '.venv/bin'}:{BIN}:{os.environ.get('PATH', '/usr/bin:/bin')}:/usr/sbin:/sbin",
             "VAGRANT_CWD": str(ROOT),
             "VAGRANT_DEFAULT_PROVIDER": self.provider,

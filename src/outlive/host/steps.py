@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from pathlib import Path
 from outlive.base.errors import FailedError, LabError, UnreachableError
 from outlive.base.locks import alone
 from outlive.base.paths import LOCK, LOGS, REPORTS, ROOT, STATE, machine_ids
-from outlive.base.process import logged, remove
+from outlive.base.process import OUTLIVE, logged, remove, shown
 from outlive.base.wait import wait_for
 from outlive.host import durations, environment, molecule, packages, private
 from outlive.host.doctor import checklist
@@ -112,7 +112,7 @@ def roles(named: Sequence[str] = (), step: str = "test") -> None:
 
 def _outlive(what: str, *words: str) -> float:
     """Run a command of `outlive` on the lab as one step; return the seconds it took."""
-    return reach().judge(what, [sys.executable, "-m", "outlive", *words])
+    return reach().judge(what, [*OUTLIVE, *words])
 
 
 def _drill_words(faults: Sequence[str], profile: str) -> list[str]:
@@ -147,7 +147,7 @@ def make() -> dict[str, float]:
         f"\nThe lab is up after {(time.monotonic() - started) / 60:.0f} minutes. `outlive shell` opens a shell in which kubectl and vagrant see it.\n",
         flush=True,
     )
-    status = lab.run([sys.executable, "-m", "outlive", "report"])
+    status = lab.run([*OUTLIVE, "report"])
     if status != 0:
         raise LabError("the summary could not be printed: run `outlive report` to see where the reports lie")
     return took
@@ -249,7 +249,7 @@ def _reset() -> None:
     lab.step("resume", ["vagrant", "resume", "--no-provision"], vagrant_line)
     restored = datetime.now(UTC)
     # The guests' clocks go on from the moment of the snapshot.
-    lab.step("clocks", [sys.executable, "-m", "outlive.lab.guest_clocks"], lambda line: line)
+    lab.step("clocks", [sys.executable, "-P", "-m", "outlive.lab.guest_clocks"], lambda line: line)
     wait_for(
         "nodes",
         "Ready with a lease renewed since",
@@ -293,22 +293,27 @@ def destroy() -> None:
 
 
 def _remove() -> None:
-    """Remove it all while the lab is held; the lock's file last, so that whoever waits for it finds nothing half removed."""
-    # What is there decides, not what this host's settings would be today.
-    if private.FOLDER.exists():
-        # Ending it ends the VMs; their disks lie in its folder.
-        private.stop()
-    elif machine_ids():
-        status = Reached(decide(), None).run(["vagrant", "destroy", "--force"])
-        if status != 0:
-            raise LabError(
-                f"`vagrant destroy` ended with status {status}, so the lab's state stays: see its words above, then run `outlive destroy` again"
-            )
-    private.forget_vms()
-    for each in STATE.iterdir() if STATE.exists() else ():
-        if each != LOCK:
-            remove(each)
-    remove(STATE)
+    """Remove it all while the lab and its libvirt are held; the locks' files last, so that whoever waits for them finds nothing half removed."""
+    with private.held():
+        # What is there decides, not what this host's settings would be today.
+        if private.FOLDER.exists():
+            # Ending it ends the VMs; their disks lie in its folder.
+            private.stop()
+        elif machine_ids():
+            status = Reached(decide(), None).run(["vagrant", "destroy", "--force"])
+            if status != 0:
+                raise LabError(
+                    f"`vagrant destroy` ended with status {status}, so the lab's state stays: see its words above, then run `outlive destroy` again"
+                )
+        private.forget_vms()
+        locks = (private.lock(), LOCK)
+        for each in STATE.iterdir() if STATE.exists() else ():
+            if each not in locks:
+                remove(each)
+        for each in locks:
+            each.unlink(missing_ok=True)
+        with suppress(OSError):  # not empty: another command has begun since
+            STATE.rmdir()
 
 
 def setup() -> None:
@@ -321,7 +326,7 @@ def setup() -> None:
     packages.install_packages(packages.missing_packages(packages.TOOLS, packages.LIBVIRT if _wants_libvirt() else {}))
     environment.make()
     if decide().builds_mirror:
-        packages.install_packages(packages.missing_mirror_packages())
+        packages.install_packages(packages.missing_mirror_packages(), services=False)
 
 
 def _wants_libvirt() -> bool:
@@ -335,12 +340,7 @@ def lint() -> None:
         FailedError: one of them found something; its words were printed.
     """
     tools = ["ruff check .", "ruff format --check .", "mypy", "yamllint --strict .", "ansible-lint --offline"]
-    programs = Path(sys.executable).parent
-    # ansible-lint looks for ansible-playbook on the path.
-    env = {**os.environ, "PATH": f"{programs}:{os.environ.get('PATH', '')}"}
-    failed = [
-        tool for tool in tools if subprocess.run([programs / tool.split()[0], *tool.split()[1:]], cwd=ROOT, env=env, check=False).returncode
-    ]
+    failed = [tool for tool in tools if shown(tool.split(), cwd=ROOT)]
     if failed:
         raise FailedError(f"{', '.join(failed)}: see the words above, correct what they name, then run `outlive lint` again")
 
@@ -351,10 +351,8 @@ def unit() -> None:
     Raises:
         LabError: one failed; its log is named.
     """
-    # Some of them call Ansible's programs by their names.
-    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"}
     try:
-        logged("unit tests", [sys.executable, "-m", "pytest", str(ROOT / "tests")], log_of("unit tests"), env=env, show=check_of)
+        logged("unit tests", [sys.executable, "-m", "pytest", str(ROOT / "tests")], log_of("unit tests"), show=check_of)
     finally:
         print(closing_line(log_of("unit tests")), flush=True)
 

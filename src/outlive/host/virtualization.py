@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from outlive.base.errors import LabError, UnreachableError
 from outlive.base.paths import STATE, cache
-from outlive.base.process import said
+from outlive.base.process import run_bytes, said
 
 BOOT_SECONDS = 25.0
 """Time that a kernel gets to reach its own panic for want of a root file system; on KVM it takes about two seconds."""
@@ -80,11 +80,11 @@ def boots(accelerator: list[str], kernel: Path, seconds: float = BOOT_SECONDS) -
     argv = ["qemu-system-x86_64", *accelerator, "-m", "256", "-display", "none", "-no-reboot", "-serial", "stdio", "-monitor", "none"]
     argv += ["-kernel", str(kernel), "-append", "console=ttyS0 panic=-1"]
     try:
-        done = subprocess.run(argv, capture_output=True, stdin=subprocess.DEVNULL, timeout=seconds, check=False)
-    except FileNotFoundError:
-        return Usability(False, "qemu-system-x86_64 is not installed")
-    except subprocess.TimeoutExpired:
+        done = run_bytes(argv, timeout=seconds)
+    except UnreachableError:
         return Usability(False, f"a kernel did not boot within {seconds:.0f} s")
+    except LabError:
+        return Usability(False, "qemu-system-x86_64 is not installed")
     if b"Unable to mount root" in done.stdout or b"VFS: Cannot open root" in done.stdout:
         return Usability(True, "a kernel boots")
     words = done.stderr.decode(errors="replace").strip().splitlines()

@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from outlive.base.errors import LabError
 from outlive.base.paths import cache
 from outlive.mirror import build as steps
 from outlive.mirror import compare, lock, sbom, upstream
@@ -26,19 +25,9 @@ def report(line: str) -> None:
 
 
 def _begin() -> Store:
-    """Return the cache, and let mkfs.ext4 and nginx be found, which lie where an ordinary user's PATH doesn't lead.
-
-    Raises:
-        LabError: the cache's path has white space, at which apt would cut it in two, minutes after a build began.
-    """
-    folder = cache()
-    if any(character.isspace() for character in str(folder)):
-        raise LabError(
-            f"the cache folder is {str(folder)!r} (by OUTLIVE_CACHE, else XDG_CACHE_HOME or the home folder), "
-            "and apt takes no path with white space: set OUTLIVE_CACHE to a folder without"
-        )
+    """Return the cache, and let mkfs.ext4 and nginx be found, which lie where an ordinary user's PATH doesn't lead."""
     os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
-    return Store(folder, report)
+    return Store(cache(), report)
 
 
 def build(box: str, also: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import jinja2
 
 from outlive.base.errors import LabError
-from outlive.base.process import end
+from outlive.base.process import end, environment, start
 from outlive.base.wait import WaitTimeoutError, wait_for
 from outlive.mirror.paths import PACKAGE
 from outlive.mirror.tools import require_tools
@@ -86,8 +86,14 @@ def _child(command: Sequence[str], address: str, ports: Sequence[int], log: Path
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         # The kernel kills it with this process. The terminal's Ctrl-C is for this process alone, hence a group of its own.
-        process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", *command], stdin=subprocess.DEVNULL, stdout=output, stderr=output, text=True, process_group=0
+        process = start(
+            ["setpriv", "--pdeathsig", "KILL", *command],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            text=True,
+            process_group=0,
+            env=environment(),
         )
     try:
         for port in ports:

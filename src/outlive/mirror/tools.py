@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from outlive.base import process as processes
 from outlive.base.errors import LabError
 from outlive.base.process import as_root as as_root
+from outlive.base.process import end, environment, start, uninterrupted
+from outlive.base.process import output as printed
 
 
 def require_tools(names: Sequence[str]) -> None:
@@ -38,12 +39,12 @@ def end_all() -> None:
         _ending.set()
         running = list(_running)
     for process in running:
-        processes.end(process, leads=False, patience=_GRACE_SECONDS)
+        end(process, leads=False, patience=_GRACE_SECONDS)
 
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """End every command on SIGINT and SIGTERM, and raise KeyboardInterrupt in the main thread.
+    """End every command by the signal that interrupts the main thread (`outlive.base.program`).
 
     The commands are ended by a thread of its own. The main thread runs the signal's handler, but it waits for the
     threads that build: one that got its signal in the last moment before it waits goes on waiting, until they end.
@@ -51,49 +52,20 @@ def ended_by_signals() -> Iterator[None]:
     told, tell = os.pipe()
     os.set_blocking(tell, False)
 
-    def end() -> None:
+    def heed() -> None:
         if os.read(told, 1):
             end_all()
 
-    handlers = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     before = signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
-    ender = threading.Thread(target=end)
+    ender = threading.Thread(target=heed)
     ender.start()
     try:
         yield
     finally:
         signal.set_wakeup_fd(before)
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
         os.close(tell)
         ender.join()
         os.close(told)
-
-
-# Signals that came while the main thread was beginning something; None where an interrupt may be raised.
-_held: list[int] | None = None
-
-
-def _interrupt(number: int, _frame: object) -> None:
-    if _held is None:
-        raise KeyboardInterrupt
-    _held.append(number)
-
-
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Hold the main thread's interrupt back until the body is through: a command or thread half begun would be nobody's to wait for."""
-    global _held
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    held = _held = []
-    try:
-        yield
-    finally:
-        _held = None
-    if held:
-        raise KeyboardInterrupt
 
 
 def run(
@@ -118,15 +90,15 @@ def run(
         process: subprocess.Popen[str] | None = None
         try:
             with uninterrupted():
-                process = subprocess.Popen(
-                    words, cwd=cwd, env={**os.environ, **(env or {})}, stdin=source, stdout=output, stderr=output, text=True
-                )
+                # What the caller says of the locale holds: it is that of the box in which the command runs.
+                variables = {**environment(), **(env or {})}
+                process = start(words, cwd=cwd, env=variables, stdin=source, stdout=output, stderr=output, text=True)
                 if not cleanup:
                     with _known:
                         _running.add(process)
                         late = _ending.is_set()
                     if late:  # `end_all` didn't see this one
-                        processes.end(process, leads=False, patience=_GRACE_SECONDS)
+                        end(process, leads=False, patience=_GRACE_SECONDS)
             status = process.wait()
         except KeyboardInterrupt:
             # The caller goes on to clean up: the command, which `end_all` ends, has to be gone by then.
@@ -145,4 +117,4 @@ def run(
 
 def capture(command: Sequence[str | Path]) -> str:
     """Give what a command prints, stripped; raise LabError if it fails."""
-    return processes.output([str(word) for word in command], timeout=600)
+    return printed([str(word) for word in command], timeout=600)

@@ -207,6 +207,7 @@ def everything() -> Iterator[Finding]:
     yield leftovers.orphans(private.orphans())
     yield clock.synchronized(clock.read_synchronized())
     try:
+        cache()
         settings = decide()
     except LabError as error:
         yield wrong(str(error))

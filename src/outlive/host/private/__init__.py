@@ -12,15 +12,15 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from outlive.base.errors import LabError
 from outlive.base.locks import exclusive
 from outlive.base.paths import ROOT, STATE
-from outlive.base.process import as_root, born, output, remove, run, said, start
+from outlive.base.process import as_root, born, environment, output, remove, run, said, start
 
 FOLDER = STATE / "private"
 PROGRAM = Path(__file__).with_name("init.py")
@@ -40,9 +40,23 @@ class Init:
     """The checkout that it belongs to."""
 
 
+def in_shell() -> bool:
+    """Say whether this process runs where the checkout's lab can be reached, as in `outlive shell`.
+
+    Raises:
+        LabError: it is another checkout's lab that can be reached here.
+    """
+    whose = os.environ.get("OUTLIVE_SHELL")
+    if whose and whose != str(ROOT):
+        raise LabError(
+            f"OUTLIVE_SHELL is '{whose}': this is the shell of the lab in there, and this program is that of {ROOT}: type `exit` first"
+        )
+    return bool(whose)
+
+
 def inside(folder: Path = FOLDER) -> bool:
     """Say whether this process runs within the checkout's private libvirt, as in `outlive shell`: there the usual commands work as they are."""
-    return bool(os.environ.get("OUTLIVE_SHELL")) and (folder / "ready").exists()
+    return in_shell() and (folder / "ready").exists()
 
 
 def current(folder: Path = FOLDER) -> Init | None:
@@ -59,6 +73,8 @@ def ended(folder: Path = FOLDER) -> Init | None:
 def ensure(*, hide_kvm: bool, mirror: list[str], folder: Path = FOLDER) -> Init:
     """Return the init of this checkout's private libvirt; start one if none is alive. VMs of a dead one are found again, switched off.
 
+    Its caller holds it, see `held`.
+
     Args:
         hide_kvm: Show libvirt no /dev/kvm: for hosts on which it can't be used.
         mirror: The mirror server's command line; empty for none.
@@ -67,13 +83,19 @@ def ensure(*, hide_kvm: bool, mirror: list[str], folder: Path = FOLDER) -> Init:
     Raises:
         LabError: libvirtd doesn't come up; the sentence quotes the last line of its log.
     """
-    with exclusive(_lock(folder)):
-        return current(folder) or _started(folder, hide_kvm=hide_kvm, mirror=mirror)
+    return current(folder) or _started(folder, hide_kvm=hide_kvm, mirror=mirror)
 
 
-def _lock(folder: Path) -> Path:
-    """Return the lock of whoever starts or ends the private libvirt: two commands at once start one."""
-    return folder.with_name(f"{folder.name}.lock")
+@contextmanager
+def held() -> Iterator[None]:
+    """Hold the private libvirt while it is started and given its box, or ended: two commands at once start one, and none while it is removed."""
+    with exclusive(lock()):
+        yield
+
+
+def lock() -> Path:
+    """Return the file of that lock."""
+    return FOLDER.with_name(f"{FOLDER.name}.lock")
 
 
 def _started(folder: Path, *, hide_kvm: bool, mirror: list[str]) -> Init:
@@ -86,7 +108,7 @@ def _started(folder: Path, *, hide_kvm: bool, mirror: list[str]) -> Init:
     argv += (["--hide-kvm"] if hide_kvm else []) + ["--", *mirror]
     with log.open("wb") as file:
         # A session of its own: a Ctrl-C in the terminal is not meant for the lab's VMs.
-        outer = start(as_root(argv), stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True, cwd="/")
+        outer = start(as_root(argv), stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True, cwd="/", env=environment())
     try:
         _await_ready(outer, folder / "ready", log)
         init = _found(outer.pid)
@@ -155,15 +177,14 @@ def serve_mirror(init: Init, ports: Sequence[int] = MIRROR_PORTS, seconds: float
 
 
 def stop(folder: Path = FOLDER) -> None:
-    """End this checkout's private libvirt and with it every process of its lab, and remove its state."""
-    with exclusive(_lock(folder)):
-        init = current(folder)
-        if init is not None:
-            _end(init)
-        remove(folder)
-        entry = REGISTRY / f"{_name(str(ROOT))}.json"
-        if entry.exists() and folder == FOLDER:
-            output(as_root(["rm", "-f", str(entry)]))
+    """End this checkout's private libvirt and with it every process of its lab, and remove its state; its caller holds it."""
+    init = current(folder)
+    if init is not None:
+        _end(init)
+    remove(folder)
+    entry = REGISTRY / f"{_name(str(ROOT))}.json"
+    if entry.exists() and folder == FOLDER:
+        output(as_root(["rm", "-f", str(entry)]))
 
 
 def orphans() -> list[Init]:

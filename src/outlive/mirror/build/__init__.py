@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from outlive.base.errors import LabError
+from outlive.base.process import uninterrupted
 from outlive.mirror.build import boxes, debian, images, packages, programs, registry
 from outlive.mirror.build.signing import Signer
 from outlive.mirror.lock import EARLIER, EXTRAS, Lock, earlier, load_extra
 from outlive.mirror.store import Artefact, Store
-from outlive.mirror.tools import require_tools, uninterrupted
+from outlive.mirror.tools import require_tools
 
 TOOLS = (
     "apt-ftparchive",

@@ -1,10 +1,10 @@
 """Indices and signatures of apt repositories, made by apt-ftparchive."""
 
 import gzip
-import subprocess
 from pathlib import Path
 
 from outlive.base.errors import LabError
+from outlive.base.process import run_bytes
 from outlive.mirror.build.signing import Signer
 
 
@@ -30,7 +30,7 @@ def index(root: Path, packages: Path, folder: Path, release: dict[str, str], sig
 
 
 def _ftparchive(cwd: Path, *words: str) -> bytes:
-    result = subprocess.run(["apt-ftparchive", *words], cwd=cwd, capture_output=True, check=False)
+    result = run_bytes(["apt-ftparchive", *words], cwd=cwd, timeout=600)
     if result.returncode != 0:
         message = result.stderr.decode(errors="replace").strip()
         raise LabError(f"apt-ftparchive {words[0]} failed in {cwd} ({message}): free some disk space and try again")
