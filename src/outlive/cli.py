@@ -7,7 +7,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,12 +30,21 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Named(click.ParamType[str]):
-    """A name out of a list that is looked up only when it is needed: `--help` and completion of other words stay fast."""
+    """A name out of a list that is looked up only when it is needed: other commands stay fast."""
 
     def __init__(self, name: str, names: Callable[[], Iterable[str]]) -> None:
-        """Take what the names are called and the function that gives them."""
+        """Take what the names are called and the function that gives them; a mapping says of each what it is."""
         self.name = name
         self._names = names
+
+    def describe(self, formatter: click.HelpFormatter) -> None:
+        """Write which names there are."""
+        names = self._names()
+        with formatter.section(self.name.upper()):
+            if isinstance(names, Mapping):
+                formatter.write_dl(list(names.items()))
+            else:
+                formatter.write_text(", ".join(names))
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401 - click's own signature
         """Return the name; a wrong one is refused with all that there are."""
@@ -50,10 +59,21 @@ class Named(click.ParamType[str]):
         return [CompletionItem(name) for name in self._names() if name.startswith(incomplete)]
 
 
+class Described(click.Command):
+    """A command whose help says which names its arguments may be."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, and the names behind them."""
+        super().format_options(ctx, formatter)
+        for param in self.get_params(ctx):
+            if isinstance(param.type, Named):
+                param.type.describe(formatter)
+
+
 def _faults() -> Iterable[str]:
     from outlive.drill.faults import KINDS
 
-    return KINDS
+    return {kind.name: kind.title for kind in KINDS.values()}
 
 
 def _profiles() -> Iterable[str]:
@@ -65,7 +85,7 @@ def _profiles() -> Iterable[str]:
 def _exercises() -> Iterable[str]:
     from outlive.course.exercises import EXERCISES
 
-    return [str(each.number) for each in EXERCISES]
+    return {str(each.number): each.title.partition(". ")[2] for each in EXERCISES}
 
 
 def _roles() -> Iterable[str]:
@@ -102,6 +122,7 @@ class Sections(click.Group):
     """A group whose help lists its commands by section, in the order in which they were added."""
 
     section = ""
+    command_class = Described
 
     def add(self, section: str) -> None:
         """Begin a section: the commands that follow belong to it."""
@@ -110,7 +131,7 @@ class Sections(click.Group):
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
         """Add a command to the section that was begun last."""
         super().add_command(cmd, name)
-        cmd.section = self.section  # type: ignore[attr-defined]
+        cmd.listed_under = self.section  # type: ignore[attr-defined]
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - whatever the command returns
         """Run the command; what click would end in its own way (an empty line first, status 1 for a reader who has gone) goes past it."""
@@ -126,10 +147,12 @@ class Sections(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write a list for each section, and the exit statuses."""
-        shown = [(getattr(cmd, "section", ""), name, cmd) for name in self.list_commands(ctx) if not (cmd := self.commands[name]).hidden]
+        shown = [
+            (getattr(cmd, "listed_under", ""), name, cmd) for name in self.list_commands(ctx) if not (cmd := self.commands[name]).hidden
+        ]
         for section in dict.fromkeys(section for section, _, _ in shown):
             with formatter.section(section or "Commands"):
-                formatter.write_dl([(name, cmd.get_short_help_str(90)) for each, name, cmd in shown if each == section])
+                formatter.write_dl([(name, cmd.get_short_help_str(150)) for each, name, cmd in shown if each == section])
         if ctx.parent is None:
             with formatter.section("Exit status"):
                 formatter.write_dl([(str(status), text) for status, text in STATUSES])
@@ -321,7 +344,7 @@ def provision() -> None:
     _playbook("site")
 
 
-@outlive.group()
+@outlive.group(cls=Sections)
 def tutorial() -> None:
     """Apply the tutorial's manifests, or take them away."""
 
@@ -458,7 +481,7 @@ def lifecycle() -> int:
     return _story("lifecycle")
 
 
-@outlive.group()
+@outlive.group(cls=Sections)
 def fence() -> None:
     """Prove that a lost node's VM is off, and only then take its storage and its pods away (docs/fencing.md)."""
 
@@ -513,13 +536,13 @@ def pages(names: tuple[str, ...]) -> int:
     return _story("tutorial", *(["-k", " or ".join(names)] if names else []))
 
 
-@outlive.group()
+@outlive.group(cls=Sections)
 def exercise() -> None:
     """Something is broken as it is at work: start an exercise, check your solution, take it away (docs/exercises)."""
 
 
 @exercise.command("start")
-@click.argument("number", type=Named("exercise", _exercises))
+@click.argument("number", type=Named("number", _exercises))
 @in_lab
 def exercise_start(number: str) -> None:
     """Put exercise NUMBER to its beginning, in a namespace of its own."""
@@ -529,7 +552,7 @@ def exercise_start(number: str) -> None:
 
 
 @exercise.command("check")
-@click.argument("number", type=Named("exercise", _exercises))
+@click.argument("number", type=Named("number", _exercises))
 @in_lab
 def exercise_check(number: str) -> int:
     """Say whether exercise NUMBER is solved, and what is seen where it isn't."""
@@ -539,7 +562,7 @@ def exercise_check(number: str) -> int:
 
 
 @exercise.command("reset")
-@click.argument("number", required=False, type=Named("exercise", _exercises))
+@click.argument("number", required=False, type=Named("number", _exercises))
 @in_lab
 def exercise_reset(number: str | None) -> None:
     """Take exercise NUMBER away with its files, or all of them."""
@@ -551,7 +574,7 @@ def exercise_reset(number: str | None) -> None:
 outlive.add("The mirror and the project itself")
 
 
-@outlive.group()
+@outlive.group(cls=Sections)
 def mirror() -> None:
     """Packages, images and boxes for labs without internet, built from one lock file (docs/mirror.md)."""
 

@@ -15,7 +15,7 @@ from outlive.drill import logs, profiles
 from outlive.drill import run as drilling
 from outlive.drill.faults import KINDS, Kind
 from outlive.drill.fencing import WatcherProcess
-from outlive.drill.profiles import PROFILES
+from outlive.drill.profiles import DEFAULT, PROFILES
 from outlive.drill.run import Drill
 from outlive.lab import steady
 from outlive.lab.session import Lab
@@ -92,13 +92,15 @@ def matrix_page(whole_lab: Lab, pytestconfig: pytest.Config, narrator: Narrator)
     folder = pytestconfig.stash[KEPT].folder
     try:
         if not pytestconfig.stash[KEPT].interrupted:
-            profiles.apply(whole_lab, before or PROFILES[0])
+            profiles.apply(whole_lab, before or DEFAULT)
     finally:
         page = matrix.write(folder)
         if page is not None:
             rows = matrix.table(matrix.results(folder))
             narrator.say(
-                "\n".join(["", "From the fault to the first committed write:", *matrix.lines(rows, PROFILES), "", f"all drills: {page}"])
+                "\n".join(
+                    ["", "From the fault to the first committed write:", *matrix.lines(rows, list(PROFILES)), "", f"all drills: {page}"]
+                )
             )
 
 

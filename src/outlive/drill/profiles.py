@@ -7,8 +7,13 @@ from outlive.lab import mysql, playbook, steady
 from outlive.lab.inventory import Inventory
 from outlive.lab.session import Lab
 
-PROFILES = ("default", "tuned", "fenced")
-"""Their names; ``default`` is Kubernetes' own settings, ``fenced`` needs the watcher (outlive.fence) beside it."""
+DEFAULT = "default"
+PROFILES = {
+    DEFAULT: "Kubernetes' own settings",
+    "tuned": "less patience of Kubernetes with a node that is silent, and a shorter lease of the NFS server",
+    "fenced": "Kubernetes' own settings, and the watcher that fences a lost node beside them",
+}
+"""The profiles and what each is."""
 
 
 def applied(lab: Lab) -> str:
