@@ -63,6 +63,8 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Run]:
     run = Run()
     monkeypatch.setattr(steps, "lint", run.lint)
     monkeypatch.setattr(steps, "unit", run.unit)
+    monkeypatch.setattr(steps, "build_mirror", lambda *names: run.done.append(f"mirror {' '.join(names)}"))
+    monkeypatch.setattr(steps, "decide", lambda: decide({"OUTLIVE_PROVIDER": "libvirt", "OUTLIVE_DRIVER": "qemu"}))
     monkeypatch.setattr(steps, "make", run.make)
     monkeypatch.setattr(steps, "destroy", run.destroy)
     monkeypatch.setattr(steps, "_outlive", run.outlive)
@@ -86,7 +88,7 @@ def test_a_part_of_everything(run: Run) -> None:
 def test_everything_however_late(run: Run) -> None:
     run.minutes = 300
     steps.test(everything=True)
-    assert run.done == ["lint", "unit", "make", "pages", *DRILLS, "lifecycle", "destroy", "roles"]
+    assert run.done == ["lint", "unit", "mirror full mysql-9.7", "make", "pages", *DRILLS, "lifecycle", "destroy", "roles"]
 
 
 def test_late_run_says_what_it_left_out(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
