@@ -18,6 +18,7 @@ import pytest
 from outlive.base.clock import HOST_CLOCK
 from outlive.base.errors import EXIT_INTERRUPTED, LabError
 from outlive.base.paths import ROOT
+from outlive.base.process import ending_signals
 from outlive.base.verdict import Verdict, of_error
 from outlive.report.model import REPORTS, Check
 from verify.stories import KEPT, REMARK, STORY, Kept, Narrator
@@ -79,8 +80,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     )
     session.config.stash[KEPT] = kept
     session.config.pluginmanager.register(kept, "outlive-reports")
-    # `kill` ends a run as Ctrl-C does: what was broken is healed first.
-    session.config.add_cleanup(partial(_give_back, {each: signal.signal(each, kept.interrupt) for each in (signal.SIGINT, signal.SIGTERM)}))
+    # `kill` and a closed terminal end a run as Ctrl-C does: what was broken is healed first.
+    session.config.add_cleanup(partial(_give_back, {each: signal.signal(each, kept.interrupt) for each in ending_signals()}))
     kept.report(stories[0])
 
 

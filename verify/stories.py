@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,8 @@ class Kept:
             interrupt_by(number)
             return
         # Past what writes to the screen just now: it may be what was interrupted.
-        os.write(2, b"\ninterrupted: wait, what was broken is healed first\n")
+        with suppress(OSError):  # a terminal that was closed takes no word
+            os.write(2, b"\ninterrupted: wait, what was broken is healed first\n")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self) -> None:
@@ -92,7 +93,7 @@ class Narrator:
 
     def say(self, text: str) -> None:
         """Write a line of its own, past what pytest keeps of a test's output."""
-        with self._capture.global_and_fixture_disabled():
+        with suppress(OSError), self._capture.global_and_fixture_disabled():  # a terminal that was closed takes no word
             self._reporter.ensure_newline()
             if self._screen is not None:
                 self._screen.line(text)

@@ -80,7 +80,7 @@ def lines(told: Path) -> list[str]:
     ],
     ids=["in a test and in its fixture's end", "in a fixture's end", "in a test's own healing"],
 )
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_any_number_of_interruptions_waits_for_the_healing(
     tmp_path: Path, test: str, waits: bool, expected: list[str], number: signal.Signals
 ) -> None:

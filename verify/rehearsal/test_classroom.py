@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import pytest
 
 from outlive.base.errors import LabError, UnreachableError
-from outlive.base.paths import LOGS, ROOT, STATE, cache
-from outlive.base.process import as_root, end, output
+from outlive.base.paths import LOGS, STATE, cache
+from outlive.base.process import OUTLIVE, as_root, end, output
 from outlive.base.wait import wait_for
 from outlive.host.private import MIRROR_PORTS
 from outlive.host.reach import Reached, build_mirror
@@ -64,7 +64,7 @@ def served(lab: Reached, namespace: str) -> Iterator[None]:
     boxes = f"http://{SERVER}:{MIRROR_PORTS[0]}/boxes"
     log = LOGS / "rehearsal-mirror-serve.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    argv = as_root(["ip", "netns", "exec", namespace, "make", "--directory", str(ROOT), "mirror-serve", f"ADDRESS={SERVER}"])
+    argv = as_root(["ip", "netns", "exec", namespace, *OUTLIVE, "mirror", "serve", "--address", SERVER])
     with log.open("w", encoding="utf-8") as file:
         process = subprocess.Popen(
             argv,

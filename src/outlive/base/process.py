@@ -249,6 +249,12 @@ def logged(
 _held: list[int] | None = None
 
 
+def ending_signals() -> tuple[signal.Signals, ...]:
+    """Return the signals that end a command: Ctrl-C, `kill`, and a terminal that is closed, unless that is ignored as `nohup` has it."""
+    hang_up = () if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else (signal.SIGHUP,)
+    return (signal.SIGINT, signal.SIGTERM, *hang_up)
+
+
 def interrupt_by(number: int, _frame: object = None) -> None:
     """Handle SIGINT, SIGTERM and SIGHUP alike: raise KeyboardInterrupt with the signal's number."""
     if _held is None:

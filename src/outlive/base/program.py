@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 
 from outlive.base.errors import EXIT_FAIL, EXIT_INTERRUPTED, EXIT_PASS, EXIT_UNKNOWN, LabError
-from outlive.base.process import interrupt_by
+from outlive.base.process import ending_signals, interrupt_by
 
 CALLED = "OUTLIVE_CALLED"
 """Set for a command that another one runs as a part of itself: of an interruption the other one tells."""
@@ -17,11 +17,8 @@ CALLED = "OUTLIVE_CALLED"
 def ended(call: Callable[[], object]) -> int:
     """Run a command; return its exit status. What a user can cure is one sentence, never a traceback."""
     # Also where this process was started to ignore them, as a shell does with a job in the background.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in ending_signals():
         signal.signal(number, interrupt_by)
-    # A terminal that is closed ends the command; nohup(1) means it to go on.
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, interrupt_by)
     try:
         status = call()
         sys.stdout.flush()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from outlive.base.clock import HOST_CLOCK, Clock, Instant
+from outlive.base.process import ending_signals
 from outlive.base.wait import persist, wait_for
 from outlive.lab.kube import Cluster
 from outlive.lab.objects import Node, Pod
@@ -58,7 +59,7 @@ def heal(fault: Fault) -> None:
 
 
 def uninterrupted(mend: Callable[[], object]) -> None:
-    """Make something whole; SIGINT and SIGTERM that come meanwhile are passed on, as one, when that is through.
+    """Make something whole; signals that would end this process and come meanwhile are passed on, as one, when that is through.
 
     A terminal gives a Ctrl-C to the programs that are run for it too: what failed while one came is done again, so that twice must be harmless.
     """
@@ -67,7 +68,7 @@ def uninterrupted(mend: Callable[[], object]) -> None:
         return
     came: list[int] = []
     # Functions: a program that is started meanwhile would go on to ignore what is ignored here.
-    before = {each: signal.signal(each, lambda number, _: came.append(number)) for each in (signal.SIGINT, signal.SIGTERM)}
+    before = {each: signal.signal(each, lambda number, _: came.append(number)) for each in ending_signals()}
     try:
         again = True
         while again:
