@@ -6,12 +6,12 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from outlive.base.paths import ROOT
+from outlive.base.process import OUTLIVE
 
 
 @pytest.mark.parametrize(
@@ -34,16 +34,7 @@ def test_port_taken(tmp_path: Path, option: str, sentence: str) -> None:
         probe.close()
         ports = {"--apt-port": free, "--registry-port": free} | {option: taken}
         done = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "outlive",
-                "mirror",
-                "serve",
-                "--address",
-                "127.0.0.1",
-                *(str(word) for pair in ports.items() for word in pair),
-            ],
+            [*OUTLIVE, "mirror", "serve", "--address", "127.0.0.1", *(str(word) for pair in ports.items() for word in pair)],
             cwd=ROOT,
             env={**os.environ, "OUTLIVE_CACHE": str(tmp_path)},
             capture_output=True,

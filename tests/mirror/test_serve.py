@@ -8,7 +8,6 @@ import select
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ import jinja2
 import pytest
 
 from outlive.base.errors import LabError
+from outlive.base.process import OUTLIVE
 from outlive.base.wait import wait_for
 from outlive.cli import main
 from outlive.mirror import servers
@@ -175,19 +175,7 @@ def _serve(cache: Path) -> subprocess.Popen[str]:
     """Begin `outlive mirror serve`, with an ordinary user's PATH; give its process when it says that it serves."""
     apt, registry = free_port(), free_port()
     process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "outlive",
-            "mirror",
-            "serve",
-            "--address",
-            "127.0.0.1",
-            "--apt-port",
-            str(apt),
-            "--registry-port",
-            str(registry),
-        ],
+        [*OUTLIVE, "mirror", "serve", "--address", "127.0.0.1", "--apt-port", str(apt), "--registry-port", str(registry)],
         env={**os.environ, "OUTLIVE_CACHE": str(cache), "TMPDIR": str(cache), "PATH": "/usr/local/bin:/usr/bin:/bin"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
