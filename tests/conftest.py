@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,10 @@ from tests.fake_api import FakeApi, serve, small_lab
 from tests.samples import ManualClock
 
 pytest_plugins = ["pytester"]
+
+if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    # Under nohup. A function ignores it too, but isn't handed on to the programs that tests start, which have to heed it.
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 @pytest.fixture(autouse=True)

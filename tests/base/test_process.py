@@ -149,3 +149,13 @@ def test_error_names_the_command_without_what_leads_to_it(lead: list[str], tmp_p
         logged("a step", ["env", "VAGRANT_HOME=/x", "sh", "-c", "exit 3"], tmp_path / "log")
     with pytest.raises(LabError, match=r"^`sh -c 'exit 3'` ended with status 3: "):
         output(["env", "VAGRANT_HOME=/x", "sh", "-c", "exit 3"])
+
+
+def test_process_that_ends_while_its_children_are_looked_for_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = Tree(os.getpid())
+
+    def gone(_path: str) -> None:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(os, "scandir", gone)
+    assert tree.alive() == [os.getpid()]

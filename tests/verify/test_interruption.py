@@ -91,8 +91,7 @@ def test_any_number_of_interruptions_waits_for_the_healing(
     (tmp_path / "power_off").mkdir()
     (tmp_path / "power_off" / "test_story.py").write_text(f"WAITS = {waits}\n{STORY}")
     environment = os.environ | {"OUTLIVE_REPORTS": str(tmp_path / "reports"), "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}"}
-    # A terminal that is closed is heeded also where these tests run under nohup.
-    command = ["env", "--default-signal=HUP", sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-k", test]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-k", test]
     with (tmp_path / "output").open("w") as output:
         process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=output, stderr=output, process_group=0)
     try:

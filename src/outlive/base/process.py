@@ -287,6 +287,16 @@ def born(pid: int) -> int | None:
     return None if words[0] in ("Z", "X") else int(words[19])
 
 
+def _children(pid: int) -> list[int]:
+    """Return the processes that a process has started; of one that ends meanwhile, those that were read."""
+    found: list[int] = []
+    with suppress(OSError):
+        for thread in os.scandir(f"/proc/{pid}/task"):
+            with suppress(OSError):
+                found += map(int, Path(thread.path, "children").read_text(encoding="ascii").split())
+    return found
+
+
 class Tree:
     """A process and all that it started, as far as somebody looked: what was seen stays in it when its parent ends."""
 
@@ -304,11 +314,9 @@ class Tree:
                 del self._seen[pid]
         found = list(self._seen)
         for each in found:
-            for children in Path(f"/proc/{each}/task").glob("*/children"):
-                with suppress(OSError):
-                    for child in map(int, children.read_text(encoding="ascii").split()):
-                        if self._note(child):
-                            found.append(child)
+            for child in _children(each):
+                if self._note(child):
+                    found.append(child)
         return found
 
     def send(self, which: signal.Signals) -> None:
