@@ -136,10 +136,10 @@ def _run(cell: Cell, lab: Lab, report: Report, narrator: Narrator, watcher: Watc
         begun[:] = [seen]
         seen.notes = watcher.moments(seen.pod.node, seen.fault.issued) if watcher else []
         timeline = seen.timeline()
-        if (
-            narrator.tell(timeline, waits_for(seen.pod) if cell.kind.moves and cell.profile != "fenced" else lambda _: None)
-            or seen.ledger is not None
-        ):
+        # Under `fenced` the watcher is faster than Kubernetes' patience.
+        patient = cell.kind.moves and cell.profile != "fenced"
+        news = narrator.tell(timeline, waits_for(seen.pod)) if patient else narrator.tell(timeline)
+        if news or seen.ledger is not None:
             report.run.timelines["drill"] = timeline
             report.write()
 

@@ -25,19 +25,18 @@ def applied(lab: Lab) -> str:
     return lab.cluster.deployment(mysql.NAMESPACE, mysql.DEPLOYMENT).profile
 
 
-def apply(lab: Lab, profile: str) -> bool:
-    """Apply a profile that isn't the lab's to a lab that is steady, and wait until it is again; say whether that was needed.
+def apply(lab: Lab, profile: str) -> None:
+    """Apply a profile that isn't the lab's to a lab that is steady, and wait until it is again.
 
     Raises:
         LabError: the lab isn't steady, or the playbook failed.
     """
     before = applied(lab)
     if before == profile:
-        return False
+        return
     steady.check(lab.cluster, lab.workers)
     playbook.play(_playbook(lab.inventory, before, profile), "-e", f"recovery_profile={profile}")
     run.await_steady(lab)
-    return True
 
 
 def _playbook(inventory: Inventory, before: str, profile: str) -> str:
