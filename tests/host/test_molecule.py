@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,14 @@ def test_what_others_need_comes_first() -> None:
     assert order.index("nfs_server") < order.index("nfs_client")
     assert order.index("control_plane") < order.index("pod_network") < order.index("worker")
     assert order[-1] == "storage_tutorial"
+
+
+def test_playbooks_run_modules_that_are_there() -> None:
+    named = {
+        name for path in (ROOT / "playbooks").rglob("*.yml") for name in re.findall(r"'-m', '([\w.]+)'", path.read_text(encoding="utf-8"))
+    }
+    assert "outlive.lab.guest_clocks" in named
+    assert [name for name in named if importlib.util.find_spec(name) is None] == []
 
 
 @pytest.mark.parametrize("role", ROLES)
