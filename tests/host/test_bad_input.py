@@ -54,7 +54,7 @@ def test_virtualbox_asked_for_but_not_there(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_emulation_chooses_mirror_and_private_libvirt() -> None:
     settings = decide({"OUTLIVE_PROVIDER": "libvirt", "OUTLIVE_DRIVER": "qemu"})
-    assert settings.inventories == ["inventories/lab", "inventories/offline", "inventories/emulated"]
+    assert settings.inventories == ["inventories/common", "inventories/lab", "inventories/offline", "inventories/emulated"]
     assert settings.private
     strategy = settings.environment()["ANSIBLE_STRATEGY"]
     assert Path(settings.environment()["ANSIBLE_STRATEGY_PLUGINS"], f"{strategy}.py").is_file()
@@ -67,7 +67,7 @@ def test_every_command_reads_one_locale() -> None:
 
 def test_kvm_keeps_kubernetes_defaults_and_upstream_sources() -> None:
     settings = decide({"OUTLIVE_PROVIDER": "libvirt", "OUTLIVE_DRIVER": "kvm", "OUTLIVE_LIBVIRT": "system"})
-    assert settings.inventories == ["inventories/lab"]
+    assert settings.inventories == ["inventories/common", "inventories/lab"]
     assert "ANSIBLE_STRATEGY" not in settings.environment()
 
 
@@ -85,7 +85,7 @@ def test_mirror_of_another_host_is_taken_and_none_is_built() -> None:
     chosen = decide({**SYSTEM, "OUTLIVE_MIRROR": "192.0.2.5"})
     assert chosen.sources == "mirror"
     assert not chosen.builds_mirror
-    assert chosen.inventories == ["inventories/lab", "inventories/offline"]
+    assert chosen.inventories == ["inventories/common", "inventories/lab", "inventories/offline"]
     assert chosen.environment()["OUTLIVE_MIRROR"] == "192.0.2.5"
     assert decide({**SYSTEM, "OUTLIVE_SOURCES": "mirror"}).builds_mirror
 

@@ -136,13 +136,13 @@ def test_molecule_gets_the_inventories_with_the_bare_box() -> None:
     command = molecule.argv(EMULATED, "nfs_server", "test")
     assert f"--chdir={ROOT}/roles/nfs_server" in command
     given = next(word for word in command if word.startswith("OUTLIVE_INVENTORY_OPTIONS=")).partition("=")[2]
-    assert json.loads(given) == [f"--inventory={ROOT}/inventories/{name}" for name in ("lab", "offline", "bare", "emulated")]
+    assert json.loads(given) == [f"--inventory={ROOT}/inventories/{name}" for name in ("common", "lab", "offline", "bare", "emulated")]
     assert command[-3:] == ["molecule", "test", "--no-command-borders"]
 
 
 def test_upstream_s_box_is_bare_already() -> None:
     settings = Settings(provider="libvirt", driver="kvm", sources="upstream", private=False, why="as asked", bare=True)
-    assert settings.inventories == ["inventories/lab"]
+    assert settings.inventories == ["inventories/common", "inventories/lab"]
 
 
 class Reached:

@@ -32,7 +32,7 @@ def check(*folders: Path) -> subprocess.CompletedProcess[str]:
 
 def test_lab_of_one_node(tmp_path: Path) -> None:
     folder = own_machines.one_node(tmp_path / "one")
-    done = check(folder, own_machines.OFFLINE, own_machines.BARE, own_machines.EMULATED)
+    done = check(own_machines.COMMON, folder, own_machines.OFFLINE, own_machines.BARE, own_machines.EMULATED)
     assert done.returncode == 0, done.stdout
     hosts = yaml.safe_load((folder / "hosts.yml").read_text(encoding="utf-8"))["all"]["children"]
     assert list(hosts["control_plane"]["hosts"]) == list(hosts["nfs_servers"]["hosts"])
@@ -40,22 +40,20 @@ def test_lab_of_one_node(tmp_path: Path) -> None:
 
 
 def test_example_for_metal_is_whole() -> None:
-    done = check(own_machines.METAL)
+    done = check(own_machines.COMMON, own_machines.METAL)
     assert done.returncode == 0, done.stdout
 
 
-def test_metal_has_every_variable_of_the_lab() -> None:
-    """Only what is Vagrant's, and the way to log in, are the lab's alone."""
-    lab, metal = ({file.name for file in (folder / "group_vars/all").glob("*.yml")} for folder in (own_machines.LAB, own_machines.METAL))
-    assert lab - metal == {"vagrant.yml"}
-    for name in lab & metal - {"connection.yml"}:
-        assert (own_machines.METAL / "group_vars/all" / name).samefile(own_machines.LAB / "group_vars/all" / name)
+def test_an_inventory_without_what_labs_share_is_refused() -> None:
+    done = check(own_machines.METAL)
+    assert done.returncode != 0
+    assert "lab_state isn't set: give `--inventory inventories/common` before the inventory with your machines." in " ".join(done.stdout.split())
 
 
 def test_metal_with_other_addresses(tmp_path: Path) -> None:
     machines = [{"ansible_host": f"198.51.100.{number}"} for number in (1, 2, 3)]
     folder = own_machines.metal(tmp_path / "metal", "198.51.100.0/24", machines, LOGIN)
-    done = check(folder)
+    done = check(own_machines.COMMON, folder)
     assert done.returncode == 0, done.stdout
     hosts = yaml.safe_load((folder / "hosts.yml").read_text(encoding="utf-8"))["all"]["children"]
     assert hosts["workers"]["hosts"] == {"beta": {"ansible_host": "198.51.100.2"}, "gamma": {"ansible_host": "198.51.100.3"}}
@@ -65,7 +63,7 @@ def test_metal_takes_another_hosts_mirror() -> None:
     done = subprocess.run(
         [str(Path(sys.executable).with_name("ansible")), "alpha", "-c", "local", "-m", "debug", "-a", "var=containerd_registry_mirrors"],
         cwd=ROOT,
-        env={**os.environ, "ANSIBLE_INVENTORY": f"{own_machines.METAL},{own_machines.OFFLINE}", "OUTLIVE_MIRROR": "198.51.100.9"},
+        env={**os.environ, "ANSIBLE_INVENTORY": f"{own_machines.COMMON},{own_machines.METAL},{own_machines.OFFLINE}", "OUTLIVE_MIRROR": "198.51.100.9"},
         capture_output=True,
         text=True,
         check=False,

@@ -13,7 +13,7 @@ from outlive.base.paths import ROOT
 
 pytestmark = [pytest.mark.skipif(shutil.which("vagrant") is None, reason="vagrant is not installed")]
 
-INVENTORIES = (("lab",), ("lab", "offline"), ("lab", "emulated"), ("lab", "offline", "emulated"))
+INVENTORIES = tuple(("common", "lab", *overlays) for overlays in ((), ("offline",), ("emulated",), ("offline", "emulated")))
 
 
 def validate(provider: str, inventories: tuple[str, ...], home: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -43,13 +43,13 @@ def test_virtualbox(tmp_path: Path) -> None:
     """All of it, VirtualBox's own settings included."""
     if shutil.which("VBoxManage") is None:
         pytest.skip("VirtualBox is not installed, and Vagrant doesn't look at a provider's settings without it")
-    done = validate("virtualbox", ("lab",), tmp_path)
+    done = validate("virtualbox", ("common", "lab"), tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_virtualbox_but_for_its_own_settings(tmp_path: Path) -> None:
     """What Vagrant looks at where VirtualBox isn't installed: box, names, networks, not memory and CPUs."""
-    done = validate("virtualbox", ("lab",), tmp_path, "--ignore-provider")
+    done = validate("virtualbox", ("common", "lab"), tmp_path, "--ignore-provider")
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -46,3 +46,10 @@ def test_the_lab_s_own_inventory(tmp_path: Path) -> None:
     del after["all"]["children"]["workers"]["hosts"][name]
     assert after == before
     assert (tmp_path / "grown/group_vars/all/vagrant.yml").is_file()
+
+
+def test_the_inventory_with_machines_is_found_among_the_others() -> None:
+    inventories = ROOT / "inventories"
+    assert additional_worker.with_machines(inventories / name for name in ("common", "lab", "emulated")) == inventories / "lab"
+    with pytest.raises(LabError, match=r"None of the inventories .*common, .*emulated names a machine"):
+        additional_worker.with_machines([inventories / "common", inventories / "emulated"])

@@ -48,7 +48,7 @@ def test_unusable_listing(listing: dict[str, Any], sentence: str) -> None:
 
 
 def test_the_project_s_inventory_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ANSIBLE_INVENTORY", "inventories/lab")
+    monkeypatch.setenv("ANSIBLE_INVENTORY", "inventories/common,inventories/lab")
     lab = inventory.load()
     assert len(lab.group("workers")) >= 2
     assert lab.setting("lab_network")
@@ -58,7 +58,7 @@ def test_the_project_s_inventory_is_read(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_the_inventory_is_read_under_any_locale(monkeypatch: pytest.MonkeyPatch, locale: str) -> None:
     """Ansible refuses one without UTF-8, and one that this host doesn't have."""
     monkeypatch.setenv("LC_ALL", locale)
-    monkeypatch.setenv("ANSIBLE_INVENTORY", "inventories/lab")
+    monkeypatch.setenv("ANSIBLE_INVENTORY", "inventories/common,inventories/lab")
     assert inventory.load().group("workers")
 
 

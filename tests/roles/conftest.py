@@ -15,6 +15,7 @@ import yaml
 from outlive.lab.inventory import ansible_program
 
 ROOT = Path(__file__).resolve().parents[2]
+COMMON = ROOT / "inventories/common"
 
 Playbook = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -22,7 +23,7 @@ Playbook = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture
 def inventory(tmp_path: Path) -> Path:
     """Return a copy of the lab's inventory, to be spoiled by the test."""
-    return Path(shutil.copytree(ROOT / "inventories" / "lab", tmp_path / "inventories" / "lab"))
+    return Path(shutil.copytree(ROOT / "inventories/lab", tmp_path / "inventories/lab"))
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def playbook(inventory: Path) -> Playbook:
         # The inventory of a lab that runs here has nothing to do with this one.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
         return subprocess.run(
-            [ansible_program("ansible-playbook"), "--inventory", str(inventory), *arguments, str(path)],
+            [ansible_program("ansible-playbook"), "--inventory", str(COMMON), "--inventory", str(inventory), *arguments, str(path)],
             cwd=ROOT,
             env={**environment, "ANSIBLE_NOCOLOR": "1"},
             capture_output=True,

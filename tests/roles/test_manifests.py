@@ -59,7 +59,7 @@ def objects_of(manifests: dict[str, str]) -> list[dict[str, Any]]:
 
 def kubernetes_version() -> str:
     """Return major and minor version of the lab's Kubernetes."""
-    variables = yaml.safe_load((ROOT / "inventories" / "lab" / "group_vars" / "all" / "kubernetes_packages.yml").read_text())
+    variables = yaml.safe_load((ROOT / "inventories" / "common" / "group_vars" / "all" / "kubernetes_packages.yml").read_text())
     return ".".join(str(variables["kubernetes_packages_version"]).split(".")[:2])
 
 
@@ -156,7 +156,7 @@ def test_names_and_folders(playbook: Playbook, tmp_path: Path) -> None:
     made = objects_of(render(playbook, tmp_path, "storage_tutorial"))
     names = [(each["kind"], each["metadata"]["name"]) for each in made]
     assert len(names) == len(set(names))
-    variables = yaml.safe_load((ROOT / "inventories" / "lab" / "group_vars" / "all" / "nfs_server.yml").read_text())
+    variables = yaml.safe_load((ROOT / "inventories" / "common" / "group_vars" / "all" / "nfs_server.yml").read_text())
     folders = {f"{variables['nfs_server_export']}/{folder}" for folder in variables["nfs_server_folders"]}
     paths = {each["spec"]["nfs"]["path"] for each in made if each["kind"] == "PersistentVolume" and "nfs" in each["spec"]}
     config = next(each for each in made if each["metadata"]["name"] == "local-path-config")

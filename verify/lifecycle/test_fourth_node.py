@@ -48,13 +48,14 @@ class Growth:
 @pytest.fixture(scope="module")
 def grown_lab(whole_lab: Lab, written: Pod) -> Iterator[Growth]:
     """Add a worker to the inventory, make its machine and join it; whatever happens, neither is left."""
-    inventories = os.environ.get("ANSIBLE_INVENTORY") or str(ROOT / "inventories" / "lab")
-    first, *overlays = inventories.split(",")
+    inventories = os.environ.get("ANSIBLE_INVENTORY") or ",".join(str(ROOT / "inventories" / name) for name in ("common", "lab"))
+    folders = [Path(folder) for folder in inventories.split(",")]
     shutil.rmtree(FOLDER, ignore_errors=True)
-    name = additional_worker.write(FOLDER, Path(first))
+    machines = additional_worker.with_machines(folders)
+    name = additional_worker.write(FOLDER, machines)
     nodes = frozenset(node.name for node in whole_lab.cluster.nodes())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ANSIBLE_INVENTORY", ",".join([str(FOLDER), *overlays]))
+        patch.setenv("ANSIBLE_INVENTORY", ",".join(str(FOLDER if folder == machines else folder) for folder in folders))
         try:
             vagrant("up", name, within=VAGRANT_WITHIN)
             play("playbooks/site.yml")

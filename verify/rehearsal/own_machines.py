@@ -21,6 +21,7 @@ from outlive.lab import objects
 from outlive.lab.objects import Json
 from outlive.lab.playbook import PLAIN, Played, parse
 
+COMMON = ROOT / "inventories/common"
 LAB = ROOT / "inventories/lab"
 METAL = ROOT / "inventories/metal"
 OFFLINE = ROOT / "inventories/offline"
@@ -76,9 +77,9 @@ def one_node(folder: Path) -> Path:
     (name,) = groups["control_plane"]["hosts"]
     groups["workers"]["hosts"] = {}
     groups["nfs_servers"]["hosts"] = {name: None}
-    check = yaml.safe_load((LAB / "group_vars/all/inventory_check.yml").read_text(encoding="utf-8"))
+    check = yaml.safe_load((COMMON / "group_vars/all/inventory_check.yml").read_text(encoding="utf-8"))
     del check["inventory_check_groups"]["workers"]
-    _link_variables(LAB, folder, but="inventory_check")
+    _link_variables(LAB, folder)
     _dump(folder / "group_vars/all/inventory_check.yml", check)
     _dump(folder / "hosts.yml", hosts)
     return folder
@@ -99,18 +100,17 @@ def metal(folder: Path, network: str, machines: Iterable[Mapping[str, str]], con
     for group in ("control_plane", "workers"):
         members = hosts["all"]["children"][group]["hosts"]
         hosts["all"]["children"][group]["hosts"] = {name: dict(next(given)) for name in members}
-    _link_variables(METAL, folder, but="connection")
+    (folder / "group_vars/all").mkdir(parents=True)
     _dump(folder / "group_vars/all/connection.yml", connection)
     _dump(folder / "hosts.yml", hosts)
     return folder
 
 
-def _link_variables(source: Path, folder: Path, *, but: str) -> None:
+def _link_variables(source: Path, folder: Path) -> None:
     target = folder / "group_vars/all"
     target.mkdir(parents=True, exist_ok=True)
     for file in sorted((source / "group_vars/all").glob("*.yml")):
-        if file.stem != but:
-            (target / file.name).symlink_to(file.resolve())
+        (target / file.name).symlink_to(file.resolve())
 
 
 def _dump(file: Path, values: object) -> None:

@@ -42,7 +42,7 @@ def machines(empty: None) -> Iterator[Machines]:
     booted = reach.reach()
     described = checklist.load_inventory(booted.settings)
     booted.step("rehearsal machines", ["vagrant", "up", "--no-tty"], vagrant_line)
-    lab = Reached(own_machines.settings(folders=(write_metal(booted, described),)), booted.init)
+    lab = Reached(own_machines.settings(folders=(own_machines.COMMON, write_metal(booted, described))), booted.init)
     lab.step("rehearsal inventory", ["ansible-playbook", "playbooks/check.yml"], task_of)
     foretold = own_machines.play(lab, "rehearsal check mode", "playbooks/site.yml", "--check")
     assert not KUBECONFIG.exists()

@@ -47,12 +47,16 @@ def taken(empty: None) -> Taken:
     tar = ["tar", "--extract", "--file", str(cache() / "store/root-bare/root.tar"), "--directory", str(root)]
     subprocess.run(as_root([*tar, "--preserve-permissions", "--numeric-owner"]), check=True)
     subprocess.run(as_root(["cp", "-r", f"{ROOT / 'src/outlive/mirror/files/box/etc/apt'}/.", str(root / "etc/apt")]), check=True)
-    packages = yaml.safe_load((own_machines.LAB / "group_vars/all/kubernetes_packages.yml").read_text(encoding="utf-8"))
-    version, repository = packages["kubernetes_packages_version"], packages["kubernetes_packages_repository_url"]
+    described = (own_machines.COMMON / "group_vars/all/kubernetes_packages.yml", ROOT / "roles/kubernetes_packages/defaults/main.yml")
+    version, archives = (
+        yaml.safe_load(path.read_text(encoding="utf-8"))[name]
+        for path, name in zip(described, ("kubernetes_packages_version", "kubernetes_packages_repository"), strict=True)
+    )
+    repository = f"{archives}v{version.rpartition('.')[0]}/deb/"
     images = lock.load().images
     others = [images[name][0] for name in ("busybox", "flannel", "flannel-cni-plugin")]
     argv = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private", "bash", str(FILES / "outside.sh")]
-    argv += [str(folder), str(root), " ".join(NAMES), repository, f"{version}-{packages['kubernetes_packages_revision']}", version, *others]
+    argv += [str(folder), str(root), " ".join(NAMES), repository, f"{version}-*", version, *others]
     environment = os.environ | {"PYTHON": sys.executable, "PYTHONPATH": str(ROOT), "OUTLIVE_CACHE": str(cache())}
     log = LOGS / "rehearsal-names.log"
     logged("rehearsal names", as_root(argv), log, env=environment, show=lambda line: line)

@@ -43,7 +43,8 @@ def upgrade(empty: None) -> Iterator[Upgrade]:
     """Make a lab of the earlier version with a row in MySQL, and bring it to the later one."""
     reach.build_mirror("full", lock.EARLIER)
     lab = reach.reach()
-    earlier = Reached(own_machines.settings(folders=(own_machines.LAB, own_machines.OFFLINE, write_earlier(STATE / "earlier"))), lab.init)
+    folders = (own_machines.COMMON, own_machines.LAB, own_machines.OFFLINE, write_earlier(STATE / "earlier"))
+    earlier = Reached(own_machines.settings(folders=folders), lab.init)
     own_machines.make_machines(earlier)
     own_machines.play(earlier, "rehearsal cluster", "playbooks/site.yml")
     own_machines.play(earlier, "rehearsal tutorial", "playbooks/tutorial.yml")
@@ -61,10 +62,9 @@ def write_earlier(folder: Path) -> Path:
     variables.mkdir(parents=True)
     (folder / "hosts.yml").write_text("all: {}\n", encoding="utf-8")
     offered = yaml.safe_load((own_machines.OFFLINE / "group_vars/all/kubernetes_packages.yml").read_text(encoding="utf-8"))
-    offered["kubernetes_packages_repository_url"] = offered["kubernetes_packages_repository_url"].replace(
-        "/kubernetes/", f"/{lock.EARLIER}/"
-    )
-    (variables / "kubernetes_packages.yml").write_text(yaml.safe_dump(offered | {"kubernetes_packages_version": EARLIER}), encoding="utf-8")
+    archive = offered["kubernetes_packages_repository"].replace("/kubernetes/", f"/{lock.EARLIER}/")
+    asked = {"kubernetes_packages_repository": archive, "kubernetes_packages_version": EARLIER}
+    (variables / "kubernetes_packages.yml").write_text(yaml.safe_dump(asked), encoding="utf-8")
     return folder
 
 

@@ -39,7 +39,7 @@ class Way:
 def way(empty: None) -> Iterator[Way]:
     """Make a bare machine where the upstream's names lead to the stand-in, and run site.yml."""
     build_mirror("bare")
-    folders = (own_machines.one_node(STATE / "one-node"), own_machines.BARE)
+    folders = (own_machines.COMMON, own_machines.one_node(STATE / "one-node"), own_machines.BARE)
     chosen = own_machines.settings(sources="upstream", folders=folders)
     lab = own_machines.raise_lab(chosen, mirror_argv("stand-in", "--address", "0.0.0.0", "--folder", str(FOLDER)))
     assert lab.init is not None

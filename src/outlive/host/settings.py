@@ -56,8 +56,8 @@ class Settings:
 
     @property
     def inventories(self) -> list[str]:
-        """The inventory and its overlays, in the order in which they override each other."""
-        chosen = ["inventories/lab"]
+        """What all labs share, the inventory with the machines, and its overlays: a later one overrides an earlier one."""
+        chosen = ["inventories/common", "inventories/lab"]
         if self.sources == "mirror":
             chosen.append("inventories/offline")
         if self.sources == "mirror" and self.bare:

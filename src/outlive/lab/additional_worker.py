@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import ipaddress
 import itertools
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +38,29 @@ def with_worker(hosts: dict[str, Any]) -> tuple[dict[str, Any], str]:
     return grown, name
 
 
+def with_machines(folders: Iterable[Path]) -> Path:
+    """Return the inventory that names the machines, among those that only have settings.
+
+    Raises:
+        LabError: none of them does.
+    """
+    listed = list(folders)
+    for folder in listed:
+        if "children" in (_hosts(folder)["all"] or {}):
+            return folder
+    raise LabError(f"None of the inventories {', '.join(map(str, listed))} names a machine: one of them needs groups of hosts in its hosts.yml.")
+
+
 def write(folder: Path, inventory: Path) -> str:
     """Make ``folder`` an inventory like ``inventory`` with one worker more; return that one's name."""
-    hosts, name = with_worker(yaml.safe_load((inventory / "hosts.yml").read_text(encoding="utf-8")))
+    hosts, name = with_worker(_hosts(inventory))
     folder.mkdir(parents=True)
     (folder / "hosts.yml").write_text(yaml.safe_dump(hosts, sort_keys=False), encoding="utf-8")
     (folder / "group_vars").symlink_to(inventory / "group_vars")
     return name
+
+
+def _hosts(inventory: Path) -> dict[str, Any]:
+    """Return the content of an inventory's hosts.yml."""
+    hosts: dict[str, Any] = yaml.safe_load((inventory / "hosts.yml").read_text(encoding="utf-8"))
+    return hosts
