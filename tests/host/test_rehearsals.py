@@ -47,7 +47,9 @@ def test_example_for_metal_is_whole() -> None:
 def test_an_inventory_without_what_labs_share_is_refused() -> None:
     done = check(own_machines.METAL)
     assert done.returncode != 0
-    assert "lab_state isn't set: give `--inventory inventories/common` before the inventory with your machines." in " ".join(done.stdout.split())
+    assert "lab_state isn't set: give `--inventory inventories/common` before the inventory with your machines." in " ".join(
+        done.stdout.split()
+    )
 
 
 def test_metal_with_other_addresses(tmp_path: Path) -> None:
@@ -63,7 +65,11 @@ def test_metal_takes_another_hosts_mirror() -> None:
     done = subprocess.run(
         [str(Path(sys.executable).with_name("ansible")), "alpha", "-c", "local", "-m", "debug", "-a", "var=containerd_registry_mirrors"],
         cwd=ROOT,
-        env={**os.environ, "ANSIBLE_INVENTORY": f"{own_machines.COMMON},{own_machines.METAL},{own_machines.OFFLINE}", "OUTLIVE_MIRROR": "198.51.100.9"},
+        env={
+            **os.environ,
+            "ANSIBLE_INVENTORY": f"{own_machines.COMMON},{own_machines.METAL},{own_machines.OFFLINE}",
+            "OUTLIVE_MIRROR": "198.51.100.9",
+        },
         capture_output=True,
         text=True,
         check=False,

@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from outlive.base.errors import LabError
 from outlive.base.paths import LOGS, REPORTS, ROOT, SCENARIOS
@@ -32,12 +33,21 @@ class Outcome:
 
 def roles() -> list[str]:
     """Return the roles that have a scenario, in the order in which the playbooks apply them."""
-    import yaml  # not at the top: `make setup` runs before there is an environment that has it
-
-    plays = [play for name in PLAYBOOKS for play in yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))]
-    applied = [role if isinstance(role, str) else role["role"] for play in plays for role in play.get("roles", [])]
+    applied = [role for name in PLAYBOOKS for role in applied_roles(ROOT / name)]
     there = sorted(path.parts[-4] for path in (ROOT / "roles").glob("*/molecule/default/molecule.yml"))
     return sorted(there, key=lambda role: applied.index(role) if role in applied else len(applied))
+
+
+def applied_roles(playbook: Path) -> list[str]:
+    """Return the roles that a playbook lists, those of the playbooks that it imports among them, in this order."""
+    import yaml  # not at the top: `make setup` runs before there is an environment that has it
+
+    found: list[str] = []
+    for play in yaml.safe_load(playbook.read_text(encoding="utf-8")):
+        imported = play.get("ansible.builtin.import_playbook")
+        found += applied_roles(playbook.parent / imported) if imported else []
+        found += [role if isinstance(role, str) else role["role"] for role in play.get("roles", [])]
+    return found
 
 
 def prepare(named: Sequence[str], step: str) -> Settings:

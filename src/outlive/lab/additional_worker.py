@@ -48,7 +48,9 @@ def with_machines(folders: Iterable[Path]) -> Path:
     for folder in listed:
         if "children" in (_hosts(folder)["all"] or {}):
             return folder
-    raise LabError(f"None of the inventories {', '.join(map(str, listed))} names a machine: one of them needs groups of hosts in its hosts.yml.")
+    raise LabError(
+        f"None of the inventories {', '.join(map(str, listed))} names a machine: one of them needs groups of hosts in its hosts.yml."
+    )
 
 
 def write(folder: Path, inventory: Path) -> str:
