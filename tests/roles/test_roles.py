@@ -1,25 +1,133 @@
-"""What each role has: its text, and a description of every variable that it can be told."""
+"""What each role has: its text, a description of every variable that it can be told, and all that it needs in its own folder."""
 
 from __future__ import annotations
 
+import importlib.util
+import json
+import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from outlive.lab.inventory import ansible_program
+
 from .conftest import ROOT
 
 ROLES = sorted(path.parent for path in (ROOT / "roles").glob("*/tasks"))
+OTHERS = {"upgrade": ("kubernetes_packages",)}
+"""Roles that use another one, and which."""
 
 
 def _read(path: Path) -> dict[str, Any]:
     return yaml.safe_load(path.read_text(encoding="utf-8")) or {} if path.exists() else {}
 
 
+def entry_points(role: Path) -> dict[str, dict[str, Any]]:
+    """Return the options of each entry point that a role describes."""
+    specs: dict[str, Any] = _read(role / "meta/argument_specs.yml")["argument_specs"]
+    return {name: spec.get("options", {}) for name, spec in specs.items()}
+
+
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_role_is_complete(role: Path) -> None:
     assert (role / "README.md").read_text(encoding="utf-8").startswith(f"# {role.name}\n")
     assert _read(role / "meta/main.yml")["galaxy_info"]["role_name"] == role.name
-    described = _read(role / "meta/argument_specs.yml")["argument_specs"]["main"].get("options", {})
-    assert sorted(set(_read(role / "defaults/main.yml")) - set(described)) == []
+    described = {option for options in entry_points(role).values() for option in options}
+    assert sorted(set(_read(role / "defaults/main.yml")) - described) == []
+    assert [name for name in entry_points(role) if not (role / f"tasks/{name}.yml").is_file()] == []
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_described_defaults_are_the_role_s(role: Path) -> None:
+    given = _read(role / "defaults/main.yml")
+    for options in entry_points(role).values():
+        described = {name: option["default"] for name, option in options.items() if "default" in option}
+        assert described == {name: given[name] for name in described}
+        assert [name for name in options if name in given and name not in described] == []
+        assert [name for name, option in options.items() if option.get("required") and name in given] == []
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_role_knows_no_group_of_the_inventory(role: Path) -> None:
+    text = "".join(
+        path.read_text(encoding="utf-8") for path in role.rglob("*") if path.suffix in (".yml", ".j2") and "molecule" not in path.parts
+    )
+    assert re.findall(r"groups\[|groups\.", text.replace("inventory_check_groups.", "")) == []
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_role_works_where_its_folder_is_copied_to(role: Path, tmp_path: Path) -> None:
+    """Every module, filter and file that it names is found in an empty project."""
+    project = alone(
+        role,
+        tmp_path,
+        [{"ansible.builtin.import_role": {"name": role.name, "tasks_from": name}, "name": name} for name in entry_points(role)],
+    )
+    done = play(project, "--syntax-check")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_role_is_applied_in_an_empty_project(tmp_path: Path) -> None:
+    role = ROOT / "roles/inventory_check"
+    variables = {
+        "inventory_check_network": "192.0.2.0/24",
+        "inventory_check_hosts": ["node"],
+        "inventory_check_groups": {"control_plane": ["node"], "workers": ["node2"]},
+    }
+    tasks = [{"name": "Check", "ansible.builtin.import_role": {"name": role.name}, "vars": variables}]
+    done = play(alone(role, tmp_path, tasks))
+    assert done.returncode == 0, done.stdout + done.stderr
+    variables["inventory_check_hosts"] = ["Node_1"]
+    refused = play(alone(role, tmp_path / "refused", tasks))
+    assert refused.returncode != 0
+    assert "The host name 'Node_1' in the inventory can't be the name of a node" in refused.stdout + refused.stderr
+
+
+def alone(role: Path, folder: Path, tasks: list[dict[str, Any]]) -> Path:
+    """Make a project that has a role, those that it uses, and a playbook with some tasks; return its folder."""
+    for name in (role.name, *OTHERS.get(role.name, ())):
+        shutil.copytree(ROOT / "roles" / name, folder / "roles" / name)
+    (folder / "hosts.yml").write_text(
+        yaml.safe_dump({"all": {"hosts": {"node": {"ansible_host": "192.0.2.1", "ansible_connection": "local"}}}})
+    )
+    (folder / "playbook.yml").write_text(yaml.safe_dump([{"name": "Use the role", "hosts": "node", "gather_facts": False, "tasks": tasks}]))
+    (folder / "ansible.cfg").write_text("[defaults]\n")
+    return folder
+
+
+def play(project: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run a project's playbook with nothing of this one's."""
+    return subprocess.run(
+        [ansible_program("ansible-playbook"), "--inventory", "hosts.yml", *options, "playbook.yml"],
+        cwd=project,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(project), "LC_ALL": "C.UTF-8", "ANSIBLE_NOCOLOR": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def test_requirements_are_the_collections_that_are_used() -> None:
+    given = {each["name"]: each["version"] for each in _read(ROOT / "requirements.yml")["collections"]}
+    texts = [path.read_text(encoding="utf-8") for folder in ("roles", "playbooks") for path in (ROOT / folder).rglob("*.yml")]
+    used = {found for text in texts for found in re.findall(r"\b((?:ansible|community|kubernetes)\.\w+)\.\w+", text)} - {
+        "ansible.builtin",
+        "kubernetes.io",
+    }
+    assert set(given) == {name for name in used if (collections() / name.replace(".", "/")).is_dir()}
+    for name, version in given.items():
+        manifest = json.loads((collections() / name.replace(".", "/") / "MANIFEST.json").read_text(encoding="utf-8"))
+        assert manifest["collection_info"]["version"] == version
+
+
+def collections() -> Path:
+    """Return the folder of the collections that come with the Python environment."""
+    found = importlib.util.find_spec("ansible_collections")
+    assert found is not None
+    assert found.submodule_search_locations
+    return Path(next(iter(found.submodule_search_locations)))

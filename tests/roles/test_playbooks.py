@@ -1,0 +1,144 @@
+"""The playbooks read like a table of contents: roles, a tag for each, and --limit and --tags do what everybody expects."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from outlive.host.molecule import applied_roles
+
+from .conftest import ROOT, Playbook
+
+SITE = ROOT / "playbooks/site.yml"
+TUTORIAL = ROOT / "playbooks/tutorial.yml"
+VERBS = {
+    *("Add", "Apply", "Approve", "Check", "Clear", "Configure", "Copy", "Create", "Delete", "Drain", "Enable", "Ensure", "Export"),
+    *("Fail", "Fetch", "Find", "Flush", "Gather", "Generate", "Hold", "Install", "Join", "Load", "Log", "Make", "Mark", "Mask", "Mount"),
+    *(
+        "Pack",
+        "Patch",
+        "Read",
+        "Record",
+        "Refuse",
+        "Reload",
+        "Remove",
+        "Renew",
+        "Reset",
+        "Restart",
+        "Restore",
+        "Run",
+        "Save",
+        "Send",
+        "Set",
+    ),
+    *(
+        "Show",
+        "Stage",
+        "Start",
+        "Stop",
+        "Taint",
+        "Turn",
+        "Uncordon",
+        "Unmount",
+        "Unpack",
+        "Update",
+        "Upgrade",
+        "Validate",
+        "Verify",
+        "Wait",
+    ),
+    *("Write", "Annotate", "Bring", "Prepare", "Connect"),
+}
+"""The words with which a task's name begins."""
+
+
+def plays(path: Path) -> list[dict[str, Any]]:
+    """Return a playbook's plays, without those that it imports."""
+    found: list[dict[str, Any]] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return [play for play in found if "hosts" in play]
+
+
+def listed(done: subprocess.CompletedProcess[str]) -> str:
+    """Return what ansible-playbook listed."""
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("path", [SITE, TUTORIAL], ids=lambda path: path.stem)
+def test_each_role_has_a_tag_of_its_name(path: Path) -> None:
+    roles = [role for play in plays(path) for role in play["roles"]]
+    assert [role["role"] for role in roles if role["role"] not in role["tags"]] == []
+
+
+def test_a_tag_runs_its_role_and_the_check_of_the_inventory(playbook: Playbook) -> None:
+    tasks = listed(playbook(SITE, "--tags", "nfs_server", "--list-tasks"))
+    assert set(re.findall(r"^ +(\w+) : ", tasks, flags=re.MULTILINE)) == {"inventory_check", "nfs_server"}
+
+
+def test_a_recovery_profile_is_a_tag_of_what_it_sets(playbook: Playbook) -> None:
+    tasks = listed(playbook(SITE, str(TUTORIAL), "--tags", "recovery_profile", "--list-tasks"))
+    assert set(re.findall(r"^ +(\w+) : ", tasks, flags=re.MULTILINE)) == {
+        *("inventory_check", "nfs_server", "control_plane", "worker", "storage_tutorial")
+    }
+
+
+def test_a_worker_alone_is_checked_joined_and_waited_for(playbook: Playbook) -> None:
+    hosts = listed(playbook(SITE, "--limit", "k8s-node1", "--list-hosts"))
+    found = {
+        name: re.findall(r"^      (\S+)$", block, flags=re.MULTILINE)
+        for name, block in re.findall(r"\): (.+?)\tTAGS.*\n((?:    .*\n)*)", hosts)
+    }
+    assert [name for name, members in found.items() if members == ["k8s-node1"]] == [
+        "Check the inventory",
+        "Prepare all machines",
+        "Install container runtime and Kubernetes packages",
+        "Make the nodes clients of the NFS server",
+        "Join the workers",
+        "Configure the kubelets of all nodes",
+        "Wait for the nodes",
+    ]
+    assert [name for name, members in found.items() if members not in ([], ["k8s-node1"])] == []
+
+
+def test_a_wrong_inventory_is_refused_under_limit(playbook: Playbook) -> None:
+    done = playbook(SITE, "--limit", "k8s-node1", "-e", "lab_network=somewhere")
+    assert done.returncode != 0
+    assert "lab_network is 'somewhere', which is no IPv4 network" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "playbooks").glob("*.yml")), ids=lambda path: path.stem)
+def test_each_playbook_begins_with_the_check_of_the_inventory(path: Path) -> None:
+    first, *_ = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if path.stem not in ("check", "wait"):  # what the others import
+        assert first["ansible.builtin.import_playbook"] == "check.yml"
+
+
+def test_no_role_is_applied_twice() -> None:
+    roles = applied_roles(SITE)
+    assert sorted(roles) == sorted(set(roles))
+
+
+def test_task_names_begin_with_the_field_s_verbs() -> None:
+    files = [*(ROOT / "roles").glob("*/tasks/*.yml"), *(ROOT / "roles").glob("*/handlers/*.yml"), *(ROOT / "playbooks").glob("*.yml")]
+    names = [
+        (path, name) for path in files for name in re.findall(r"^ *- name: (.+)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    ]
+    assert names
+    odd = [f"{path.relative_to(ROOT)}: {name}" for path, name in names if name.strip("\"'").rpartition(" | ")[2].split()[0] not in VERBS]
+    assert odd == []
+
+
+def test_task_names_of_a_file_begin_with_its_name() -> None:
+    odd = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in (ROOT / "roles").glob("*/tasks/*.yml")
+        if path.stem != "main"
+        for name in re.findall(r"^ *- name: (.+)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        if not name.strip("\"'").startswith(f"{path.stem} | ")
+    ]
+    assert odd == []
