@@ -75,6 +75,12 @@ def test_each_role_has_a_tag_of_its_name(path: Path) -> None:
     assert [role["role"] for role in roles if role["role"] not in role["tags"]] == []
 
 
+def test_readme_names_each_tag() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    tags = {tag for path in (SITE, TUTORIAL) for play in plays(path) for role in play["roles"] for tag in role["tags"]}
+    assert {tag for tag in tags if f"`{tag}`" not in text} == set()
+
+
 def test_a_tag_runs_its_role_and_the_check_of_the_inventory(playbook: Playbook) -> None:
     tasks = listed(playbook(SITE, "--tags", "nfs_server", "--list-tasks"))
     assert set(re.findall(r"^ +(\w+) : ", tasks, flags=re.MULTILINE)) == {"inventory_check", "nfs_server"}
