@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from outlive.base.errors import LabError
 from outlive.base.paths import ROOT
@@ -18,11 +18,12 @@ PLAIN = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_STDOUT_CAL
 
 @dataclass(frozen=True)
 class Played:
-    """A playbook's run: for each host the numbers of the recap, and the tasks that changed something."""
+    """A playbook's run: for each host the numbers of the recap, the tasks that changed something, and all that was printed."""
 
     recap: Mapping[str, Mapping[str, int]]
     changed: tuple[str, ...]
     """``host: task`` for each change."""
+    output: str = field(default="", repr=False)
 
 
 def play(playbook: str, *options: str, within: float = 7200) -> Played:
@@ -48,7 +49,7 @@ def parse(output: str) -> Played:
             changed.append(f"{change.group(1)}: {task}")
         elif sums := re.match(r"(\S+)\s+: (ok=\d+.*)$", line):
             recap[sums.group(1)] = {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", sums.group(2))}
-    return Played(recap, tuple(changed))
+    return Played(recap, tuple(changed), output)
 
 
 def _reason(stdout: str, stderr: str) -> str:
