@@ -46,6 +46,18 @@ def test_a_real_playbook(tmp_path: Path) -> None:
     assert played.changed == ()
 
 
+def test_two_playbooks_in_one_run(tmp_path: Path) -> None:
+    tasks = "    - ansible.builtin.debug:\n        msg: hello\n"
+    first = playbook(tmp_path, tasks)
+    (tmp_path / "second").mkdir()
+    second = playbook(tmp_path / "second", tasks.replace("debug", "fail"))
+    assert play([first, first]).recap["localhost"]["ok"] == 2
+    with pytest.raises(
+        LabError, match=f"^The playbook {first} and {second} failed \\(hello\\): run `ansible-playbook {first} {second} -v`"
+    ):
+        play([first, second], "-v")
+
+
 def test_a_playbook_that_does_not_end(tmp_path: Path) -> None:
     tasks = "    - name: Wait\n      ansible.builtin.command: tail -f /dev/null\n"
     with pytest.raises(UnreachableError, match="gave no answer within 1 s"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from outlive.base.errors import LabError
@@ -26,13 +26,14 @@ class Played:
     output: str = field(default="", repr=False)
 
 
-def play(playbook: str, *options: str, within: float = 7200) -> Played:
-    """Run a playbook on the lab, for as long as `within` seconds; its failure is an error that names the first failed task."""
-    command = [ansible_program("ansible-playbook"), playbook, *options]
+def play(playbooks: str | Sequence[str], *options: str, within: float = 7200) -> Played:
+    """Run a playbook, or some in one run, on the lab, for as long as `within` seconds; its failure is an error with the first failed task's words."""
+    played = [playbooks] if isinstance(playbooks, str) else list(playbooks)
+    command = [ansible_program("ansible-playbook"), *played, *options]
     done = run(command, timeout=within, cwd=ROOT, env=os.environ | PLAIN)
     if done.returncode != 0:
         raise LabError(
-            f"The playbook {playbook} failed ({_reason(done.stdout, done.stderr)}): run `{' '.join(['ansible-playbook', *command[1:]])}` to see all."
+            f"The playbook {' and '.join(played)} failed ({_reason(done.stdout, done.stderr)}): run `{' '.join(['ansible-playbook', *command[1:]])}` to see all."
         )
     return parse(done.stdout)
 
