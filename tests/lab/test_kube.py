@@ -40,6 +40,15 @@ def test_no_pod_has_no_command(fake_cluster: Cluster, api: FakeApi) -> None:
     assert fake_cluster.commands("default", "app=mysql") == ()
 
 
+def test_how_a_kubelet_is_configured(fake_cluster: Cluster, api: FakeApi) -> None:
+    api.answers["/api/v1/nodes/n1/proxy/configz"] = [{"kubeletconfig": {"shutdownGracePeriod": "0s"}}, {"other": {}}, 503]
+    assert fake_cluster.kubelet_configuration("n1") == {"shutdownGracePeriod": "0s"}
+    with pytest.raises(LabError, match="The kubelet of n1 doesn't say how it is configured: it answers with other"):
+        fake_cluster.kubelet_configuration("n1")
+    with pytest.raises(UnreachableError, match="answered 503"):
+        fake_cluster.kubelet_configuration("n1")
+
+
 def test_missing_object(fake_cluster: Cluster) -> None:
     with pytest.raises(NotFoundError, match="The cluster has no deployment default/other"):
         fake_cluster.deployment("default", "other")

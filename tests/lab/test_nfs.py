@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from outlive.lab.nfs import Export, Held, parse_clients, parse_exports
+import pytest
+
+from outlive.base.errors import LabError
+from outlive.lab.nfs import Export, Held, grace_seconds, lease_seconds, parse_clients, parse_exports
+from outlive.lab.ssh import Output
+from tests.course.stages import FakeRemote
 
 EXPORTS = """\
 /nfsdata      \t192.0.2.0/24(sync,wdelay,hide,no_subtree_check,sec=sys,rw,secure,no_root_squash,no_all_squash)
@@ -59,3 +64,15 @@ def test_holder_of_a_file() -> None:
     assert not holder.holds("/nfsdata/mysql-pv/ib_logfile0")
     assert not dead.holds("/nfsdata/mysql-pv/ibdata1")
     assert parse_clients("") == ()
+
+
+def test_lease_and_grace_period() -> None:
+    remote = FakeRemote(Output(0, "15\n", ""))
+    assert (lease_seconds(remote, "m"), grace_seconds(remote, "m")) == (15, 15)
+    assert [command for _, command in remote.told] == ["cat /proc/fs/nfsd/nfsv4leasetime", "cat /proc/fs/nfsd/nfsv4gracetime"]
+
+
+@pytest.mark.parametrize("answer", [Output(0, "", ""), Output(0, "-1\n", ""), Output(1, "", "No such file")])
+def test_a_server_that_does_not_say_its_lease(answer: Output) -> None:
+    with pytest.raises(LabError, match="nfsv4leasetime"):
+        lease_seconds(FakeRemote(answer), "m")

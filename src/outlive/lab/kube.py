@@ -144,6 +144,14 @@ class Cluster:
             return (*container.get("command", ()), *container.get("args", ()))
         return ()
 
+    def kubelet_configuration(self, name: str) -> Json:
+        """Return the configuration that a node's kubelet runs with, defaults included, as it says itself."""
+        answer = self._get(f"configuration of {name}'s kubelet", self._core.connect_get_node_proxy_with_path, name, "configz")
+        configuration: Json | None = answer.get("kubeletconfig")
+        if configuration is None:
+            raise LabError(f"The kubelet of {name} doesn't say how it is configured: it answers with {', '.join(answer) or 'nothing'}.")
+        return configuration
+
     def deployment(self, namespace: str, name: str) -> Deployment:
         """Return one Deployment."""
         return objects.deployment(self._get(f"deployment {namespace}/{name}", self._apps.read_namespaced_deployment, name, namespace))

@@ -64,12 +64,12 @@ def clients(remote: Remote, server: str) -> tuple[Client, ...]:
 
 def lease_seconds(remote: Remote, server: str) -> int:
     """Return the server's NFSv4 lease time in seconds."""
-    return int(remote.check(server, "cat /proc/fs/nfsd/nfsv4leasetime"))
+    return _seconds(remote, server, "/proc/fs/nfsd/nfsv4leasetime")
 
 
 def grace_seconds(remote: Remote, server: str) -> int:
     """Return for how many seconds after its start the server gives out no new locks."""
-    return int(remote.check(server, "cat /proc/fs/nfsd/nfsv4gracetime"))
+    return _seconds(remote, server, "/proc/fs/nfsd/nfsv4gracetime")
 
 
 def parse_exports(listing: str) -> tuple[Export, ...]:
@@ -92,6 +92,13 @@ def parse_clients(listing: str) -> tuple[Client, ...]:
         for block in re.split(r"^== .*\n", listing, flags=re.MULTILINE)
         if "clientid:" in block
     )
+
+
+def _seconds(remote: Remote, server: str, file: str) -> int:
+    said = remote.check(server, f"cat {file}").strip()
+    if not said.isdecimal():
+        raise LabError(f"{file} on {server} holds {said!r}: it has to be a number of seconds, so see `systemctl status nfs-server` there.")
+    return int(said)
 
 
 def _field(text: str, pattern: str) -> str:
