@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -81,7 +82,15 @@ def pod(uid: str = "u1", node: str = "n1", **status: Any) -> dict[str, Any]:  # 
     }
 
 
-def deployment(available: int = 1, wanted: int = 1, secret: bool = True) -> dict[str, Any]:
+def tolerations(seconds: int) -> list[dict[str, Any]]:
+    """Return what MySQL's Deployment has its pods tolerate, for that many seconds."""
+    return [
+        {"key": f"node.kubernetes.io/{condition}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds}
+        for condition in ("not-ready", "unreachable")
+    ]
+
+
+def deployment(available: int = 1, wanted: int = 1, secret: bool = True, tolerated: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
     """Return the JSON of MySQL's Deployment."""
     reference = {"name": "MYSQL_ROOT_PASSWORD", "valueFrom": {"secretKeyRef": {"name": "mysql-root", "key": "password"}}}
     container = {"image": "mysql:5.6", "env": [reference] if secret else []}
@@ -90,7 +99,7 @@ def deployment(available: int = 1, wanted: int = 1, secret: bool = True) -> dict
         "spec": {
             "replicas": wanted,
             "selector": {"matchLabels": {"app": "mysql"}},
-            "template": {"spec": {"containers": [container]}},
+            "template": {"spec": {"containers": [container]} | ({"tolerations": list(tolerated)} if tolerated else {})},
         },
         "status": {"availableReplicas": available} if available else {},
     }

@@ -6,19 +6,17 @@ import signal
 from typing import cast
 
 import pytest
-import yaml
 
 from outlive.base.errors import LabError
-from outlive.base.paths import ROOT
 from outlive.base.process import interrupt_by
 from outlive.base.wait import SilenceError
-from outlive.drill import profiles, run
+from outlive.drill import run
 from outlive.drill.checker import Final, check
 from outlive.drill.faults import KINDS, Target, heal
 from outlive.drill.history import Operation, Outcome
 from outlive.drill.run import Drill
 from outlive.drill.workload import Workload
-from outlive.lab import inventory, objects
+from outlive.lab import objects
 from tests import samples
 from tests.drill.stand_ins import HELD, HISTORY, Broken, NothingRecorded, Watched, write
 from tests.samples import instant
@@ -99,23 +97,6 @@ def test_an_answer_that_does_not_come_takes_no_other_away(silent: str) -> None:
     assert (damaged is None) is (silent == "check_tables")
 
 
-@pytest.mark.parametrize(
-    ("before", "profile", "playbook"),
-    [("default", "fenced", "tutorial"), ("default", "tuned", "profile"), ("", "default", "profile"), ("default", "other", "profile")],
-)
-def test_machines_are_left_out_where_nothing_changes_there(before: str, profile: str, playbook: str) -> None:
-    lab = inventory.load()
-    assert profiles._playbook(lab, before, profile) == f"playbooks/{playbook}.yml"
-
-
-def test_a_profile_that_is_being_applied_has_no_name() -> None:
-    """Cut short, the settings of two profiles are mixed: only a lab whose profile is unknown gets all of one's again."""
-    plays = yaml.safe_load((ROOT / "playbooks/profile.yml").read_text(encoding="utf-8"))
-    roles = [play["tasks"][0]["ansible.builtin.import_role"] if "tasks" in play else {"name": play["roles"][0]} for play in plays]
-    assert roles[1] == {"name": "storage_tutorial", "tasks_from": "forget_profile"}
-    assert roles[-1] == {"name": "storage_tutorial"}
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interruptions_of_the_healing_wait_for_its_end(number: signal.Signals) -> None:
     """What fails while one comes may have been given the Ctrl-C too: it is done again."""
@@ -152,13 +133,6 @@ def test_a_healing_that_fails_by_itself_is_not_repeated_and_loses_no_interruptio
         heal(Broke())
     assert str(caught.value.__context__) == "no such domain"
     assert healed == ["begun"] * 2
-
-
-def test_a_profile_that_is_not_applied() -> None:
-    with pytest.raises(
-        LabError, match="The recovery profile 'tuned' was asked for, and the lab has 'default': apply it with `ansible-playbook"
-    ):
-        run.check_profile("default", "tuned")
 
 
 def test_faults_can_all_be_made(monkeypatch: pytest.MonkeyPatch) -> None:

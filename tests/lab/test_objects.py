@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from outlive.lab import objects
 from tests import samples
 
@@ -31,6 +35,26 @@ def test_deployment() -> None:
     assert (deployment.available, deployment.wanted, deployment.selector) == (0, 1, "app=mysql")
     assert deployment.password == objects.SecretKey("mysql-root", "password")
     assert objects.deployment(samples.deployment(secret=False)).password is None
+
+
+@pytest.mark.parametrize(
+    ("tolerations", "not_ready", "unreachable"),
+    [
+        ([], 300, 300),
+        (samples.tolerations(10), 10, 10),
+        (samples.tolerations(10)[:1], 10, 300),
+        ([{"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute"}], 300, None),
+        ([{"operator": "Exists"}], None, None),
+        ([*samples.tolerations(20), {"operator": "Exists"}, *samples.tolerations(5)], 5, 5),
+        ([{**samples.tolerations(10)[1], "effect": "NoSchedule"}], 300, 300),
+    ],
+    ids=["nothing", "both", "one", "one for ever", "everything", "the shortest counts", "of another effect"],
+)
+def test_for_how_long_a_deployments_pods_tolerate_a_lost_node(
+    tolerations: list[dict[str, Any]], not_ready: int | None, unreachable: int | None
+) -> None:
+    deployment = objects.deployment(samples.deployment(tolerated=tolerations))
+    assert (deployment.tolerated_seconds("not-ready"), deployment.tolerated_seconds("unreachable")) == (not_ready, unreachable)
 
 
 def test_volume_and_claim() -> None:

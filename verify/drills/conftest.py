@@ -11,11 +11,11 @@ import pytest
 
 from outlive.base.errors import LabError
 from outlive.base.wait import StateNotReachedError
-from outlive.drill import logs, profiles
+from outlive.drill import logs, profiles, settings
 from outlive.drill import run as drilling
 from outlive.drill.faults import KINDS, Kind
 from outlive.drill.fencing import WatcherProcess
-from outlive.drill.profiles import DEFAULT, PROFILES
+from outlive.drill.profiles import PROFILES
 from outlive.drill.run import Drill
 from outlive.lab import steady
 from outlive.lab.session import Lab
@@ -86,13 +86,18 @@ def _cell(item: pytest.Item) -> Cell:
 
 @pytest.fixture(scope="session")
 def matrix_page(whole_lab: Lab, pytestconfig: pytest.Config, narrator: Narrator) -> Iterator[None]:
-    """Give the lab the profile again that it had before, and write the page over all drills that were ever run here."""
-    before = profiles.applied(whole_lab)
+    """Give the lab the profile again that it had before, of a mixture the inventory's, and write the page over all drills that were ever run here."""
+    own = settings.chosen(whole_lab.inventory)
+    try:
+        steady.check(whole_lab.cluster, whole_lab.workers)
+        before = profiles.current(whole_lab) or own
+    except LabError:  # each drill says what is wrong
+        before = own
     yield
     folder = pytestconfig.stash[KEPT].folder
     try:
         if not pytestconfig.stash[KEPT].interrupted:
-            profiles.apply(whole_lab, before or DEFAULT)
+            profiles.apply(whole_lab, before, narrator.say)
     finally:
         page = matrix.write(folder)
         if page is not None:
@@ -111,9 +116,7 @@ def drill(cell: Cell, whole_lab: Lab, matrix_page: None, narrator: Narrator, pyt
     node = pytestconfig.getoption("--node")
     story = f"drill-{cell}"
     drilling.target_of(whole_lab, node)  # nothing is applied to a lab that the drill can't run on
-    if profiles.applied(whole_lab) != cell.profile:
-        narrator.say(f"applying the recovery profile {cell.profile} ...")
-        profiles.apply(whole_lab, cell.profile)
+    profiles.apply(whole_lab, cell.profile, narrator.say)
     report = pytestconfig.stash[KEPT].report(story)
     lab_description.into(report.run, whole_lab)
     narrator.say(f"drill: {cell.kind.title}, profile {cell.profile}")

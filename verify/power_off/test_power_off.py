@@ -16,8 +16,10 @@ import pytest
 from outlive.base.clock import HOST_CLOCK
 from outlive.base.errors import LabError
 from outlive.base.wait import persist, wait_for
+from outlive.drill import settings
 from outlive.drill.failover import Outage, come_home, failover, replaces
 from outlive.drill.faults import PowerOff, Target, injected
+from outlive.drill.profiles import DEFAULT
 from outlive.drill.recorder import Recorder
 from outlive.drill.timeline import Timeline
 from outlive.lab import mysql, nfs, power, steady
@@ -26,6 +28,7 @@ from outlive.lab.kube import Cluster
 from outlive.lab.mysql import NAMESPACE, RUNS, Account, Witness, read_rows
 from outlive.lab.objects import Node, Pod
 from outlive.lab.power import Power, State
+from outlive.lab.session import Lab
 from outlive.lab.ssh import Remote
 from outlive.report.model import Report
 from verify.stories import Narrator, waits_for
@@ -63,13 +66,9 @@ def story(alone: None, lab: Inventory, cluster: Cluster, remote: Remote, report:
     """Power off the node that runs MySQL, watch the fail-over to its end, and power the node on again whatever happens."""
     del alone
     pod = steady.check(cluster, [host.name for host in lab.group("workers")])
-    deployment = cluster.deployment(NAMESPACE, mysql.DEPLOYMENT)
-    if deployment.profile == "tuned":
-        raise LabError(
-            "The lab has the recovery profile 'tuned', under which a node that is shut down ends its pods itself: this story is that of "
-            "Kubernetes' defaults, so run `ansible-playbook playbooks/profile.yml -e recovery_profile=default` first."
-        )
-    account = mysql.account(cluster, deployment)
+    # This story is that of Kubernetes' defaults: under others a node that is shut down may end its pods itself.
+    settings.check(Lab(lab, cluster, remote), DEFAULT)
+    account = mysql.account(cluster, cluster.deployment(NAMESPACE, mysql.DEPLOYMENT))
     mysql.tutorial_client(cluster, account, mysql.WRITE_ROW)
     boot, run = cluster.node(pod.node).boot, int(HOST_CLOCK.now().wall.timestamp())
     mysql.write_run(cluster, account, run)

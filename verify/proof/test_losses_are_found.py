@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from outlive.base.errors import LabError
 from outlive.base.verdict import Verdict
-from outlive.drill import durability, run
+from outlive.drill import durability, run, settings
 from outlive.drill.checker import Ledger
 from outlive.drill.durability import Weakened
 from outlive.drill.faults import KINDS
 from outlive.drill.run import Drill
-from outlive.lab.mysql import DEPLOYMENT, NAMESPACE
 from outlive.lab.session import Lab
 from outlive.report.model import Report
 
@@ -25,7 +24,7 @@ def drilled(whole_lab: Lab, report: Report, fault: str, weakened: Weakened) -> L
             report.run.timelines[fault] = seen.timeline()
             report.write()
 
-    profile = whole_lab.cluster.deployment(NAMESPACE, DEPLOYMENT).profile
+    profile = settings.chosen(whole_lab.inventory)
     journal = report.folder / f"history-{fault}.jsonl"
     ledger = run.run(whole_lab, KINDS[fault], profile, journal, weakened=weakened, on_change=keep).ledger
     assert ledger is not None

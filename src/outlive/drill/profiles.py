@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from outlive.drill import run
-from outlive.lab import mysql, playbook, steady
-from outlive.lab.inventory import Inventory
+from collections.abc import Callable
+
+from outlive.drill import run, settings
+from outlive.lab import playbook, steady
 from outlive.lab.session import Lab
 
 DEFAULT = "default"
@@ -16,30 +17,25 @@ PROFILES = {
 """The profiles and what each is."""
 
 
-def applied(lab: Lab) -> str:
-    """Return the name of the lab's recovery profile, empty where it isn't noted.
+def current(lab: Lab) -> str | None:
+    """Return a profile whose settings the lab has, the inventory's own where it has those; None where they are mixed.
 
     Raises:
-        LabError: the lab doesn't answer, or MySQL isn't deployed.
+        LabError: the lab doesn't answer, MySQL isn't deployed, or the inventory doesn't say what a profile sets.
     """
-    return lab.cluster.deployment(mysql.NAMESPACE, mysql.DEPLOYMENT).profile
+    found, own = settings.matching(lab), settings.chosen(lab.inventory)
+    return own if own in found else next(iter(found), None)
 
 
-def apply(lab: Lab, profile: str) -> None:
-    """Apply a profile that isn't the lab's to a lab that is steady, and wait until it is again.
+def apply(lab: Lab, profile: str, say: Callable[[str], object] = lambda _: None) -> None:
+    """Give a lab that is steady the settings of a profile, where it hasn't all of them, and wait until it is steady again.
 
     Raises:
         LabError: the lab isn't steady, or the playbook failed.
     """
-    before = applied(lab)
-    if before == profile:
-        return
     steady.check(lab.cluster, lab.workers)
-    playbook.play(_playbook(lab.inventory, before, profile), "-e", f"recovery_profile={profile}")
+    if profile in settings.matching(lab):
+        return
+    say(f"applying the recovery profile {profile} ...")
+    playbook.play(settings.PLAYBOOKS, *settings.options(profile))
     run.await_steady(lab)
-
-
-def _playbook(inventory: Inventory, before: str, profile: str) -> str:
-    """Return the playbook that leads to a profile: where two set the same on all machines, only MySQL's note has to change."""
-    settings = inventory.group("control_plane")[0].variables.get("recovery_profiles", {})
-    return "playbooks/tutorial.yml" if before in settings and settings[before] == settings.get(profile) else "playbooks/profile.yml"

@@ -16,7 +16,7 @@ from typing import Any, get_args
 from outlive.base.clock import Clock, Instant
 from outlive.base.errors import LabError, UnreachableError
 from outlive.base.wait import StateNotReachedError, WaitTimeoutError, persist, wait_for
-from outlive.drill import checker, lock_watch
+from outlive.drill import checker, lock_watch, settings
 from outlive.drill.checker import Final, Ledger
 from outlive.drill.failover import cluster_moments
 from outlive.drill.faults import Fault, Kind, Target, uninterrupted
@@ -141,19 +141,6 @@ def write_spans(operations: Sequence[Operation], origin: Instant) -> tuple[Span,
     return tuple(spans)
 
 
-def check_profile(applied: str, wanted: str) -> None:
-    """Refuse a drill whose recovery profile isn't the lab's.
-
-    Raises:
-        LabError: it isn't; nothing was touched.
-    """
-    if applied != wanted:
-        raise LabError(
-            f"The recovery profile {wanted!r} was asked for, and the lab has {applied or 'none noted'!r}: "
-            f"apply it with `ansible-playbook playbooks/profile.yml -e recovery_profile={wanted}`, or name the lab's."
-        )
-
-
 def target_of(lab: Lab, node: str | None, on_change: Callable[[], object] = lambda: None) -> Target:
     """Return what a fault is made for: MySQL's pod where the lab is steady.
 
@@ -236,13 +223,14 @@ def run(
         on_change: Called whenever something new was seen, to keep it in a report.
 
     Raises:
-        LabError: the lab isn't steady or isn't what was asked for, and nothing was touched; or the fault had no effect that was seen.
+        LabError: the lab isn't steady or isn't what was asked for, and nothing was touched; the fault had no effect that was seen; or the
+            lab has other settings afterwards than before.
         WaitTimeoutError: it didn't recover in time.
     """
     deployment = lab.cluster.deployment(NAMESPACE, mysql.DEPLOYMENT)
     seen: list[Drill] = []
     target = target_of(lab, node, lambda: [on_change(drill) for drill in seen])
-    check_profile(deployment.profile, profile)
+    settings.check(lab, profile)
     account = mysql.account(lab.cluster, deployment)
     records = {pod.uid for pod in lab.cluster.all_pods() if pod.over}
     with ExitStack() as stack:
@@ -277,6 +265,8 @@ def run(
         final, drill.damaged = last_evidence(workload)
         drill.ledger = checker.check(history.operations(), final, drill.fault.issued)
         on_change(drill)
+    # What was written to a machine and not yet used is used when its program starts again, as a fault may make it.
+    settings.check(lab, profile, " any more after the drill")
     return drill
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 Json = Mapping[str, Any]
-PROFILE = "outlive/recovery-profile"
-"""Annotation of a Deployment."""
+TOLERATED_SECONDS = 300
+"""For how long a pod that says nothing of it tolerates that its node isn't ready or isn't reached: the API server adds that."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,16 @@ class Deployment:
     selector: str
     password: SecretKey | None
     """Where MYSQL_ROOT_PASSWORD comes from."""
-    profile: str = ""
-    """Name of the recovery profile that its settings are part of, as the role that applied it noted."""
+    tolerations: tuple[Json, ...] = ()
+    """What its pods tolerate."""
+
+    def tolerated_seconds(self, condition: str) -> int | None:
+        """Return for how long its pods tolerate that their node is ``not-ready`` or ``unreachable``; None where for ever."""
+        key = f"node.kubernetes.io/{condition}"
+        ours = [each for each in self.tolerations if each.get("key") in (key, None, "") and each.get("effect") in ("NoExecute", None, "")]
+        if not ours:
+            return TOLERATED_SECONDS
+        return min((int(each["tolerationSeconds"]) for each in ours if "tolerationSeconds" in each), default=None)
 
 
 @dataclass(frozen=True)
@@ -181,7 +189,7 @@ def deployment(data: Json) -> Deployment:
         image=container["image"],
         selector=",".join(f"{key}={value}" for key, value in data["spec"]["selector"]["matchLabels"].items()),
         password=SecretKey(reference["name"], reference["key"]) if reference else None,
-        profile=data["metadata"].get("annotations", {}).get(PROFILE, ""),
+        tolerations=tuple(data["spec"]["template"]["spec"].get("tolerations", [])),
     )
 
 
