@@ -15,7 +15,7 @@ import pytest
 from .conftest import ROOT, Playbook
 from .test_preflight import sentence
 
-MODULE = ROOT / "playbooks" / "library" / "backup_manifest.py"
+MODULE = ROOT / "roles" / "backup" / "library" / "backup_manifest.py"
 ABOUT = {"kubernetes": "1.2.3", "nodes": {"one": "192.0.2.1", "two": "192.0.2.2"}}
 
 
