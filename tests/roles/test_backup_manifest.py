@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from .conftest import ROOT, Playbook
 from .test_preflight import sentence
@@ -115,3 +116,32 @@ def test_restore_of_another_lab(playbook: Playbook, tmp_path: Path) -> None:
     result = playbook(ROOT / "playbooks" / "restore.yml", "-e", f"backup={folder}")
     assert result.returncode != 0
     assert "is of another lab (nodes: one 192.0.2.1 there, k8s-master " in sentence(result.stdout + result.stderr)
+
+
+def entry_points() -> list[str]:
+    """Return what a playbook can name, as described."""
+    specs = yaml.safe_load((ROOT / "roles/backup/meta/argument_specs.yml").read_text())["argument_specs"]
+    return [name for name in specs if name != "main"]
+
+
+def test_each_entry_point_is_named_and_there(playbook: Playbook, tmp_path: Path) -> None:
+    """A play that names the role alone is told what it can choose, before anything is done."""
+    play = {"name": "Choose nothing", "hosts": "localhost", "connection": "local", "roles": ["backup"]}
+    (tmp_path / "playbook.yml").write_text(yaml.safe_dump([play]))
+    result = playbook(tmp_path / "playbook.yml")
+    assert result.returncode != 0
+    assert f"give tasks_from one of {', '.join(entry_points())}." in sentence(result.stdout + result.stderr)
+    assert [each for each in entry_points() if not (ROOT / f"roles/backup/tasks/{each}.yml").is_file()] == []
+
+
+def test_check_mode_takes_no_step(playbook: Playbook, tmp_path: Path) -> None:
+    """Each step needs what the one before it made, so in check mode none but the check of a backup does anything."""
+    steps = [each for each in entry_points() if each != "verify"]
+    tasks = [{"name": step, "ansible.builtin.import_role": {"name": "backup", "tasks_from": step}} for step in steps]
+    play = {"name": "Try it on this machine", "hosts": "k8s-master", "connection": "local", "tasks": tasks}
+    (tmp_path / "playbook.yml").write_text(yaml.safe_dump([play]))
+    result = playbook(tmp_path / "playbook.yml", "--check", "-e", f"backup_parent={tmp_path}/backups")
+    assert result.returncode == 0, result.stdout + result.stderr
+    # What isn't skipped are the checks of the options.
+    assert f"ok={len(steps)} " in result.stdout
+    assert not (tmp_path / "backups").exists()
