@@ -142,7 +142,6 @@ def test_no_network(playbook: Playbook) -> None:
             {"storage_tutorial_kubeconfig": "/nowhere/kubeconfig"},
             "No cluster answers by storage_tutorial_kubeconfig /nowhere/kubeconfig",
         ),
-        ("upgrade", {"upgrade_step": "check"}, "k8s-master has no control plane that could be upgraded"),
     ],
 )
 def test_bad_variable(playbook: Playbook, tmp_path: Path, role: str, variables: dict[str, Any], expected: str) -> None:

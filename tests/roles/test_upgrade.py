@@ -1,0 +1,95 @@
+"""The role that brings a cluster to another version: what it waits for, and what it refuses."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from roles.upgrade.filter_plugins.upgrade import not_available
+
+from .conftest import ROOT, Playbook
+from .test_preflight import sentence
+
+
+def deployment(name: str, wanted: int, status: dict[str, Any]) -> dict[str, Any]:
+    """Return a Deployment as the API shows it."""
+    return {"metadata": {"namespace": "kube-system", "name": name}, "spec": {"replicas": wanted}, "status": status}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "status", "named"),
+    [
+        (2, {"availableReplicas": 2}, False),
+        (2, {"availableReplicas": 1, "replicas": 2}, True),
+        # A field that is 0 isn't shown.
+        (1, {"unavailableReplicas": 1}, True),
+        (1, {}, True),
+        (0, {}, False),
+    ],
+)
+def test_deployments_that_lack_a_pod(wanted: int, status: dict[str, Any], named: bool) -> None:
+    found = not_available([deployment("fine", 1, {"availableReplicas": 1}), deployment("coredns", wanted, status)])
+    assert found == (["kube-system/coredns"] if named else [])
+
+
+def test_the_role_knows_its_filter(playbook: Playbook, tmp_path: Path) -> None:
+    """Where a Deployment never becomes available, the sentence names it."""
+    check = yaml.safe_load((ROOT / "roles/upgrade/tasks/wait_deployments.yml").read_text())[1]
+    variables = {
+        "__upgrade_deployments": {"failed": True, "resources": [deployment("coredns", 1, {})]},
+        "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+    }
+    # The role is known to a play from its beginning, whatever of it is used.
+    never = {"name": "Never", "ansible.builtin.import_role": {"name": "upgrade", "tasks_from": "check"}, "when": False}
+    play = {"name": "Try it", "hosts": "k8s-master", "connection": "local", "vars": variables, "tasks": [never, check]}
+    (tmp_path / "playbook.yml").write_text(yaml.safe_dump([play]))
+    result = playbook(tmp_path / "playbook.yml")
+    assert result.returncode != 0
+    assert "Not available within upgrade_timeout (600 s): kube-system/coredns; k8s-master keeps its pods" in sentence(
+        result.stdout + result.stderr
+    )
+
+
+def run(playbook: Playbook, tmp_path: Path, use: dict[str, Any], *options: str) -> subprocess.CompletedProcess[str]:
+    """Use the role on this machine in place of the control plane."""
+    play = {
+        "name": "Try the role on this machine",
+        "hosts": "k8s-master",
+        "connection": "local",
+        "vars": {"ansible_python_interpreter": "{{ ansible_playbook_python }}"},
+        "tasks": [{"name": "Use it", "ansible.builtin.import_role": {"name": "upgrade"} | use}],
+    }
+    (tmp_path / "playbook.yml").write_text(yaml.safe_dump([play]))
+    return playbook(tmp_path / "playbook.yml", *options)
+
+
+@pytest.mark.parametrize(
+    ("use", "expected"),
+    [
+        ({}, "give tasks_from one of check, control_plane, node."),
+        ({"tasks_from": "check"}, "k8s-master has no control plane that could be upgraded"),
+    ],
+)
+def test_refused(playbook: Playbook, tmp_path: Path, use: dict[str, Any], expected: str) -> None:
+    """Before anything is changed, and so in check mode too."""
+    result = run(playbook, tmp_path, use, "--check")
+    assert result.returncode != 0
+    assert expected in sentence(result.stdout + result.stderr)
+
+
+@pytest.mark.parametrize("name", ["control_plane", "node"])
+def test_check_mode_takes_no_step(playbook: Playbook, tmp_path: Path, name: str) -> None:
+    result = run(playbook, tmp_path, {"tasks_from": name}, "--check")
+    assert result.returncode == 0, result.stdout + result.stderr
+    # What isn't skipped is the check of the options.
+    assert "ok=1 " in result.stdout
+
+
+def test_each_entry_point_is_named() -> None:
+    specs = yaml.safe_load((ROOT / "roles/upgrade/meta/argument_specs.yml").read_text())["argument_specs"]
+    variables = yaml.safe_load((ROOT / "roles/upgrade/vars/main.yml").read_text())
+    assert [name for name in specs if name != "main"] == variables["__upgrade_entry_points"]
