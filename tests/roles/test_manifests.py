@@ -17,9 +17,11 @@ from outlive.course import pages
 from outlive.course.exercises import EXERCISES, LEVEL, PAGES, Exercise
 from outlive.lab.mysql import Account, Password, witness_pod
 from outlive.lab.objects import SecretKey
+from roles.storage_tutorial.filter_plugins.storage_tutorial import not_ready, remaining
 from tests.course import stages
 
 from .conftest import ROOT, Playbook
+from .test_preflight import sentence
 
 
 def render(playbook: Playbook, tmp_path: Path, role: str) -> dict[str, str]:
@@ -28,28 +30,21 @@ def render(playbook: Playbook, tmp_path: Path, role: str) -> dict[str, str]:
     shutil.copytree(ROOT / "roles" / role, copy, dirs_exist_ok=True)
     templates = sorted(str(path.relative_to(copy / "templates")) for path in (copy / "templates").glob("**/*.yml.j2"))
     assert templates
-    # The copy of the role does nothing but write its templates.
-    tasks = [
-        {
-            "name": "Render the templates",
-            "config_files": {
-                "entries": [
-                    {
-                        "path": str(tmp_path / "manifests" / template.removesuffix(".j2")),
-                        "content": f"{{{{ lookup('ansible.builtin.template', '{template}') }}}}",
-                    }
-                    for template in templates
-                ]
-            },
-        }
-    ]
+    # The copy of the role does nothing but render its templates, all in one task: to write each by itself would take a minute.
+    contents = f"{{{{ dict({templates} | zip(query('ansible.builtin.template', *{templates}))) | to_json }}}}"
+    rendered = tmp_path / "rendered.json"
+    tasks = [{"name": "Render the templates", "ansible.builtin.copy": {"dest": str(rendered), "content": contents, "mode": "0600"}}]
     (copy / "tasks" / "main.yml").write_text(yaml.safe_dump(tasks))
     path = tmp_path / "playbook.yml"
     path.write_text(yaml.safe_dump([{"name": "Render the manifests", "hosts": "localhost", "connection": "local", "roles": [role]}]))
     result = playbook(path, "-e", f"storage_tutorial_mysql_password_file={tmp_path}/secrets/password")
     assert result.returncode == 0, result.stdout + result.stderr
-    names = [template.removesuffix(".j2") for template in templates]
-    return {name: (tmp_path / "manifests" / name).read_text() for name in names}
+    manifests = {template.removesuffix(".j2"): text for template, text in json.loads(rendered.read_text()).items()}
+    for name, text in manifests.items():
+        file = tmp_path / "manifests" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    return manifests
 
 
 def objects_of(manifests: dict[str, str]) -> list[dict[str, Any]]:
@@ -187,33 +182,28 @@ def test_folder_for_learners(playbook: Playbook, tmp_path: Path) -> None:
     manifests = render(playbook, tmp_path, "storage_tutorial")
     tasks = tmp_path / "roles" / "storage_tutorial" / "tasks"
     known = [
-        "__storage_tutorial_objects | length == count",
-        "'mypv1' is match(__storage_tutorial_names)",
-        "'mysql-84bdf65dd5-bjz8b' is match(__storage_tutorial_names)",
-        "'mysql-root' is match(__storage_tutorial_names)",
-        "'my-own-pv' is not match(__storage_tutorial_names)",
-        "__storage_tutorial_made | map(attribute='metadata.name') | list == ['pvc-made']",
-        "'pvc-made' is match(__storage_tutorial_names)",
-        "'pvc-other' is not match(__storage_tutorial_names)",
+        "__storage_tutorial_leaving | length == count",
+        "leaving[0] == 'pvc-made'",
+        "['mypv1', 'mysql-root', 'mysql-client'] | difference(leaving) | length == 0",
+        "leaving | intersect(['pvc-other', 'my-own-pv']) | length == 0",
     ]
     volumes: list[dict[str, Any]] = [
         {"kind": "PersistentVolume", "metadata": {"name": "pvc-made"}, "spec": {"storageClassName": "nfs-dynamic"}},
         {"kind": "PersistentVolume", "metadata": {"name": "pvc-other"}, "spec": {"storageClassName": "others"}},
         {"kind": "PersistentVolume", "metadata": {"name": "my-own-pv"}, "spec": {}},
     ]
+    variables = {
+        # The old manifests' objects are today's; of the password there is an object, and of the clients' pods, and one volume was made.
+        "count": len(objects_of(manifests)) - 1 + 1 + 2 + 1,
+        "leaving": "{{ __storage_tutorial_leaving | map(attribute='metadata.name') }}",
+        "__storage_tutorial_volumes": {"resources": volumes},
+    }
+    _, _, *look = yaml.safe_load((tasks / "reset.yml").read_text())
     (tasks / "main.yml").write_text(
         yaml.safe_dump(
             [
                 {"name": "Write", "ansible.builtin.import_tasks": "manifests.yml"},
-                {
-                    "name": "Know",
-                    "ansible.builtin.assert": {"that": known},
-                    "vars": {
-                        "count": len(objects_of(manifests)) - 1,
-                        "__storage_tutorial_volumes": {"resources": volumes},
-                        "__storage_tutorial_leaving": "{{ __storage_tutorial_all }}",
-                    },
-                },
+                {"name": "Know", "vars": variables, "block": [*look[:2], {"name": "Check", "ansible.builtin.assert": {"that": known}}]},
             ]
         )
     )
@@ -221,7 +211,8 @@ def test_folder_for_learners(playbook: Playbook, tmp_path: Path) -> None:
         "storage_tutorial_folder": str(tmp_path / "learners"),
         "storage_tutorial_mysql_password_file": f"{tmp_path}/secrets/password",
     }
-    for changed in (1, 0):
+    # The folders and the files.
+    for changed in (2, 0):
         result = playbook(tmp_path / "playbook.yml", "-e", json.dumps(options))
         assert result.returncode == 0, result.stdout + result.stderr
         assert f"changed={changed}" in result.stdout
@@ -234,11 +225,12 @@ def test_chapters_that_are_asked_for(playbook: Playbook, tmp_path: Path) -> None
     """None unless one is named; all are all but external storage, of which nothing can run here; a wrong name is one sentence."""
     render(playbook, tmp_path, "storage_tutorial")
     role = tmp_path / "roles" / "storage_tutorial"
+    read, _ = yaml.safe_load((role / "tasks" / "chapters.yml").read_text())
     know = {
         "name": "Know",
         "ansible.builtin.assert": {"that": "__storage_tutorial_standing | map(attribute='metadata.name') | list == wanted"},
     }
-    (role / "tasks" / "main.yml").write_text(yaml.safe_dump([know]))
+    (role / "tasks" / "main.yml").write_text(yaml.safe_dump([read, know]))
     standing = yaml.safe_load((role / "vars" / "main.yml").read_text())["__storage_tutorial_standing_by_chapter"]
     specs = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
     assert {"all", *standing} == set(specs["storage_tutorial_chapters"]["choices"])
@@ -246,10 +238,11 @@ def test_chapters_that_are_asked_for(playbook: Playbook, tmp_path: Path) -> None
     assert folders - set(standing) == {"external-storage", "mysql", "mysql-9", "then"}
     names = [
         each["metadata"]["name"]
-        for chapter, manifests in standing.items()
+        for manifests in standing.values()
         for manifest in manifests
-        for each in yaml.safe_load_all((tmp_path / "manifests" / chapter / f"{manifest}.yml").read_text())
+        for each in yaml.safe_load_all((tmp_path / "manifests" / manifest.removesuffix(".j2")).read_text())
     ]
+    assert [each for chapter, manifests in standing.items() for each in manifests if not each.startswith(f"{chapter}/")] == []
     nfs = ["mypv1", "mypvc1", "mypod1"]
     for asked, wanted in (([], []), (["nfs"], nfs), (["all"], names)):
         result = playbook(tmp_path / "playbook.yml", "-e", json.dumps({"storage_tutorial_chapters": asked, "wanted": wanted}))
@@ -259,37 +252,101 @@ def test_chapters_that_are_asked_for(playbook: Playbook, tmp_path: Path) -> None
     assert "value of storage_tutorial_chapters must be one or more of: all, emptydir, hostpath" in result.stdout
 
 
+def pod(namespace: str, name: str, ready: str) -> dict[str, Any]:
+    """Return a pod as the API shows it."""
+    conditions = [{"type": "PodScheduled", "status": "True"}, {"type": "Ready", "status": ready}]
+    return {"metadata": {"namespace": namespace, "name": name}, "status": {"phase": "Running", "conditions": conditions}}
+
+
+CLAIM = {"metadata": {"namespace": "default", "name": "mypvc1"}, "status": {"phase": "Pending"}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "found", "ready"),
+    [
+        ("Pod", "mypod1", [pod("default", "mypod1", "True")], True),
+        ("Pod", "mypod1", [pod("default", "mypod1", "False")], False),
+        ("Pod", "mypod1", [pod("elsewhere", "mypod1", "True"), pod("default", "mypod2", "True")], False),
+        ("Pod", "mypod1", [{"metadata": CLAIM["metadata"] | {"name": "mypod1"}}], False),
+        ("PersistentVolumeClaim", "mypvc1", [CLAIM], False),
+        ("PersistentVolumeClaim", "mypvc1", [CLAIM | {"status": {"phase": "Bound"}}], True),
+        (
+            "Deployment",
+            "mypod1",
+            [pod("default", "mypod1", "False") | {"status": {"conditions": [{"type": "Available", "status": "True"}]}}],
+            True,
+        ),
+        ("Pod", "mypod1", [], False),
+    ],
+)
+def test_what_is_ready(kind: str, name: str, found: list[dict[str, Any]], ready: bool) -> None:
+    """A claim has to be bound and a pod ready, each in its own namespace."""
+    wanted = [{"kind": kind, "metadata": {"name": name}}]
+    assert not_ready(wanted, found, "default") == ([] if ready else [f"{kind} default/{name}"])
+
+
 def test_chapters_that_are_waited_for(playbook: Playbook, tmp_path: Path) -> None:
-    """A claim has to be bound and a pod ready, each in its own namespace; those that aren't are named, and so are all where nothing answers."""
+    """Those that aren't what they are for are named, and so are all where nothing answers."""
     render(playbook, tmp_path, "storage_tutorial")
     tasks = tmp_path / "roles" / "storage_tutorial" / "tasks"
-    note, _, check = yaml.safe_load((tasks / "chapters_ready.yml").read_text())
-    (tasks / "main.yml").write_text(yaml.safe_dump([note, check]))
-
-    def seen(kind: str, *resources: dict[str, Any]) -> dict[str, Any]:
-        return {"item": kind, "failed": True} | ({"resources": resources} if resources else {})
-
-    def pod(namespace: str, name: str, ready: str) -> dict[str, Any]:
-        conditions = [{"type": "PodScheduled", "status": "True"}, {"type": "Ready", "status": ready}]
-        return {"metadata": {"namespace": namespace, "name": name}, "status": {"phase": "Running", "conditions": conditions}}
-
-    def missing(*kinds: dict[str, Any]) -> list[str]:
-        given = {"storage_tutorial_chapters": ["hostpath", "nfs"], "__storage_tutorial_arrived": {"results": kinds}}
-        result = playbook(tmp_path / "playbook.yml", "-e", json.dumps(given))
-        assert result.returncode != 0, "a wait that failed is a failure"
-        text = " ".join(result.stdout.split())
-        # Ansible shows a message twice.
-        return sorted(set(re.findall(r"((?:Pod|PersistentVolumeClaim) [a-z][^:]*) after storage_tutorial_timeout", text)))
-
-    ready = [pod("hostpath", "hostpath-node1", "True"), pod("hostpath", "hostpath-node2", "True"), pod("default", "mypod1", "True")]
-    claim = {"metadata": {"namespace": "default", "name": "mypvc1"}, "status": {"phase": "Pending"}}
-    assert missing(seen("Pod", ready[0], pod("hostpath", "hostpath-node2", "False"), pod("elsewhere", "mypod1", "True"))) == [
-        "Pod hostpath/hostpath-node2, Pod default/mypod1 not ready"
+    read, _ = yaml.safe_load((tasks / "chapters.yml").read_text())
+    _, check = yaml.safe_load((tasks / "wait_chapters.yml").read_text())
+    (tasks / "main.yml").write_text(yaml.safe_dump([read, check]))
+    ready = [pod("hostpath", "hostpath-node1", "True"), pod("hostpath", "hostpath-node2", "False"), pod("elsewhere", "mypod1", "True")]
+    kinds = [
+        {"item": "PersistentVolumeClaim", "failed": True, "msg": "no answer"},
+        {"item": "Pod", "failed": True, "resources": ready},
+        {"item": "Deployment", "failed": False, "resources": []},
     ]
-    assert missing(seen("PersistentVolumeClaim", claim)) == ["PersistentVolumeClaim default/mypvc1 not bound"]
-    assert missing(seen("PersistentVolumeClaim")) == ["PersistentVolumeClaim default/mypvc1 not bound"]
-    bound = claim | {"status": {"phase": "Bound"}}
-    assert missing(seen("Pod", *ready), seen("PersistentVolumeClaim", bound), seen("Deployment")) == []
+    given = {"storage_tutorial_chapters": ["hostpath", "nfs"], "__storage_tutorial_arrived": {"results": kinds}}
+    result = playbook(tmp_path / "playbook.yml", "-e", json.dumps(given))
+    assert result.returncode != 0
+    text = " ".join(result.stdout.split())
+    # Ansible shows a message twice.
+    assert sorted(set(re.findall(r"((?:Pod|PersistentVolumeClaim) [a-z][^:]*) after storage_tutorial_timeout", text))) == [
+        "PersistentVolumeClaim default/mypvc1 not bound",
+        "Pod hostpath/hostpath-node2, Pod default/mypod1 not ready",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "leaves"),
+    [
+        ("mypv1", True),
+        ("mysql-root", True),
+        # Made by the Deployments mysql and mysql-9.
+        ("mysql-84bdf65dd5-bjz8b", True),
+        ("mysql-9-84bdf65dd5-bjz8b", True),
+        # A Deployment with a namespace of its own goes with it.
+        ("provisioner-84bdf65dd5-bjz8b", False),
+        ("my-own-pv", False),
+        ("mypv1-copy", False),
+        ("mypvx", False),
+    ],
+)
+def test_what_still_has_to_leave(name: str, leaves: bool) -> None:
+    leaving = [
+        {"kind": "PersistentVolume", "metadata": {"name": "mypv1"}},
+        {"kind": "PersistentVolume", "metadata": {"name": "mypv."}},
+        {"kind": "Secret", "metadata": {"name": "mysql-root"}},
+        {"kind": "Deployment", "metadata": {"name": "mysql"}},
+        {"kind": "Deployment", "metadata": {"name": "mysql-9"}},
+        {"kind": "Deployment", "metadata": {"name": "provisioner", "namespace": "provisioning"}},
+    ]
+    assert remaining([{"metadata": {"name": name}}], leaving) == ([name] if leaves else [])
+
+
+def test_nothing_is_reset_without_a_cluster(playbook: Playbook, tmp_path: Path) -> None:
+    """The manifests for learners stay where the objects can't be deleted."""
+    (tmp_path / "learners").mkdir()
+    task = {"name": "Reset", "ansible.builtin.import_role": {"name": "storage_tutorial", "tasks_from": "reset"}}
+    variables = {"storage_tutorial_kubeconfig": "/nowhere/kubeconfig", "storage_tutorial_folder": str(tmp_path / "learners")}
+    play = {"name": "Reset the tutorial", "hosts": "localhost", "connection": "local", "vars": variables, "tasks": [task]}
+    (tmp_path / "playbook.yml").write_text(yaml.safe_dump([play]))
+    result = playbook(tmp_path / "playbook.yml")
+    assert result.returncode != 0
+    assert "No cluster answers by storage_tutorial_kubeconfig /nowhere/kubeconfig" in sentence(result.stdout + result.stderr)
+    assert (tmp_path / "learners").is_dir()
 
 
 def test_password_is_made_once_and_private(playbook: Playbook, tmp_path: Path) -> None:
