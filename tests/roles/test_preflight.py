@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,10 @@ import yaml
 from .conftest import ROOT, Playbook
 
 SITE = ROOT / "playbooks" / "site.yml"
+
+SYSTEM = platform.freedesktop_os_release()
+HERE = {"node_base_distributions": [f"{SYSTEM['ID'].title()} {SYSTEM['VERSION_ID'].split('.')[0]}"]}
+"""Lets node_base take this machine's own distribution."""
 
 Edit = Callable[[Callable[[dict[str, Any]], None]], None]
 
@@ -119,13 +124,23 @@ def test_no_network(playbook: Playbook) -> None:
 @pytest.mark.parametrize(
     ("role", "variables", "expected"),
     [
-        ("node_base", {"node_base_minimum_memory": 99999999}, "node_base_minimum_memory is 99999999 MiB: give the machine more"),
-        ("node_base", {"node_base_minimum_cpus": 9999}, "node_base_minimum_cpus is 9999: give the machine more"),
-        ("node_base", {"node_base_address": "203.0.113.10"}, "has node_base_address 203.0.113.10 (found: "),
+        (
+            "node_base",
+            {"node_base_distributions": ["Plan 9", "Inferno 4"]},
+            f"k8s-master runs {HERE['node_base_distributions'][0]}, and node_base_distributions is Plan 9, Inferno 4: install one of these",
+        ),
+        ("node_base", {**HERE, "node_base_minimum_memory": 99999999}, "node_base_minimum_memory is 99999999 MiB: give the machine more"),
+        ("node_base", {**HERE, "node_base_minimum_cpus": 9999}, "node_base_minimum_cpus is 9999: give the machine more"),
+        ("node_base", {**HERE, "node_base_address": "203.0.113.10"}, "has node_base_address 203.0.113.10 (found: "),
         ("nfs_server", {"nfs_server_clients": ["*"]}, "nfs_server_clients is '*', and only addresses and networks are allowed"),
         ("nfs_server", {"nfs_server_clients": []}, "nfs_server_clients is ''"),
         ("nfs_server", {"nfs_server_export": "/"}, "nfs_server_export is '/', which can't be exported"),
         ("nfs_server", {"nfs_server_disk": "/dev/sdb"}, "nfs_server_disk is '/dev/sdb', and only names in /dev/disk/by-id are allowed"),
+        (
+            "nfs_server",
+            {"nfs_server_options": ["rw", "snyc", "fsid=7"]},
+            "nfs_server_options has 'snyc', which exports(5) doesn't know: use its options, such as rw, sync, no_subtree_check, no_root_squash.",
+        ),
         ("nfs_server", {"nfs_server_lease_time": 5}, "nfs_server_lease_time is 5, and the kernel takes 10 to 3600 seconds"),
         (
             "pod_network",

@@ -1,0 +1,111 @@
+"""What the role node_base makes of a machine: its interfaces, its swap and its sources of packages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from . import role_tasks
+from .conftest import Playbook
+
+
+@pytest.fixture(scope="module")
+def filters() -> ModuleType:
+    """Return the module of the filter."""
+    return role_tasks.plugin("node_base", "filter_plugins/node_base.py")
+
+
+def test_interfaces(filters: ModuleType) -> None:
+    """Every address leads to its interface, by the name that `ip` knows: a second one, one with a label, one of an interface with a hyphen."""
+    facts: dict[str, Any] = {
+        "interfaces": ["lo", "eth0", "eth0:1", "br-lab", "down0"],
+        "lo": {"device": "lo", "ipv4": {"address": "127.0.0.1"}},
+        "eth0": {"device": "eth0", "ipv4": {"address": "192.0.2.1"}, "ipv4_secondaries": [{"address": "192.0.2.2"}]},
+        "eth0_1": {"ipv4": {"address": "198.51.100.1"}},
+        "br_lab": {"device": "br-lab", "ipv4": {"address": "203.0.113.1"}},
+        "down0": {"device": "down0"},
+    }
+    assert filters.interfaces(facts) == {
+        "127.0.0.1": "lo",
+        "192.0.2.1": "eth0",
+        "192.0.2.2": "eth0",
+        "198.51.100.1": "eth0",
+        "203.0.113.1": "br-lab",
+    }
+
+
+def test_swap_is_commented_out(playbook: Playbook, tmp_path: Path) -> None:
+    """Lines of swap become comments, once; all others stay as they are."""
+    fstab = tmp_path / "fstab"
+    other = "# swap was on /dev/vda5\nUUID=1 / ext4 rw 0 1\n/swap /mnt/swap ext4 rw 0 2\n"
+    fstab.write_text(f"{other}/dev/vda5 none swap sw 0 0\n\n  /swapfile\tnone\tswap\tsw 0 0\n#/dev/vda6 none swap sw 0 0\n")
+    task = role_tasks.task_of(role_tasks.read("node_base", "swap"), "Disable swap in /etc/fstab")
+    task["ansible.builtin.replace"]["path"] = str(fstab)
+    variables = {"__node_base_fstab": {"stat": {"exists": True}}}
+    for changed in (1, 0):
+        result = role_tasks.run(playbook, tmp_path, "node_base", [task], variables)
+        assert f"changed={changed} " in result.stdout, result.stdout + result.stderr
+    assert fstab.read_text() == (f"{other}# /dev/vda5 none swap sw 0 0\n\n#   /swapfile\tnone\tswap\tsw 0 0\n#/dev/vda6 none swap sw 0 0\n")
+
+
+def test_source_of_packages(playbook: Playbook, tmp_path: Path) -> None:
+    """Each field stands in the source; a key has its lines indented, and a point for an empty one."""
+    task = role_tasks.task_of(role_tasks.read("node_base", "apt"), "Configure the archive")
+    task["ansible.builtin.template"]["dest"] = str(tmp_path / "node-base.sources")
+    fields = {"URIs": "http://192.0.2.1/debian", "Suites": "trixie", "Components": "main", "Signed-By": "-----BEGIN\n\nabc\n-----END\n"}
+    result = role_tasks.run(playbook, tmp_path, "node_base", [task], {"node_base_apt_source": fields})
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert (tmp_path / "node-base.sources").read_text().splitlines() == [
+        "# Written by Ansible (role node_base).",
+        "Types: deb",
+        "URIs: http://192.0.2.1/debian",
+        "Suites: trixie",
+        "Components: main",
+        "Signed-By:",
+        " -----BEGIN",
+        " .",
+        " abc",
+        " -----END",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "found"),
+    [
+        ({}, "deb.debian.org_debian_dists_trixie_InRelease", 1),
+        ({}, "lock", 0),
+        ({"URIs": "http://192.0.2.1:8480/debian"}, "192.0.2.1:8480_debian_dists_trixie_InRelease", 1),
+        ({"URIs": "http://192.0.2.1:8480/debian"}, "deb.debian.org_debian_dists_trixie_InRelease", 0),
+    ],
+)
+def test_lists_of_the_archive(playbook: Playbook, tmp_path: Path, source: dict[str, str], name: str, found: int) -> None:
+    """Lists of the machine's earlier archive are none of the one that takes its place."""
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists" / name).touch()
+    task = role_tasks.task_of(role_tasks.read("node_base", "apt"), "Find the package lists")
+    task["ansible.builtin.find"]["paths"] = str(tmp_path / "lists")
+    say = {"name": "Say", "ansible.builtin.debug": {"msg": "found {{ __node_base_read.matched }}"}}
+    result = role_tasks.run(playbook, tmp_path, "node_base", [task, say], {"node_base_apt_source": source})
+    assert f"found {found}" in result.stdout, result.stdout + result.stderr
+
+
+def test_unit_of_a_node(playbook: Playbook, tmp_path: Path) -> None:
+    """Services are reached through the interface of the node's address."""
+    task = role_tasks.task_of(
+        role_tasks.read("node_base", "configure"), "Configure the unit that applies them at each start, with kernel modules and routes"
+    )
+    task["ansible.builtin.template"]["dest"] = str(tmp_path / "unit")
+    del task["notify"]
+    variables = {
+        "node_base_address": "127.0.0.1",
+        "node_base_routed_networks": ["10.96.0.0/12"],
+        "node_base_kernel_modules": ["overlay", "vxlan"],
+    }
+    result = role_tasks.run(playbook, tmp_path, "node_base", [*role_tasks.read("node_base", "facts"), task], variables)
+    assert result.returncode == 0, result.stdout + result.stderr
+    started = [line for line in (tmp_path / "unit").read_text().splitlines() if line.startswith("ExecStart=")]
+    assert started[0] == "ExecStart=/usr/sbin/modprobe --all overlay vxlan"
+    assert started[2] == "ExecStart=/usr/sbin/ip route replace 10.96.0.0/12 dev lo src 127.0.0.1"
