@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from .conftest import ROOT, Playbook
+from . import role_tasks
+from .conftest import Playbook
 
 ONE = "http://192.0.2.1:8481/v2/docker.io"
 TWO = "https://mirror.example"
@@ -26,23 +24,25 @@ TWO = "https://mirror.example"
 )
 def test_file_of_a_registry(playbook: Playbook, tmp_path: Path, mirrors: list[str], hosts: dict[str, Any]) -> None:
     """The last mirror takes the upstream's place, and there is always a host: a file without one is passed over, and the upstream asked."""
-    copy = Path(
-        shutil.copytree(ROOT / "roles/containerd", tmp_path / "roles/containerd", ignore=shutil.ignore_patterns("argument_specs.yml"))
-    )
-    write = {
-        "name": "Write",
-        "ansible.builtin.copy": {
-            "dest": f"{tmp_path}/hosts.toml",
-            "content": "{{ __containerd_registry_files[0].content }}",
-            "mode": "0600",
-        },
-    }
-    (copy / "tasks/main.yml").write_text(yaml.safe_dump([write]))
-    play = tmp_path / "playbook.yml"
-    play.write_text(yaml.safe_dump([{"name": "Write it", "hosts": "localhost", "connection": "local", "roles": ["containerd"]}]))
-    result = playbook(play, "-e", json.dumps({"containerd_registry_mirrors": {"docker.io": mirrors}}))
+    write = role_tasks.task_of(role_tasks.read("containerd", "configure"), "Configure the registries that stand in for others")
+    write["ansible.builtin.template"]["dest"] = f"{tmp_path}/{{{{ item.key }}}}.toml"
+    result = role_tasks.run(playbook, tmp_path, "containerd", [write], {"containerd_registry_mirrors": {"docker.io": mirrors}})
     assert result.returncode == 0, result.stdout + result.stderr
-    data = tomllib.loads((tmp_path / "hosts.toml").read_text())
+    data = tomllib.loads((tmp_path / "docker.io.toml").read_text())
     assert data["server"] == mirrors[-1]
     assert data["override_path"] is True
     assert data["host"] == hosts
+
+
+@pytest.mark.parametrize(("runtime", "options"), [("runc", {}), ("crun", {"BinaryName": "/usr/bin/crun"})])
+def test_configuration(playbook: Playbook, tmp_path: Path, runtime: str, options: dict[str, str]) -> None:
+    """The runtime is named only where it is another one than containerd's own."""
+    write = role_tasks.task_of(role_tasks.read("containerd", "configure"), "Configure containerd")
+    write["ansible.builtin.template"] |= {"dest": f"{tmp_path}/config.toml", "validate": "grep sandbox_image %s"}
+    del write["notify"]
+    variables = {"containerd_runtime": runtime, "containerd_sandbox_image": "registry.example/pause:1"}
+    result = role_tasks.run(playbook, tmp_path, "containerd", [write], variables)
+    assert result.returncode == 0, result.stdout + result.stderr
+    cri = tomllib.loads((tmp_path / "config.toml").read_text())["plugins"]["io.containerd.grpc.v1.cri"]
+    assert cri["sandbox_image"] == "registry.example/pause:1"
+    assert cri["containerd"]["runtimes"]["runc"]["options"] == {"SystemdCgroup": True, **options}
