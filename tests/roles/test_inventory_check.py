@@ -1,0 +1,46 @@
+"""The filters of the role inventory_check; what the role says of an inventory is in test_preflight.py."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import pytest
+
+from . import role_tasks
+
+
+@pytest.fixture(scope="module")
+def filters() -> ModuleType:
+    """Return the module of the filters."""
+    return role_tasks.plugin("inventory_check", "filter_plugins/inventory_check.py")
+
+
+def test_addresses(filters: ModuleType) -> None:
+    """A host without an address has an empty one, which the role refuses by name."""
+    assert filters.addresses(["a", "b"], {"b": {}, "a": {"ansible_host": "192.0.2.1"}}) == [["a", "192.0.2.1"], ["b", ""]]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "overlap"),
+    [
+        ("192.0.2.0/24", "192.0.2.0/24", True),
+        ("10.96.0.0/12", "10.100.0.0/16", True),
+        ("10.100.0.0/16", "10.96.0.0/12", True),
+        ("10.96.0.0/12", "10.244.0.0/16", False),
+        ("10.96.0.0/12", "2001:db8::/32", False),
+        ("10.96.0.0/12", "10.100.0.1/16", False),
+        ("somewhere", "10.96.0.0/12", False),
+    ],
+)
+def test_overlaps(filters: ModuleType, one: str, other: str, overlap: bool) -> None:
+    """One within the other, either way; what is no network is refused elsewhere."""
+    assert filters.overlaps({"a": one, "b": other}) == ([f"a ({one}) and b ({other})"] if overlap else [])
+
+
+def test_each_pair_is_named(filters: ModuleType) -> None:
+    networks = {"a": "10.0.0.0/8", "b": "10.1.0.0/16", "c": "192.0.2.0/24", "d": "10.1.2.0/24"}
+    assert filters.overlaps(networks) == [
+        "a (10.0.0.0/8) and b (10.1.0.0/16)",
+        "a (10.0.0.0/8) and d (10.1.2.0/24)",
+        "b (10.1.0.0/16) and d (10.1.2.0/24)",
+    ]
