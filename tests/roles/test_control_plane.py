@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import base64
+import json
+import os
+import re
+import runpy
 import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from tests.fake_api import FakeApi, listing, serve
 
 from .conftest import ROOT, Playbook
 
@@ -27,19 +36,34 @@ BASELINE = {
 
 def rendered(playbook: Playbook, folder: Path, *arguments: str) -> dict[str, str]:
     """Return the text of each template of the role by its name, rendered by Ansible with the lab's variables."""
-    copy = Path(shutil.copytree(ROLE, folder / "roles/control_plane", ignore=shutil.ignore_patterns("argument_specs.yml")))
     names = sorted(path.name for path in (ROLE / "templates").iterdir())
-    entries = [
-        {"path": f"{folder}/{name}", "content": f"{{{{ lookup('ansible.builtin.template', '{name}') }}}}", "mode": "0600"} for name in names
+    return evaluated(playbook, folder, {name: (f"lookup('ansible.builtin.template', '{name}')", {}) for name in names}, *arguments)
+
+
+def evaluated(playbook: Playbook, folder: Path, wanted: dict[str, tuple[str, dict[str, Any]]], *arguments: str) -> dict[str, str]:
+    """Return what expressions are worth in the role with the lab's variables, and some of their own, by their names."""
+    copy = Path(shutil.copytree(ROLE, folder / "roles/control_plane", ignore=shutil.ignore_patterns("argument_specs.yml")))
+    tasks = [
+        {
+            "name": "Write",
+            "ansible.builtin.copy": {"content": f"{{{{ {expression} }}}}", "dest": f"{folder}/{name}", "mode": "0600"},
+            "vars": variables,
+        }
+        for name, (expression, variables) in wanted.items()
     ]
-    (copy / "tasks/main.yml").write_text(yaml.safe_dump([{"name": "Write", "config_files": {"entries": entries}}]))
-    play = folder / "playbook.yml"
-    variables = {"ansible_python_interpreter": "{{ ansible_playbook_python }}"}
-    plays = [{"name": "Write them", "hosts": "control_plane", "connection": "local", "vars": variables, "roles": ["control_plane"]}]
-    play.write_text(yaml.safe_dump(plays))
-    result = playbook(play, *arguments)
+    (copy / "tasks/main.yml").write_text(yaml.safe_dump(tasks))
+    result = playbook(play(folder), *arguments)
     assert result.returncode == 0, result.stdout + result.stderr
-    return {name: (folder / name).read_text() for name in names}
+    return {name: (folder / name).read_text() for name in wanted}
+
+
+def play(folder: Path) -> Path:
+    """Write a playbook that applies the role to this machine, and return its path."""
+    path = folder / "playbook.yml"
+    variables = {"ansible_python_interpreter": "{{ ansible_playbook_python }}"}
+    plays = [{"name": "Apply the role", "hosts": "control_plane", "connection": "local", "vars": variables, "roles": ["control_plane"]}]
+    path.write_text(yaml.safe_dump(plays))
+    return path
 
 
 def flags(arguments: list[dict[str, str]]) -> dict[str, str]:
@@ -71,11 +95,10 @@ def test_baseline_is_kept(playbook: Playbook, tmp_path: Path, overlay: tuple[str
 
 def test_secrets_are_encrypted_with_a_key_of_its_own(playbook: Playbook, tmp_path: Path) -> None:
     """The first provider writes, the last one reads what is older; each cluster has another key, of the length that secretbox takes."""
+    made = "lookup('ansible.builtin.template', 'encryption.yaml.j2')"
     keys = []
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-        configuration = yaml.safe_load(rendered(playbook, tmp_path / name)["encryption.yaml.j2"])
-        (rule,) = configuration["resources"]
+    for text in evaluated(playbook, tmp_path, {"one": (made, {}), "two": (made, {})}).values():
+        (rule,) = yaml.safe_load(text)["resources"]
         assert rule["resources"] == ["secrets"]
         first, last = rule["providers"]
         assert last == {"identity": {}}
@@ -83,15 +106,6 @@ def test_secrets_are_encrypted_with_a_key_of_its_own(playbook: Playbook, tmp_pat
         keys.append(base64.b64decode(key["secret"], validate=True))
     assert [len(key) for key in keys] == [32, 32]
     assert keys[0] != keys[1]
-
-
-def test_key_stays_and_is_shown_nowhere() -> None:
-    variables = yaml.safe_load((ROLE / "vars/main.yml").read_text())
-    (entry,) = variables["__control_plane_encryption_files"]
-    assert (entry["mode"], entry["overwrite"]) == ("0600", False)
-    tasks = yaml.safe_load((ROLE / "tasks/configure.yml").read_text())
-    (writing,) = [each for each in tasks if "__control_plane_encryption_files" in each["config_files"]["entries"]]
-    assert writing["no_log"] is True
 
 
 def test_audit_log_has_no_contents(playbook: Playbook, tmp_path: Path) -> None:
@@ -107,3 +121,244 @@ def test_level_of_pods(playbook: Playbook, tmp_path: Path) -> None:
     found: dict[str, Any] = plugin["configuration"]
     assert found["defaults"] == {"enforce": "baseline", "audit": "restricted"}
     assert found["exemptions"] == {"namespaces": ["kube-system"]}
+
+
+def test_digest_is_of_what_kubeadm_reads(playbook: Playbook, tmp_path: Path) -> None:
+    """Each of kubeadm's inputs changes it, and nothing else does."""
+    reads: dict[str, dict[str, Any]] = {
+        "flag": {"control_plane_scheduler_extra_args": {"v": "2"}},
+        "kubelet": {"control_plane_kubelet_configuration": {"shutdownGracePeriod": "5s"}},
+        "patience": {"control_plane_node_monitor_grace_period": "30s"},
+        "patch": {"control_plane_patches": {"etcd+strategic": {"spec": {"priority": 1}}}},
+        "file of the API server": {"control_plane_pod_security_level": "restricted"},
+    }
+    other: dict[str, dict[str, Any]] = {
+        "again": {},
+        "kubeconfig": {"control_plane_kubeconfig": "/nowhere"},
+        "checks": {"control_plane_ignored_preflight_errors": ["NumCPU"]},
+        "no patches": {"control_plane_patches": {}},
+    }
+    digests = evaluated(playbook, tmp_path, {name: ("__control_plane_digest", each) for name, each in {**reads, **other}.items()})
+    assert len({digests[name] for name in other}) == 1
+    assert len(set(digests.values())) == 1 + len(reads)
+
+
+PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+PODS = "/api/v1/namespaces/kube-system/pods"
+KUBEADM = """#!/bin/sh
+set -e
+cd {folder}
+echo "$*" >> kubeadm.log
+case "$*" in
+"init --config"*)
+    mkdir -p kubernetes/pki kubernetes/manifests
+    echo authority > kubernetes/pki/ca.crt
+    cp cluster.conf kubernetes/admin.conf
+    for program in {programs}; do echo "$program" > kubernetes/manifests/$program.yaml; done
+    cksum kubernetes/kubeadm-config.yaml > kubernetes/manifests/kube-apiserver.yaml ;;
+"init phase control-plane"*)
+    test ! -e broken
+    cksum kubernetes/kubeadm-config.yaml > kubernetes/manifests/kube-apiserver.yaml ;;
+esac
+"""
+"""A stand-in that notes how it is called. Where there is a file `broken`, its last phase fails."""
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="the role gives its files to root")
+
+
+def program(name: str, manifest: str = "1", ready: str = "True") -> dict[str, Any]:
+    """Return a program's pod as the API gives it, made from a version of its manifest."""
+    return {
+        "metadata": {
+            "name": f"{name}-k8s-master",
+            "namespace": "kube-system",
+            "labels": {"component": name},
+            "annotations": {"kubernetes.io/config.hash": manifest},
+        },
+        "status": {"conditions": [{"type": "Ready", "status": ready}]},
+    }
+
+
+@dataclass
+class Machine:
+    """This machine, as far as the role would change it in a folder, and with an API server that has nothing but the control plane's pods."""
+
+    folder: Path
+    api: FakeApi
+    playbook: Playbook
+
+    def apply(self, *arguments: str, **variables: Any) -> subprocess.CompletedProcess[str]:  # noqa: ANN401  whatever YAML has
+        """Apply the role."""
+        (self.folder / "kubeadm.log").unlink(missing_ok=True)
+        given = {
+            "__control_plane_folder": f"{self.folder}/kubernetes",
+            "__control_plane_audit_folder": f"{self.folder}/audit",
+            "__control_plane_root_kubeconfig": f"{self.folder}/root/.kube/config",
+            "control_plane_kubeconfig": f"{self.folder}/fetched",
+            **variables,
+        }
+        return self.playbook(play(self.folder), "-e", json.dumps(given), *arguments)
+
+    def changed(self, *arguments: str, **variables: Any) -> int:  # noqa: ANN401  whatever YAML has
+        """Apply the role, which has to go well, and return how many tasks changed something."""
+        done = self.apply(*arguments, **variables)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return int(re.findall(r"changed=(\d+)", done.stdout)[-1])
+
+    @property
+    def calls(self) -> list[str]:
+        """What kubeadm was asked for in the last run, beside whether its configuration is right."""
+        log = self.folder / "kubeadm.log"
+        lines = log.read_text().splitlines() if log.exists() else []
+        return [line.partition(" --")[0] for line in lines if not line.startswith("config validate")]
+
+    @property
+    def applied(self) -> str:
+        """What says which configuration kubeadm has applied."""
+        path = self.folder / "kubernetes/pki/.initialised"
+        return path.read_text() if path.exists() else ""
+
+
+@pytest.fixture
+def machine(playbook: Playbook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
+    """Return a machine that has a stand-in for kubeadm."""
+    (tmp_path / "bin").mkdir()
+    kubeadm = tmp_path / "bin/kubeadm"
+    kubeadm.write_text(KUBEADM.format(folder=tmp_path, programs=" ".join(PROGRAMS)))
+    kubeadm.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    # Where the API's client keeps what it discovered.
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    resources = [
+        {"name": "namespaces", "singularName": "", "kind": "Namespace", "namespaced": False, "verbs": ["get", "list"]},
+        {"name": "pods", "singularName": "", "kind": "Pod", "namespaced": True, "verbs": ["get", "list"]},
+    ]
+    api = FakeApi(
+        {
+            "/version": [{"major": "1", "minor": "37", "gitVersion": "v1.37.2"}],
+            "/api": [{"kind": "APIVersions", "versions": ["v1"]}],
+            "/apis": [{"kind": "APIGroupList", "groups": []}],
+            "/api/v1": [{"kind": "APIResourceList", "groupVersion": "v1", "resources": resources}],
+            "/api/v1/namespaces/kube-system": [{"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": "kube-system"}}],
+            PODS: [running()],
+        }
+    )
+    with serve(api, tmp_path) as cluster:
+        content = yaml.safe_load(cluster.kubeconfig.read_text())
+        content["clusters"][0]["cluster"]["certificate-authority-data"] = base64.b64encode(b"authority\n").decode()
+        (tmp_path / "cluster.conf").write_text(yaml.safe_dump(content))
+        yield Machine(tmp_path, api, playbook)
+
+
+def running(**manifests: str) -> dict[str, Any]:
+    """Return the control plane's pods as the API lists them; versions of manifests by the programs' names, with _ for -."""
+    found = {name.replace("_", "-"): version for name, version in manifests.items()}
+    return {"kind": "PodList", "apiVersion": "v1", **listing(*(program(name, found.get(name, "1")) for name in PROGRAMS))}
+
+
+@needs_root
+def test_change_that_was_cut_short_is_taken_up_again(machine: Machine) -> None:
+    """What kubeadm has applied is noted when all of it is done: the next run finds the files as they should be, and goes on all the same."""
+    assert machine.changed() > 0
+    assert machine.calls == ["init"]
+    first = machine.applied
+    assert re.fullmatch(r"[0-9a-f]{64}\n", first)
+    phases = [f"init phase {each}" for each in ("upload-config all", "kubelet-start", "etcd local", "control-plane all")]
+
+    (machine.folder / "broken").touch()
+    done = machine.apply(control_plane_pod_security_level="restricted")
+    assert done.returncode != 0
+    assert machine.calls == phases
+    assert machine.applied == first
+
+    (machine.folder / "broken").unlink()
+    # The kubelet has made the API server's pod anew.
+    machine.api.answers[PODS] = [running(), running(kube_apiserver="2")]
+    machine.changed(control_plane_pod_security_level="restricted")
+    assert machine.calls == phases
+    assert machine.applied not in ("", first)
+    assert machine.changed(control_plane_pod_security_level="restricted") == 0
+    assert machine.calls == []
+
+
+@needs_root
+def test_key_stays_and_is_shown_nowhere(machine: Machine) -> None:
+    """Each run thinks up another key, and only the first one is ever written."""
+    shown = machine.apply("--diff", "-vv").stdout
+    path = machine.folder / "kubernetes/api-server/encryption.yaml"
+    key = yaml.safe_load(path.read_text())["resources"][0]["providers"][0]["secretbox"]["keys"][0]["secret"]
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert "secretbox" not in shown
+    assert machine.changed() == 0
+    assert machine.calls == []
+    assert key in path.read_text()
+    assert key not in shown
+
+
+@needs_root
+def test_check_mode_shows_what_would_change(machine: Machine) -> None:
+    """On a machine that has nothing, kubeadm included, and on one whose settings changed; neither is touched."""
+    kubeadm = machine.folder / "bin/kubeadm"
+    kubeadm.rename(machine.folder / "elsewhere")
+    assert machine.changed("--check", "--diff") > 0
+    assert not (machine.folder / "kubernetes").exists()
+    (machine.folder / "elsewhere").rename(kubeadm)
+    machine.changed()
+    before = machine.applied
+    done = machine.apply("--check", "--diff", control_plane_node_monitor_grace_period="37s")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert '+      value: "37s"' in done.stdout
+    assert machine.calls == []
+    assert machine.applied == before
+
+
+@needs_root
+def test_patch_that_is_no_longer_wanted_goes(machine: Machine) -> None:
+    """Whatever is in the folder is applied by kubeadm."""
+    wanted = {"etcd+strategic": {"spec": {"priority": 1}}, "kube-scheduler+merge": {"spec": {"priority": 2}}}
+    machine.changed(control_plane_patches=wanted)
+    folder = machine.folder / "kubernetes/patches"
+    assert {path.name: yaml.safe_load(path.read_text()) for path in folder.iterdir()} == {f"{name}.yaml": wanted[name] for name in wanted}
+    del wanted["etcd+strategic"]
+    machine.changed(control_plane_patches=wanted)
+    assert [path.name for path in folder.iterdir()] == ["kube-scheduler+merge.yaml"]
+    assert len(machine.calls) == 4
+
+
+def test_other_control_plane_is_refused(machine: Machine) -> None:
+    """It isn't this role's where its configuration isn't there."""
+    manifest = machine.folder / "kubernetes/manifests/kube-apiserver.yaml"
+    manifest.parent.mkdir(parents=True)
+    manifest.touch()
+    done = machine.apply()
+    assert done.returncode != 0
+    assert f"k8s-master runs a control plane that this role didn't make ({manifest}): name another machine" in done.stderr + done.stdout
+    assert [path.name for path in (machine.folder / "kubernetes").iterdir()] == ["manifests"]
+
+
+FILTERS = runpy.run_path(str(ROLE / "filter_plugins/control_plane_programs.py"))
+
+
+def test_changed_programs() -> None:
+    before = [{"path": "/m/etcd.yaml", "checksum": "1"}, {"path": "/m/kube-scheduler.yaml", "checksum": "2"}]
+    after = [*before[:1], {"path": "/m/kube-scheduler.yaml", "checksum": "1"}, {"path": "/m/new.yaml", "checksum": "3"}]
+    assert FILTERS["changed_programs"](after, before) == ["kube-scheduler", "new"]
+    assert FILTERS["changed_programs"](before, before) == []
+
+
+@pytest.mark.parametrize(
+    ("pods", "changed", "wanted"),
+    [
+        ([program("etcd"), program("kube-apiserver")], [], []),
+        ([program("etcd")], [], ["kube-apiserver"]),
+        ([], [], ["etcd", "kube-apiserver"]),
+        ([program("etcd"), program("kube-apiserver")], ["kube-apiserver"], ["kube-apiserver"]),
+        ([program("etcd"), program("kube-apiserver", "2")], ["kube-apiserver"], []),
+        ([program("etcd"), program("kube-apiserver", "2", ready="False")], ["kube-apiserver"], ["kube-apiserver"]),
+        ([{"metadata": {}}, program("etcd", ready="Unknown"), program("kube-apiserver")], [], ["etcd"]),
+    ],
+)
+def test_unstarted_programs(pods: list[dict[str, Any]], changed: list[str], wanted: list[str]) -> None:
+    """A pod that is Ready may still be that of the manifest before."""
+    before = [program("etcd"), program("kube-apiserver")]
+    assert FILTERS["unstarted_programs"](pods, before, ["etcd", "kube-apiserver"], changed) == wanted

@@ -21,7 +21,7 @@ from tests.fake_api import FakeApi, listing, serve
 
 from .conftest import ROOT
 
-MODULE = ROOT / "playbooks" / "library" / "kubelet_certificate.py"
+MODULE = ROOT / "roles" / "kubelet" / "library" / "kubelet_certificate.py"
 REQUESTS = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
 HEALTH = "/api/v1/nodes/n1/proxy/healthz"
 ADDRESS = "192.0.2.11"

@@ -187,9 +187,38 @@ def test_no_worker_to_remove(playbook: Playbook, options: list[str]) -> None:
 def test_no_control_plane_to_renew(playbook: Playbook, tmp_path: Path) -> None:
     """Where there is no control plane, its certificates aren't made by the way."""
     path = tmp_path / "playbook.yml"
-    task = {"name": "Renew", "ansible.builtin.import_role": {"name": "control_plane", "tasks_from": "renew"}}
+    task = {"name": "Renew", "ansible.builtin.import_role": {"name": "control_plane", "tasks_from": "renew_certificates"}}
     play = {"name": "Try it on this machine", "hosts": "k8s-master", "connection": "local", "tasks": [task]}
     path.write_text(yaml.safe_dump([play | {"vars": {"ansible_python_interpreter": "{{ ansible_playbook_python }}"}}]))
     result = playbook(path, "--check")
     assert result.returncode != 0
     assert "k8s-master has no control plane whose certificates could be renewed" in sentence(result.stdout + result.stderr)
+
+
+@pytest.mark.parametrize(
+    ("role", "tasks_from"),
+    [("worker", "main"), ("worker", "remove"), ("kubelet", "main"), ("pod_network", "main"), ("pod_network", "wait")],
+)
+def test_check_mode_without_a_cluster(playbook: Playbook, tmp_path: Path, role: str, tasks_from: str) -> None:
+    """On machines that have nothing yet, there is nothing to ask and nobody to wait for."""
+    path = tmp_path / "playbook.yml"
+    task = {"name": "Apply the role", "ansible.builtin.import_role": {"name": role, "tasks_from": tasks_from}}
+    play = {"name": "Try it on this machine", "hosts": "k8s-node1", "connection": "local", "tasks": [task]}
+    path.write_text(yaml.safe_dump([play | {"vars": {"ansible_python_interpreter": "{{ ansible_playbook_python }}"}}]))
+    result = playbook(
+        path, "--check", "-e", json.dumps({"lab_state": str(tmp_path / "state"), "__kubelet_configuration": f"{tmp_path}/none"})
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(("role", "variable"), [("kubelet", "kubelet_kubeconfig"), ("worker", "worker_api_endpoint")])
+def test_what_a_role_was_not_told(tmp_path: Path, playbook: Playbook, role: str, variable: str) -> None:
+    """A role that is used without what it needs says which variable."""
+    path = tmp_path / "playbook.yml"
+    play = {"name": "Try it on this machine", "hosts": "k8s-node1", "connection": "local", "roles": [role]}
+    path.write_text(
+        yaml.safe_dump([play | {"vars": {variable: "{{ omit }}", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}}])
+    )
+    result = playbook(path, "--check")
+    assert result.returncode != 0
+    assert f"missing required arguments: {variable}" in result.stdout + result.stderr

@@ -40,12 +40,6 @@ def test_images_came_from_where_containerd_was_told(host: testinfra.host.Host, t
     assert told("containerd_sandbox_image") in pulled
 
 
-def test_the_kubelet_starts_with_the_machine(host: testinfra.host.Host) -> None:
-    service = host.service("kubelet")
-    assert service.is_enabled
-    assert service.is_running
-
-
 def test_credentials_are_their_owner_s_alone(host: testinfra.host.Host) -> None:
     assert host.file("/etc/kubernetes/admin.conf").mode == 0o600
     assert Path(os.environ["KUBECONFIG"]).stat().st_mode & 0o777 == 0o600
