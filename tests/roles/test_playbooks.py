@@ -52,7 +52,7 @@ VERBS = {
         "Verify",
         "Wait",
     ),
-    *("Write", "Annotate", "Bring", "Prepare", "Connect"),
+    *("Write", "Annotate", "Bring", "Prepare", "Connect", "Disable", "Download", "Move", "Pin", "Report"),
 }
 """The words with which a task's name begins."""
 
@@ -69,6 +69,12 @@ def listed(done: subprocess.CompletedProcess[str]) -> str:
     return done.stdout
 
 
+def roles_of(tasks: str) -> set[str]:
+    """Return the roles of the tasks that were listed; Ansible validates the variables of each role whatever the tags are."""
+    found = re.findall(r"^ +(\w+) : (.+?)\tTAGS", tasks, flags=re.MULTILINE)
+    return {role for role, task in found if not task.startswith("Validating arguments")}
+
+
 @pytest.mark.parametrize("path", [SITE, TUTORIAL], ids=lambda path: path.stem)
 def test_each_role_has_a_tag_of_its_name(path: Path) -> None:
     roles = [role for play in plays(path) for role in play["roles"]]
@@ -83,14 +89,12 @@ def test_readme_names_each_tag() -> None:
 
 def test_a_tag_runs_its_role_and_the_check_of_the_inventory(playbook: Playbook) -> None:
     tasks = listed(playbook(SITE, "--tags", "nfs_server", "--list-tasks"))
-    assert set(re.findall(r"^ +(\w+) : ", tasks, flags=re.MULTILINE)) == {"inventory_check", "nfs_server"}
+    assert roles_of(tasks) == {"inventory_check", "nfs_server"}
 
 
 def test_a_recovery_profile_is_a_tag_of_what_it_sets(playbook: Playbook) -> None:
-    tasks = listed(playbook(SITE, str(TUTORIAL), "--tags", "recovery_profile", "--list-tasks"))
-    assert set(re.findall(r"^ +(\w+) : ", tasks, flags=re.MULTILINE)) == {
-        *("inventory_check", "nfs_server", "control_plane", "worker", "storage_tutorial")
-    }
+    tasks = listed(playbook(SITE, "--tags", "recovery_profile", "--list-tasks", str(TUTORIAL)))
+    assert roles_of(tasks) == {*("inventory_check", "nfs_server", "control_plane", "worker", "storage_tutorial")}
 
 
 def test_a_worker_alone_is_checked_joined_and_waited_for(playbook: Playbook) -> None:
