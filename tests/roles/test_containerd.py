@@ -24,7 +24,7 @@ TWO = "https://mirror.example"
 )
 def test_file_of_a_registry(playbook: Playbook, tmp_path: Path, mirrors: list[str], hosts: dict[str, Any]) -> None:
     """The last mirror takes the upstream's place, and there is always a host: a file without one is passed over, and the upstream asked."""
-    write = role_tasks.task_of(role_tasks.read("containerd", "configure"), "Configure the registries that stand in for others")
+    write = role_tasks.task_of(role_tasks.read("containerd", "configure"), "Configure the registry mirrors")
     write["ansible.builtin.template"]["dest"] = f"{tmp_path}/{{{{ item.key }}}}.toml"
     result = role_tasks.run(playbook, tmp_path, "containerd", [write], {"containerd_registry_mirrors": {"docker.io": mirrors}})
     assert result.returncode == 0, result.stdout + result.stderr

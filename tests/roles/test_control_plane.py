@@ -155,7 +155,8 @@ case "$*" in
     echo authority > kubernetes/pki/ca.crt
     cp cluster.conf kubernetes/admin.conf
     for program in {programs}; do echo "$program" > kubernetes/manifests/$program.yaml; done
-    cksum kubernetes/kubeadm-config.yaml > kubernetes/manifests/kube-apiserver.yaml ;;
+    cksum kubernetes/kubeadm-config.yaml > kubernetes/manifests/kube-apiserver.yaml
+    sed -n 's/^kubernetesVersion: /image: kube-apiserver:/p' kubernetes/kubeadm-config.yaml >> kubernetes/manifests/kube-apiserver.yaml ;;
 "init phase control-plane"*)
     test ! -e broken
     cksum kubernetes/kubeadm-config.yaml > kubernetes/manifests/kube-apiserver.yaml ;;
@@ -334,6 +335,16 @@ def test_other_control_plane_is_refused(machine: Machine) -> None:
     assert done.returncode != 0
     assert f"k8s-master runs a control plane that this role didn't make ({manifest}): name another machine" in done.stderr + done.stdout
     assert [path.name for path in (machine.folder / "kubernetes").iterdir()] == ["manifests"]
+
+
+@needs_root
+def test_another_version_is_an_upgrade(machine: Machine) -> None:
+    """Whatever tags were given: kubeadm's phases alone would be an upgrade of the control plane without all else that belongs to one."""
+    machine.changed()
+    done = machine.apply(control_plane_kubernetes_version="1.99.0")
+    assert done.returncode != 0
+    assert "control_plane_kubernetes_version is 1.99.0, and the API server of k8s-master has 1." in " ".join(done.stdout.split())
+    assert machine.calls == []
 
 
 FILTERS = runpy.run_path(str(ROLE / "filter_plugins/control_plane_programs.py"))

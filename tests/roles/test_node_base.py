@@ -95,7 +95,7 @@ def test_lists_of_the_archive(playbook: Playbook, tmp_path: Path, source: dict[s
 def test_unit_of_a_node(playbook: Playbook, tmp_path: Path) -> None:
     """Services are reached through the interface of the node's address."""
     task = role_tasks.task_of(
-        role_tasks.read("node_base", "configure"), "Configure the unit that applies them at each start, with kernel modules and routes"
+        role_tasks.read("node_base", "configure"), "Configure the unit for kernel modules, kernel settings and routes"
     )
     task["ansible.builtin.template"]["dest"] = str(tmp_path / "unit")
     del task["notify"]

@@ -134,6 +134,11 @@ def test_no_network(playbook: Playbook) -> None:
         ("node_base", {**HERE, "node_base_address": "203.0.113.10"}, "has node_base_address 203.0.113.10 (found: "),
         ("nfs_server", {"nfs_server_clients": ["*"]}, "nfs_server_clients is '*', and only addresses and networks are allowed"),
         ("nfs_server", {"nfs_server_clients": []}, "nfs_server_clients is ''"),
+        (
+            "nfs_server",
+            {"nfs_server_clients": ["0.0.0.0/0"]},
+            "nfs_server_clients is '0.0.0.0/0', and only addresses and networks are allowed",
+        ),
         ("nfs_server", {"nfs_server_export": "/"}, "nfs_server_export is '/', which can't be exported"),
         ("nfs_server", {"nfs_server_disk": "/dev/sdb"}, "nfs_server_disk is '/dev/sdb', and only names in /dev/disk/by-id are allowed"),
         (
