@@ -149,17 +149,20 @@ KUBEADM = """#!/bin/sh
 set -e
 cd {folder}
 echo "$*" >> kubeadm.log
+api_server() {{
+    cksum kubernetes/kubeadm-config.yaml > kubernetes/manifests/kube-apiserver.yaml
+    sed -n 's/^kubernetesVersion: /image: kube-apiserver:/p' kubernetes/kubeadm-config.yaml >> kubernetes/manifests/kube-apiserver.yaml
+}}
 case "$*" in
 "init --config"*)
     mkdir -p kubernetes/pki kubernetes/manifests
     echo authority > kubernetes/pki/ca.crt
     cp cluster.conf kubernetes/admin.conf
     for program in {programs}; do echo "$program" > kubernetes/manifests/$program.yaml; done
-    cksum kubernetes/kubeadm-config.yaml > kubernetes/manifests/kube-apiserver.yaml
-    sed -n 's/^kubernetesVersion: /image: kube-apiserver:/p' kubernetes/kubeadm-config.yaml >> kubernetes/manifests/kube-apiserver.yaml ;;
+    api_server ;;
 "init phase control-plane"*)
     test ! -e broken
-    cksum kubernetes/kubeadm-config.yaml > kubernetes/manifests/kube-apiserver.yaml ;;
+    api_server ;;
 esac
 """
 """A stand-in that notes how it is called. Where there is a file `broken`, its last phase fails."""

@@ -52,7 +52,7 @@ VERBS = {
         "Verify",
         "Wait",
     ),
-    *("Write", "Annotate", "Bring", "Prepare", "Connect", "Disable", "Download", "Move", "Pin", "Report"),
+    *("Write", "Annotate", "Bring", "Prepare", "Connect", "Disable", "Download", "Move", "Pin", "Report", "Deploy"),
 }
 """The words with which a task's name begins."""
 
