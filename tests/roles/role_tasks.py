@@ -59,13 +59,13 @@ def run(
     copy = folder / "roles" / role
     shutil.copytree(ROOT / "roles" / role, copy, ignore=shutil.ignore_patterns("argument_specs.yml", "molecule"), dirs_exist_ok=True)
     (copy / "tasks" / "main.yml").write_text(yaml.safe_dump(tasks), encoding="utf-8")
-    play = {
-        "name": "Run the tasks",
-        "hosts": "localhost",
-        "connection": "local",
-        "vars": {"ansible_python_interpreter": "{{ ansible_playbook_python }}"},
-        "roles": [role],
-    }
+    return playbook(on_this_machine(folder, "localhost", roles=[role]), "-e", json.dumps(variables), *options)
+
+
+def on_this_machine(folder: Path, host: str, **content: Any) -> Path:  # noqa: ANN401  whatever a play has
+    """Write a playbook with one play, in which this machine stands for a host of the inventory; return its path."""
+    play = {"name": "Try it on this machine", "hosts": host, "connection": "local"}
+    variables = {"ansible_python_interpreter": "{{ ansible_playbook_python }}", **content.pop("vars", {})}
     path = folder / "playbook.yml"
-    path.write_text(yaml.safe_dump([play]), encoding="utf-8")
-    return playbook(path, "-e", json.dumps(variables), *options)
+    path.write_text(yaml.safe_dump([play | {"vars": variables} | content]), encoding="utf-8")
+    return path

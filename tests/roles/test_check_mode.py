@@ -7,23 +7,15 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
 
+from . import role_tasks
 from .conftest import Playbook
 
 
 @pytest.mark.parametrize("role", ["containerd", "kubernetes_packages", "nfs_server", "nfs_client"])
 def test_check_mode(playbook: Playbook, tmp_path: Path, role: str) -> None:
     """What isn't there yet is passed over, and what would be written is shown: this machine stands for the empty one."""
-    path = tmp_path / "playbook.yml"
-    play = {
-        "name": "Try the role on this machine",
-        "hosts": "k8s-master",
-        "connection": "local",
-        "vars": {"ansible_python_interpreter": "{{ ansible_playbook_python }}"},
-        "roles": [role],
-    }
-    path.write_text(yaml.safe_dump([play]))
+    path = role_tasks.on_this_machine(tmp_path, "k8s-master", roles=[role])
     (tmp_path / "key").touch()
     # The names of the lab's disk and export are none of this machine's.
     told = {"kubernetes_packages_repository_key": str(tmp_path / "key"), "nfs_server_disk": "", "nfs_server_export": "/outlive-nowhere"}

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
+from . import role_tasks
 from .conftest import ROOT, Playbook
 
 SITE = ROOT / "playbooks" / "site.yml"
@@ -166,15 +166,7 @@ def test_no_network(playbook: Playbook) -> None:
 )
 def test_bad_variable(playbook: Playbook, tmp_path: Path, role: str, variables: dict[str, Any], expected: str) -> None:
     """A role refuses a value that it can't work with before it changes anything."""
-    path = tmp_path / "playbook.yml"
-    play = {
-        "name": "Try the role on this machine",
-        "hosts": "k8s-master",
-        "connection": "local",
-        "vars": {"ansible_python_interpreter": "{{ ansible_playbook_python }}"},
-        "roles": [role],
-    }
-    path.write_text(yaml.safe_dump([play]))
+    path = role_tasks.on_this_machine(tmp_path, "k8s-master", roles=[role])
     result = playbook(path, "--check", "-e", json.dumps(variables))
     assert result.returncode != 0
     assert expected in sentence(result.stdout + result.stderr)
@@ -191,11 +183,8 @@ def test_no_worker_to_remove(playbook: Playbook, options: list[str]) -> None:
 
 def test_no_control_plane_to_renew(playbook: Playbook, tmp_path: Path) -> None:
     """Where there is no control plane, its certificates aren't made by the way."""
-    path = tmp_path / "playbook.yml"
     task = {"name": "Renew", "ansible.builtin.import_role": {"name": "control_plane", "tasks_from": "renew_certificates"}}
-    play = {"name": "Try it on this machine", "hosts": "k8s-master", "connection": "local", "tasks": [task]}
-    path.write_text(yaml.safe_dump([play | {"vars": {"ansible_python_interpreter": "{{ ansible_playbook_python }}"}}]))
-    result = playbook(path, "--check")
+    result = playbook(role_tasks.on_this_machine(tmp_path, "k8s-master", tasks=[task]), "--check")
     assert result.returncode != 0
     assert "k8s-master has no control plane whose certificates could be renewed" in sentence(result.stdout + result.stderr)
 
@@ -206,10 +195,8 @@ def test_no_control_plane_to_renew(playbook: Playbook, tmp_path: Path) -> None:
 )
 def test_check_mode_without_a_cluster(playbook: Playbook, tmp_path: Path, role: str, tasks_from: str) -> None:
     """On machines that have nothing yet, there is nothing to ask and nobody to wait for."""
-    path = tmp_path / "playbook.yml"
     task = {"name": "Apply the role", "ansible.builtin.import_role": {"name": role, "tasks_from": tasks_from}}
-    play = {"name": "Try it on this machine", "hosts": "k8s-node1", "connection": "local", "tasks": [task]}
-    path.write_text(yaml.safe_dump([play | {"vars": {"ansible_python_interpreter": "{{ ansible_playbook_python }}"}}]))
+    path = role_tasks.on_this_machine(tmp_path, "k8s-node1", tasks=[task])
     result = playbook(
         path, "--check", "-e", json.dumps({"lab_state": str(tmp_path / "state"), "__kubelet_configuration": f"{tmp_path}/none"})
     )
@@ -219,11 +206,7 @@ def test_check_mode_without_a_cluster(playbook: Playbook, tmp_path: Path, role: 
 @pytest.mark.parametrize(("role", "variable"), [("kubelet", "kubelet_kubeconfig"), ("worker", "worker_api_endpoint")])
 def test_what_a_role_was_not_told(tmp_path: Path, playbook: Playbook, role: str, variable: str) -> None:
     """A role that is used without what it needs says which variable."""
-    path = tmp_path / "playbook.yml"
-    play = {"name": "Try it on this machine", "hosts": "k8s-node1", "connection": "local", "roles": [role]}
-    path.write_text(
-        yaml.safe_dump([play | {"vars": {variable: "{{ omit }}", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}}])
-    )
+    path = role_tasks.on_this_machine(tmp_path, "k8s-node1", roles=[role], vars={variable: "{{ omit }}"})
     result = playbook(path, "--check")
     assert result.returncode != 0
     assert f"missing required arguments: {variable}" in result.stdout + result.stderr
