@@ -6,7 +6,6 @@ import base64
 import json
 import os
 import re
-import runpy
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ import yaml
 
 from tests.fake_api import FakeApi, listing, serve
 
+from . import role_tasks
 from .conftest import ROOT, Playbook
 
 ROLE = ROOT / "roles" / "control_plane"
@@ -52,18 +52,9 @@ def evaluated(playbook: Playbook, folder: Path, wanted: dict[str, tuple[str, dic
         for name, (expression, variables) in wanted.items()
     ]
     (copy / "tasks/main.yml").write_text(yaml.safe_dump(tasks))
-    result = playbook(play(folder), *arguments)
+    result = playbook(role_tasks.on_this_machine(folder, "control_plane", roles=["control_plane"]), *arguments)
     assert result.returncode == 0, result.stdout + result.stderr
     return {name: (folder / name).read_text() for name in wanted}
-
-
-def play(folder: Path) -> Path:
-    """Write a playbook that applies the role to this machine, and return its path."""
-    path = folder / "playbook.yml"
-    variables = {"ansible_python_interpreter": "{{ ansible_playbook_python }}"}
-    plays = [{"name": "Apply the role", "hosts": "control_plane", "connection": "local", "vars": variables, "roles": ["control_plane"]}]
-    path.write_text(yaml.safe_dump(plays))
-    return path
 
 
 def flags(arguments: list[dict[str, str]]) -> dict[str, str]:
@@ -201,7 +192,9 @@ class Machine:
             "control_plane_kubeconfig": f"{self.folder}/fetched",
             **variables,
         }
-        return self.playbook(play(self.folder), "-e", json.dumps(given), *arguments)
+        return self.playbook(
+            role_tasks.on_this_machine(self.folder, "control_plane", roles=["control_plane"]), "-e", json.dumps(given), *arguments
+        )
 
     def changed(self, *arguments: str, **variables: Any) -> int:  # noqa: ANN401  whatever YAML has
         """Apply the role, which has to go well, and return how many tasks changed something."""
@@ -350,14 +343,14 @@ def test_another_version_is_an_upgrade(machine: Machine) -> None:
     assert machine.calls == []
 
 
-FILTERS = runpy.run_path(str(ROLE / "filter_plugins/control_plane_programs.py"))
+FILTERS = role_tasks.plugin("control_plane", "filter_plugins/control_plane_programs.py")
 
 
 def test_changed_programs() -> None:
     before = [{"path": "/m/etcd.yaml", "checksum": "1"}, {"path": "/m/kube-scheduler.yaml", "checksum": "2"}]
     after = [*before[:1], {"path": "/m/kube-scheduler.yaml", "checksum": "1"}, {"path": "/m/new.yaml", "checksum": "3"}]
-    assert FILTERS["changed_programs"](after, before) == ["kube-scheduler", "new"]
-    assert FILTERS["changed_programs"](before, before) == []
+    assert FILTERS.changed_programs(after, before) == ["kube-scheduler", "new"]
+    assert FILTERS.changed_programs(before, before) == []
 
 
 @pytest.mark.parametrize(
@@ -375,4 +368,4 @@ def test_changed_programs() -> None:
 def test_unstarted_programs(pods: list[dict[str, Any]], changed: list[str], wanted: list[str]) -> None:
     """A pod that is Ready may still be that of the manifest before."""
     before = [program("etcd"), program("kube-apiserver")]
-    assert FILTERS["unstarted_programs"](pods, before, ["etcd", "kube-apiserver"], changed) == wanted
+    assert FILTERS.unstarted_programs(pods, before, ["etcd", "kube-apiserver"], changed) == wanted
