@@ -62,3 +62,18 @@ def test_volume_and_claim() -> None:
     assert (volume.phase, volume.reclaim, volume.claim, volume.path) == ("Bound", "Retain", "default/mysql-pvc", "/nfsdata/mysql-pv")
     assert objects.volume({"metadata": {"name": "free"}, "spec": {}}).claim == ""
     assert objects.claim(samples.claim()).volume == "mysql-pv"
+
+
+@pytest.mark.parametrize(
+    ("words", "value"),
+    [
+        (("kube-controller-manager", "--grace=20s"), "20s"),
+        (("kube-controller-manager", "--grace", "20s", "--v=1"), "20s"),
+        (("--grace=20s", "--grace=", "--graceful=1s"), ""),
+        (("--grace=1s", "--grace=a=b"), "a=b"),
+        (("kube-controller-manager", "--graceful=1s"), None),
+        ((), None),
+    ],
+)
+def test_flag_of_a_command(words: tuple[str, ...], value: str | None) -> None:
+    assert objects.flag(words, "--grace") == value

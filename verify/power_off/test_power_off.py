@@ -88,19 +88,7 @@ def story(alone: None, lab: Inventory, cluster: Cluster, remote: Remote, report:
                 report.write()
             return seen
 
-        server = lab.group("nfs_servers")[0]
-        fault = PowerOff.of(
-            Target(
-                pod,
-                power.find(pod.node),
-                power.find(server.name),
-                server.address,
-                cluster.volume("mysql-pv").path,
-                cluster,
-                remote,
-                on_change=lambda: observe(),
-            )
-        )
+        fault = PowerOff.of(Target.of(Lab(lab, cluster, remote), pod, on_change=lambda: observe()))
         stack.enter_context(narrator.clock("the fail-over"))
         stack.enter_context(injected(fault))
         timeline = observe()

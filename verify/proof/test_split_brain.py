@@ -16,7 +16,7 @@ from outlive.drill import split_brain
 from outlive.drill.faults import KINDS, Target, injected
 from outlive.drill.fsync_writer import record
 from outlive.drill.split_brain import Share, Writer
-from outlive.lab import power, steady
+from outlive.lab import steady
 from outlive.lab.session import Lab
 
 AHEAD = 10
@@ -39,9 +39,8 @@ def scene(whole_lab: Lab) -> Scene:
     pod = steady.check(whole_lab.cluster, whole_lab.workers)
     server = whole_lab.inventory.group("nfs_servers")[0]
     other = next(name for name in whole_lab.workers if name != pod.node)
-    volume = whole_lab.cluster.volume("mysql-pv")
-    target = Target(pod, power.find(other), power.find(server.name), server.address, volume.path, whole_lab.cluster, whole_lab.remote)
-    return Scene(whole_lab, Share(server.name, server.address, volume.path.rpartition("/")[0]), target, pod.node)
+    target = Target.of(whole_lab, pod, node=other)
+    return Scene(whole_lab, Share(server.name, server.address, target.export.rpartition("/")[0]), target, pod.node)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 from outlive.base.errors import LabError
 from outlive.base.wait import wait_for
 from outlive.drill import run
-from outlive.drill.faults import uninterrupted
+from outlive.drill.faults import shielded
 from outlive.drill.workload import Workload
 from outlive.lab import mysql, nfs
 from outlive.lab.mysql import NAMESPACE
@@ -35,7 +35,7 @@ def commit(workload: Workload) -> Iterator[None]:
         yield
     finally:
         with suppress(LabError):  # where no mysqld answers, none has the setting
-            uninterrupted(lambda: workload.command("SET GLOBAL innodb_flush_log_at_trx_commit = 1", within=GIVEN_BACK_WITHIN))
+            shielded(lambda: workload.command("SET GLOBAL innodb_flush_log_at_trx_commit = 1", within=GIVEN_BACK_WITHIN))
 
 
 def export(stage: Lab) -> Weakened:
@@ -53,7 +53,7 @@ def export(stage: Lab) -> Weakened:
             stage.remote.check(server, "sync")
             yield
         finally:
-            uninterrupted(lambda: stage.remote.check(server, "exportfs -ra"))
+            shielded(lambda: stage.remote.check(server, "exportfs -ra"))
 
     return weakened
 
@@ -84,7 +84,7 @@ def kept(stage: Lab) -> Iterator[None]:
     try:
         yield
     finally:
-        uninterrupted(put_back)
+        shielded(put_back)
 
 
 @contextmanager
@@ -101,4 +101,4 @@ def _stopped(stage: Lab) -> Iterator[None]:
         wait_for("MySQL", "no pod", lambda: stage.cluster.pods(NAMESPACE, selector), lambda pods: not pods, within=600, clock=stage.clock)
         yield
     finally:
-        uninterrupted(start)
+        shielded(start)

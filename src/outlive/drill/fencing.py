@@ -18,7 +18,7 @@ from outlive.base.clock import HOST_CLOCK, Clock, Instant
 from outlive.base.errors import LabError
 from outlive.base.paths import ROOT
 from outlive.base.wait import wait_for
-from outlive.drill.faults import uninterrupted
+from outlive.drill.faults import shielded
 from outlive.drill.timeline import Moment
 
 TITLES = {
@@ -76,13 +76,13 @@ class WatcherProcess:
                 clock=self._clock,
             )
         except BaseException:
-            uninterrupted(self._end)
+            shielded(self._end)
             raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         """End it when it has given back what it fenced, or couldn't in time: then that stays fenced."""
-        uninterrupted(self._give_back_and_end)
+        shielded(self._give_back_and_end)
 
     def _give_back_and_end(self) -> None:
         with suppress(LabError):  # steady.check refuses a lab with such a node, and names the cure

@@ -19,14 +19,14 @@ from outlive.base.wait import StateNotReachedError, WaitTimeoutError, persist, w
 from outlive.drill import checker, lock_watch, settings
 from outlive.drill.checker import Final, Ledger
 from outlive.drill.failover import cluster_moments
-from outlive.drill.faults import Fault, Kind, Target, uninterrupted
+from outlive.drill.faults import Fault, Kind, Target, shielded
 from outlive.drill.history import History, Operation, Outcome
 from outlive.drill.history import Kind as OperationKind
 from outlive.drill.lock_watch import Sampler, Watch
 from outlive.drill.recorder import Recorder
 from outlive.drill.timeline import Moment, Span, Timeline, ordered
 from outlive.drill.workload import Workload
-from outlive.lab import mysql, power, steady
+from outlive.lab import mysql, steady
 from outlive.lab.mysql import NAMESPACE
 from outlive.lab.objects import Json, Pod
 from outlive.lab.session import Lab
@@ -154,18 +154,7 @@ def target_of(lab: Lab, node: str | None, on_change: Callable[[], object] = lamb
         raise LabError(
             f"--node is {node!r}, and MySQL runs on {pod.node}: a fault on another node breaks nothing, so leave --node out or name {pod.node}."
         )
-    server = lab.inventory.group("nfs_servers")[0]
-    return Target(
-        pod,
-        power.find(pod.node),
-        power.find(server.name),
-        server.address,
-        lab.cluster.volume("mysql-pv").path,
-        lab.cluster,
-        lab.remote,
-        lab.clock,
-        on_change,
-    )
+    return Target.of(lab, pod, on_change=on_change)
 
 
 @contextmanager
@@ -300,7 +289,7 @@ def _break_and_heal(drill: Drill, clock: Clock, on_change: Callable[[Drill], obj
         elif drill.kind.hold:
             _hold(drill, clock)
     finally:
-        uninterrupted(mend)
+        shielded(mend)
     on_change(drill)
 
 

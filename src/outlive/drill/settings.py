@@ -10,7 +10,7 @@ from typing import Any
 
 from outlive.base.errors import LabError, UnreachableError
 from outlive.base.wait import persist
-from outlive.lab import mysql, nfs
+from outlive.lab import mysql, nfs, objects
 from outlive.lab.inventory import Inventory
 from outlive.lab.session import Lab
 
@@ -155,7 +155,7 @@ def _read(lab: Lab, kubelet_keys: Sequence[str]) -> Settings:
     seconds = {each: deployment.tolerated_seconds(each) for each in ("not-ready", "unreachable")}
     kubelets = {worker: lab.cluster.kubelet_configuration(worker) for worker in lab.workers}
     return {
-        f"{GRACE_FLAG} of kube-controller-manager": _flag(manager, GRACE_FLAG) or GRACE_PERIOD,
+        f"{GRACE_FLAG} of kube-controller-manager": objects.flag(manager, GRACE_FLAG) or GRACE_PERIOD,
         **{_toleration(condition): FOR_EVER if each is None else each for condition, each in seconds.items()},
         f"the NFSv4 lease of {server} (s)": nfs.lease_seconds(lab.remote, server),
         f"the NFSv4 grace period of {server} (s)": nfs.grace_seconds(lab.remote, server),
@@ -192,16 +192,6 @@ def _written(inventory: Inventory) -> dict[str, Mapping[str, Any]]:
 
 def _kubelet_keys(written: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(key for each in written.values() for key in each["kubelet_configuration"]))
-
-
-def _flag(command: Sequence[str], name: str) -> str | None:
-    """Return what a command line gives as a flag, the last time that it does."""
-    value = None
-    for word, following in zip(command, [*command[1:], ""], strict=True):
-        flag, given, text = word.partition("=")
-        if flag == name:
-            value = text if given else following
-    return value
 
 
 def _meaning(value: object) -> object:

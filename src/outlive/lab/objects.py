@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 Json = Mapping[str, Any]
@@ -217,3 +218,13 @@ def claim(data: Json) -> Claim:
         phase=data.get("status", {}).get("phase", ""),
         volume=data.get("spec", {}).get("volumeName", ""),
     )
+
+
+def flag(command: Sequence[str], name: str) -> str | None:
+    """Return the value that a container's command line gives a flag, as ``--name=value`` or ``--name value``: the last one counts. None without it."""
+    value = None
+    for word, following in pairwise((*command, "")):
+        given, equals, text = word.partition("=")
+        if given == name:
+            value = text if equals else following
+    return value

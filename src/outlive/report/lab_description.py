@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from outlive.base.errors import LabError, NotFoundError
-from outlive.lab import nfs, power
+from outlive.lab import nfs, objects, power
 from outlive.lab.inventory import Inventory
 from outlive.lab.kube import Cluster
 from outlive.lab.mysql import DEPLOYMENT, NAMESPACE
@@ -68,7 +68,7 @@ def settings(cluster: Cluster, inventory: Inventory, remote: Remote) -> dict[str
     manager = cluster.commands("kube-system", "component=kube-controller-manager")
     server = inventory.group("nfs_servers")[0].name
     return {
-        "node-monitor-grace-period": _option(manager, "--node-monitor-grace-period"),
+        "node-monitor-grace-period": objects.flag(manager, "--node-monitor-grace-period") or KUBERNETES_DEFAULT,
         "toleration of an unreachable node (s)": _or_unknown(lambda: _toleration(cluster)),
         "NFSv4 lease (s)": _or_unknown(lambda: str(nfs.lease_seconds(remote, server))),
     }
@@ -79,11 +79,6 @@ def _toleration(cluster: Cluster) -> str:
     for pod in cluster.pods(NAMESPACE, deployment.selector):
         return "for ever" if pod.unreachable_seconds is None else str(pod.unreachable_seconds)
     raise NotFoundError("MySQL has no pod: its tolerations can be read only from one, so run `outlive tutorial apply`.")
-
-
-def _option(command: tuple[str, ...], name: str) -> str:
-    found = [each.partition("=")[2] for each in command if each.startswith(f"{name}=")]
-    return found[-1] if found else KUBERNETES_DEFAULT
 
 
 def _power(name: str, inventory: Inventory) -> str:

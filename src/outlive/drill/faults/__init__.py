@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from outlive.drill.faults import network, pods, power, process, storage
-from outlive.drill.faults.base import READY_WITHIN, Fault, Target, heal, injected, uninterrupted
+from outlive.drill.faults.base import READY_WITHIN, Fault, Target, heal, injected, shielded
 from outlive.drill.faults.power import PowerOff
 
-__all__ = ["KINDS", "READY_WITHIN", "Fault", "Kind", "PowerOff", "Target", "heal", "injected", "uninterrupted"]
+__all__ = ["KINDS", "READY_WITHIN", "Fault", "Kind", "PowerOff", "Target", "heal", "injected", "shielded"]
 
 BLACK_OUT = 15.0
 """Seconds without the kubelet's word that no profile may take for a death: the last renewal of its lease may be 10 s old by then, and the

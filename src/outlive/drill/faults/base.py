@@ -8,14 +8,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol, Self, TypeVar
 
 from outlive.base.clock import HOST_CLOCK, Clock, Instant
 from outlive.base.process import ending_signals
 from outlive.base.wait import persist, wait_for
+from outlive.lab import power
 from outlive.lab.kube import Cluster
 from outlive.lab.objects import Node, Pod
 from outlive.lab.power import Machine
+from outlive.lab.session import Lab
 from outlive.lab.ssh import Remote
 
 READY_WITHIN = 600.0
@@ -55,10 +57,10 @@ def injected(fault: Injected) -> Iterator[Injected]:
 
 def heal(fault: Fault) -> None:
     """Heal a fault, however often somebody interrupts. Fails as ``Fault.heal`` does."""
-    uninterrupted(fault.heal)
+    shielded(fault.heal)
 
 
-def uninterrupted(mend: Callable[[], object]) -> None:
+def shielded(mend: Callable[[], object]) -> None:
     """Make something whole; signals that would end this process and come meanwhile are passed on, as one, when that is through.
 
     A terminal gives a Ctrl-C to the programs that are run for it too: what failed while one came is done again, so that twice must be harmless.
@@ -101,6 +103,33 @@ class Target:
     clock: Clock = HOST_CLOCK
     on_change: Callable[[], object] = lambda: None
     """Called after each moment of the injection."""
+
+    @classmethod
+    def of(
+        cls,
+        lab: Lab,
+        pod: Pod,
+        *,
+        node: str | None = None,
+        on_change: Callable[[], object] = lambda: None,
+    ) -> Self:
+        """Return what there is to break of a lab in which MySQL runs as ``pod``; ``node`` is another one than the pod's.
+
+        Raises:
+            LabError: a machine isn't one that Vagrant made, or MySQL has no volume.
+        """
+        server = lab.inventory.group("nfs_servers")[0]
+        return cls(
+            pod,
+            power.find(node or pod.node),
+            power.find(server.name),
+            server.address,
+            lab.cluster.volume("mysql-pv").path,
+            lab.cluster,
+            lab.remote,
+            lab.clock,
+            on_change,
+        )
 
     @property
     def node(self) -> str:
