@@ -79,6 +79,7 @@ def test_baseline_is_kept(playbook: Playbook, tmp_path: Path, overlay: tuple[str
         assert flags(cluster[program]["extraArgs"]).items() >= {"profiling": "false", "tls-min-version": "VersionTLS13"}.items()
     assert flags(cluster["etcd"]["local"]["extraArgs"])["tls-min-version"] == "TLS1.3"
     assert kubelet.items() >= {"tlsMinVersion": "VersionTLS13", "serverTLSBootstrap": True, "enableProfilingHandler": False}.items()
+    assert kubelet["protectKernelDefaults"] is True
     # What the flags name is mounted, and only the log's folder can be written to.
     mounts = {each["mountPath"]: each.get("readOnly", False) for each in cluster["apiServer"]["extraVolumes"]}
     assert mounts == {"/etc/kubernetes/api-server": True, "/var/log/kubernetes/audit": False}

@@ -7,9 +7,22 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import yaml
+
+from outlive.base.paths import ROOT
 
 from . import role_tasks
 from .conftest import Playbook
+
+KUBELET_EXPECTS = {
+    "vm.overcommit_memory": 1,
+    "vm.panic_on_oom": 0,
+    "kernel.panic": 10,
+    "kernel.panic_on_oops": 1,
+    "kernel.keys.root_maxkeys": 1_000_000,
+    "kernel.keys.root_maxbytes": 25_000_000,
+}
+"""What Kubernetes 1.37's kubelet finds or doesn't start, with protectKernelDefaults (pkg/kubelet/cm/container_manager_linux.go)."""
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +48,11 @@ def test_interfaces(filters: ModuleType) -> None:
         "198.51.100.1": "eth0",
         "203.0.113.1": "br-lab",
     }
+
+
+def test_kernel_is_as_the_kubelet_expects_it() -> None:
+    """The kubelets of the role control_plane change nothing of the kernel, so this role has to."""
+    assert yaml.safe_load((ROOT / "roles/node_base/defaults/main.yml").read_text())["node_base_sysctl"].items() >= KUBELET_EXPECTS.items()
 
 
 def test_swap_is_commented_out(playbook: Playbook, tmp_path: Path) -> None:

@@ -180,7 +180,7 @@ def test_kubelets_have_certificates_of_the_cluster(lab: Inventory, cluster: Clus
 
 
 def test_kubelets_ask_who_comes(cluster: Cluster, nodes: tuple[str, ...]) -> None:
-    """As each kubelet says itself: nobody anonymous, the API server decides, no port without TLS, no profiles."""
+    """As each kubelet says itself: nobody anonymous, the API server decides, no port without TLS, no profiles, no change of the kernel."""
     for name in nodes:
         found = json.loads(asked(cluster, f"kubectl get --raw /api/v1/nodes/{name}/proxy/configz"))["kubeletconfig"]
         assert found["authentication"]["anonymous"]["enabled"] is False, name
@@ -191,6 +191,7 @@ def test_kubelets_ask_who_comes(cluster: Cluster, nodes: tuple[str, ...]) -> Non
         assert found["serverTLSBootstrap"] is True, name
         assert found["enableProfilingHandler"] is False, name
         assert found["podPidsLimit"] == 4096, name
+        assert found["protectKernelDefaults"] is True, name
 
 
 def test_old_tls_is_refused(servers: list[tuple[str, int]]) -> None:
