@@ -23,7 +23,7 @@ from outlive.base.verdict import Verdict, of_error
 from outlive.report.model import REPORTS, Check
 from verify.stories import KEPT, REMARK, STORY, Kept, Narrator
 
-LAYERS = ("static", "storage", "tutorial", "power_off", "drills", "lifecycle", "proof", "rehearsal")
+LAYERS = ("static", "storage", "cis", "tutorial", "power_off", "drills", "lifecycle", "proof", "rehearsal")
 """Folders of verify/, their markers, and the order in which their tests run: what breaks things comes last."""
 FOLDER = Path(__file__).parent
 JUNIT = "junit.xml"

@@ -481,6 +481,13 @@ def lifecycle() -> int:
     return _story("lifecycle")
 
 
+@outlive.command()
+@in_lab
+def cis() -> int:
+    """Hold the lab against the CIS Kubernetes Benchmark; what doesn't pass is as verify/cis/expected.yml says, and why."""
+    return _story("cis")
+
+
 @outlive.group(cls=Sections)
 def fence() -> None:
     """Prove that a lost node's VM is off, and only then take its storage and its pods away (docs/fencing.md)."""
@@ -619,6 +626,14 @@ def mirror_sbom(to: Path | None) -> None:
     from outlive.mirror import command
 
     command.write_sbom(to or REPORTS / "sbom")
+
+
+@mirror.command("scanner")
+def mirror_scanner() -> None:
+    """Build kube-bench, by which `outlive cis` looks at a lab (with Go, from its published module)."""
+    from outlive.mirror import command
+
+    command.build_scanner()
 
 
 @mirror.command("lock")

@@ -6,6 +6,7 @@ import re
 import subprocess
 
 from outlive.base.paths import ROOT
+from verify.cis import benchmark
 
 PAGE = (ROOT / "docs/security.md").read_text(encoding="utf-8")
 TEST = re.compile(r"^def (test_\w+)\(", flags=re.MULTILINE)
@@ -24,6 +25,11 @@ def test_tests_of_the_page_are_there() -> None:
 
 def test_every_test_of_the_baseline_is_on_the_page() -> None:
     assert set(TEST.findall((ROOT / "verify/static/test_security.py").read_text())) <= set(NAMED.findall(PAGE))
+
+
+def test_what_the_benchmark_finds_is_on_the_page() -> None:
+    written = benchmark.shown(PAGE, benchmark.load().entries)
+    assert written == PAGE, "`python -m verify.cis.benchmark` writes verify/cis/expected.yml into docs/security.md"
 
 
 def test_nothing_in_git_is_a_key() -> None:

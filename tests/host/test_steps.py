@@ -64,6 +64,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Run]:
     monkeypatch.setattr(steps, "lint", run.lint)
     monkeypatch.setattr(steps, "unit", run.unit)
     monkeypatch.setattr(steps, "build_mirror", lambda *names: run.done.append(f"mirror {' '.join(names)}"))
+    monkeypatch.setattr(steps, "build_scanner", lambda: run.done.append("scanner"))
     monkeypatch.setattr(steps, "decide", lambda: decide({"OUTLIVE_PROVIDER": "libvirt", "OUTLIVE_DRIVER": "qemu"}))
     monkeypatch.setattr(steps, "make", run.make)
     monkeypatch.setattr(steps, "destroy", run.destroy)
@@ -88,7 +89,19 @@ def test_a_part_of_everything(run: Run) -> None:
 def test_everything_however_late(run: Run) -> None:
     run.minutes = 300
     steps.test(everything=True)
-    assert run.done == ["lint", "mirror full mysql-9.7", "unit", "make", "pages", *DRILLS, "lifecycle", "destroy", "roles"]
+    assert run.done == [
+        "lint",
+        "mirror full mysql-9.7",
+        "scanner",
+        "unit",
+        "make",
+        "pages",
+        *DRILLS,
+        "cis",
+        "lifecycle",
+        "destroy",
+        "roles",
+    ]
 
 
 def test_late_run_says_what_it_left_out(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

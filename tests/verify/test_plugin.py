@@ -22,6 +22,7 @@ addopts = --strict-markers -p no:cacheprovider
 markers =
     static
     storage
+    cis
     tutorial
     power_off
     drills
@@ -122,6 +123,7 @@ def test_verdicts(tree: pytest.Pytester) -> None:
         "test_static": "pass",
         "test_no": "fail",
         "test_unready": "unknown",
+        "test_cis": "pass",
         "test_tutorial": "pass",
         "test_power_off": "pass",
         "test_drills": "pass",

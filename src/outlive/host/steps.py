@@ -20,7 +20,7 @@ from outlive.base.process import OUTLIVE, logged, remove, shown
 from outlive.base.wait import wait_for
 from outlive.host import durations, environment, molecule, packages, private
 from outlive.host.doctor import checklist
-from outlive.host.reach import Reached, build_mirror, check_of, closing_line, log_of, reach
+from outlive.host.reach import Reached, build_mirror, build_scanner, check_of, closing_line, log_of, reach
 from outlive.host.settings import Settings, decide
 from outlive.lab import objects
 
@@ -43,7 +43,8 @@ def test(*, everything: bool = False) -> None:
     """Lint, run the unit tests, make the lab, verify it in any case, run pages and drills; remove it again where it wasn't there before.
 
     Args:
-        everything: Run all pages and all exercises, the drills, the steps of a lab's life, and the roles' scenarios, however long it takes.
+        everything: Run all pages and all exercises, the drills, the CIS benchmark, the steps of a lab's life, and the roles' scenarios, however
+            long it takes.
 
     Raises:
         LabError: a step or a check failed; the end of its log was printed.
@@ -55,6 +56,8 @@ def test(*, everything: bool = False) -> None:
     if everything and decide().builds_mirror:
         # The last chapter's; without it its page and its image's tests are skipped, and what was skipped never passes.
         build_mirror("full", "mysql-9.7")
+    if everything:
+        build_scanner()
     unit()
     VERIFIED.unlink(missing_ok=True)
     try:
@@ -71,6 +74,7 @@ def test(*, everything: bool = False) -> None:
             for faults, profile in DRILLS
         ]
         if everything:
+            more.append(("cis", "outlive cis", partial(_outlive, "cis", "cis")))
             more.append(("lifecycle", "outlive lifecycle", partial(_outlive, "lifecycle", "lifecycle")))
         for what, command, run in more:
             minutes = (time.monotonic() - began) / 60

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from outlive.base.paths import cache
 from outlive.mirror import build as steps
-from outlive.mirror import compare, lock, sbom, upstream
+from outlive.mirror import compare, lock, sbom, scanner, upstream
 from outlive.mirror import serve as server
 from outlive.mirror.build import boxes, debian
 from outlive.mirror.paths import LOCK_FILE
@@ -56,6 +56,13 @@ def write_sbom(folder: Path) -> None:
     store = _begin()
     with ended_by_signals(), store.locked():
         report(f"{folder}: {len(sbom.write(store, folder))} documents")
+
+
+def build_scanner() -> None:
+    """Make kube-bench, with all that it needs on a machine, where it isn't there."""
+    store = _begin()
+    with ended_by_signals(), store.locked():
+        scanner.build(store)
 
 
 def lock_anew(also: Sequence[str]) -> None:

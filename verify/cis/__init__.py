@@ -1,0 +1,1 @@
+"""The lab against the CIS Kubernetes Benchmark, by its scanner."""
