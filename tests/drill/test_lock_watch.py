@@ -41,6 +41,13 @@ def test_two_holders_in_two_looks_are_two() -> None:
     assert doubles(samples(told(f"{both}\n{lock_watch.TWICE}\n{both}"), 1))
 
 
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+def test_program_that_is_missing_gives_no_samples() -> None:
+    with Sampler(["no-such-program"], FILE, lambda: False) as sampler:
+        wait_for("sampler", "a silence", sampler.silences, bool, within=60, every=0.1)
+    assert sampler.samples() == ()
+
+
 @pytest.mark.parametrize(
     ("held", "watched"),
     [((9, 61), True), ((9,), False), ((61,), False), ((9, 59), False), ((10, 61), False), ((9, 60), True), ((), False)],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -51,6 +52,16 @@ def test_command_within_the_shell_runs_as_it_is(monkeypatch: pytest.MonkeyPatch)
 def test_program_that_is_missing_within_the_shell(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["run", "no-such-program"]) == 2
     assert capsys.readouterr().err.startswith("error: the program no-such-program is missing: it has to be on PATH")
+
+
+def test_program_that_init_lacks_is_one_sentence(tmp_path: Path) -> None:
+    """The last line of its log is what the user reads; here no folder is laid over libvirt's."""
+    source = "import sys; from outlive.host.private import init; init.OVERLAYS = {}; sys.exit(init.main())"
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "lib").mkdir()
+    argv = [sys.executable, "-c", source, "--state", str(tmp_path)]
+    done = subprocess.run(argv, env={"PATH": str(tmp_path)}, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (1, "mount is missing: `outlive doctor` says how to get the tools\n")
 
 
 @pytest.mark.usefixtures("shell")

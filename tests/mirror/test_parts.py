@@ -14,8 +14,8 @@ import pytest
 from outlive.base.errors import LabError
 from outlive.base.wait import wait_for
 from outlive.cli import main
-from outlive.mirror import build, tools
-from outlive.mirror.build import boxes, images, programs
+from outlive.mirror import build, lock, tools
+from outlive.mirror.build import boxes, debian, images, programs
 from outlive.mirror.build.debian import parse_uri_line
 from outlive.mirror.build.programs import check_go
 from outlive.mirror.lock import DebianPackage
@@ -38,6 +38,12 @@ def test_line_of_apt() -> None:
 def test_line_of_apt_that_is_no_lock_entry(line: str) -> None:
     with pytest.raises(LabError, match="of which the mirror can't make a lock entry"):
         parse_uri_line(line, "http://deb.debian.org/debian")
+
+
+def test_apt_that_is_missing_is_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(LabError, match="the program apt-get is missing"):
+        debian.resolve(lock.load().debian)
 
 
 def _layout(folder: Path, name: str, blobs: dict[str, str]) -> Path:

@@ -16,7 +16,7 @@ import pytest
 
 from outlive.base.errors import LabError, UnreachableError
 from outlive.base.paths import LOGS, STATE, cache
-from outlive.base.process import OUTLIVE, as_root, end, output
+from outlive.base.process import OUTLIVE, as_root, end, output, start
 from outlive.base.wait import wait_for
 from outlive.host.private import MIRROR_PORTS
 from outlive.host.reach import Reached, build_mirror
@@ -66,7 +66,7 @@ def served(lab: Reached, namespace: str) -> Iterator[None]:
     log.parent.mkdir(parents=True, exist_ok=True)
     argv = as_root(["ip", "netns", "exec", namespace, *OUTLIVE, "mirror", "serve", "--address", SERVER])
     with log.open("w", encoding="utf-8") as file:
-        process = subprocess.Popen(
+        process = start(
             argv,
             stdin=subprocess.DEVNULL,
             stdout=file,

@@ -7,7 +7,6 @@ cluster is made; that is the rehearsal `upstream`.
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ import pytest
 import yaml
 
 from outlive.base.paths import LOGS, ROOT, STATE, cache
-from outlive.base.process import as_root, logged
+from outlive.base.process import as_root, logged, output
 from outlive.host.reach import build_mirror
 from outlive.mirror import lock
 from outlive.mirror.upstream import NAMES, REALMS
@@ -45,8 +44,8 @@ def taken(empty: None) -> Taken:
     for each in (folder, root):
         each.mkdir(parents=True)
     tar = ["tar", "--extract", "--file", str(cache() / "store/root-bare/root.tar"), "--directory", str(root)]
-    subprocess.run(as_root([*tar, "--preserve-permissions", "--numeric-owner"]), check=True)
-    subprocess.run(as_root(["cp", "-r", f"{ROOT / 'src/outlive/mirror/files/box/etc/apt'}/.", str(root / "etc/apt")]), check=True)
+    output(as_root([*tar, "--preserve-permissions", "--numeric-owner"]), timeout=600)
+    output(as_root(["cp", "-r", f"{ROOT / 'src/outlive/mirror/files/box/etc/apt'}/.", str(root / "etc/apt")]))
     described = (own_machines.COMMON / "group_vars/all/kubernetes_packages.yml", ROOT / "roles/kubernetes_packages/defaults/main.yml")
     version, archives = (
         yaml.safe_load(path.read_text(encoding="utf-8"))[name]

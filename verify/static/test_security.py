@@ -10,7 +10,6 @@ import json
 import shlex
 import socket
 import ssl
-import subprocess
 import warnings
 from collections.abc import Iterator
 from hashlib import sha256
@@ -23,6 +22,7 @@ from cryptography import x509
 
 from outlive.base.errors import LabError
 from outlive.base.paths import ROOT
+from outlive.base.process import run
 from outlive.base.wait import wait_for
 from outlive.course.exercises import LEVEL
 from outlive.course.walk import on_host
@@ -255,7 +255,7 @@ def test_passwords_are_not_in_git(account: Account) -> None:
 
 
 def _tracked() -> Iterator[Path]:
-    names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    names = run(["git", "ls-files", "-z"], cwd=ROOT)
     if names.returncode != 0:
         raise LabError(f"{ROOT} is no checkout ({names.stderr.strip()}): what git holds can be read only in one.")
     yield from (ROOT / name for name in names.stdout.split("\0") if name and (ROOT / name).is_file())

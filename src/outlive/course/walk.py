@@ -21,7 +21,7 @@ import yaml
 from outlive.base.clock import HOST_CLOCK, Clock
 from outlive.base.errors import LabError, NotFoundError, UnreachableError
 from outlive.base.paths import ROOT
-from outlive.base.process import output
+from outlive.base.process import output, start
 from outlive.base.wait import StateNotReachedError, WaitTimeoutError, persist, wait_for
 from outlive.course import ownership
 from outlive.course.ownership import CORDONED, NAMESPACE
@@ -113,8 +113,9 @@ def on_host(text: str, variables: dict[str, str], seconds: float = COMMAND_SECON
 
     Raises:
         UnreachableError: it doesn't end within ``seconds``.
+        LabError: there is no bash.
     """
-    with subprocess.Popen(
+    with start(
         ["bash", "-c", text],
         cwd=ROOT,
         env=os.environ | LOCALE | variables,

@@ -15,9 +15,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from outlive.base.clock import HOST_CLOCK, Clock, Instant
+from outlive.base.errors import LabError
+from outlive.base.process import start
 from outlive.lab import nfs
 
 EVERY = 2
@@ -103,9 +105,9 @@ class Sampler:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            with subprocess.Popen(
-                self._command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-            ) as process:
+            pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+            # Without the program there are no samples: nothing is known then.
+            with suppress(LabError), start(self._command, text=True, **pipes) as process:
                 self._process = process
                 if self._stop.is_set():
                     process.terminate()

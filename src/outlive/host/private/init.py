@@ -155,7 +155,18 @@ class Init:
 
 
 def main() -> int:
-    """Run as process 1 until told to end."""
+    """Run as process 1 until told to end.
+
+    Raises:
+        SystemExit: a program is missing, or libvirtd doesn't run.
+    """
+    try:
+        return _run()
+    except FileNotFoundError as error:
+        raise SystemExit(f"{error.filename} is missing: `outlive doctor` says how to get the tools") from error
+
+
+def _run() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--hide-kvm", action="store_true")

@@ -4,11 +4,11 @@ import email.utils
 import os
 import shlex
 import shutil
-import subprocess
 import tempfile
 import urllib.parse
 from pathlib import Path
 
+from outlive.base import process
 from outlive.base.errors import LabError
 from outlive.mirror.build import apt_repository
 from outlive.mirror.build.download import Download, fetch_all
@@ -20,6 +20,9 @@ from outlive.mirror.tools import as_root, run
 
 # What these lines make changes with them. Read once: an edit during a build must not count as built.
 _SOURCE = digest_file(Path(__file__))
+
+# apt tries a mirror that doesn't answer three times, each for two minutes.
+_APT_SECONDS = 1200
 
 _KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
@@ -95,13 +98,7 @@ def _private_apt(folder: Path, debian: Debian) -> Path:
 
 
 def _apt(config: Path, *words: str) -> str:
-    result = subprocess.run(
-        ["apt-get", *words],
-        env={**os.environ, "APT_CONFIG": str(config), "LC_ALL": "C"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    result = process.run(["apt-get", *words], timeout=_APT_SECONDS, env={**os.environ, "APT_CONFIG": str(config)})
     errors = [line for line in result.stderr.splitlines() if line.startswith(("E:", "W: Failed"))]
     if result.returncode != 0 or errors:
         raise LabError(
