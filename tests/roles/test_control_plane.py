@@ -191,6 +191,8 @@ class Machine:
             "__control_plane_audit_folder": f"{self.folder}/audit",
             "__control_plane_root_kubeconfig": f"{self.folder}/root/.kube/config",
             "control_plane_kubeconfig": f"{self.folder}/fetched",
+            "__control_plane_kubectl": f"{self.folder}/bin/kubectl",
+            "control_plane_kubectl": f"{self.folder}/lab/bin/kubectl",
             **variables,
         }
         return self.playbook(
@@ -219,8 +221,9 @@ class Machine:
 
 @pytest.fixture
 def machine(playbook: Playbook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
-    """Return a machine that has a stand-in for kubeadm."""
+    """Return a machine that has a stand-in for kubeadm, and one for kubectl."""
     (tmp_path / "bin").mkdir()
+    write_kubectl(tmp_path, KUBECTL)
     kubeadm = tmp_path / "bin/kubeadm"
     kubeadm.write_text(KUBEADM.format(folder=tmp_path, programs=" ".join(PROGRAMS)))
     kubeadm.chmod(0o755)
@@ -246,6 +249,15 @@ def machine(playbook: Playbook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         content["clusters"][0]["cluster"]["certificate-authority-data"] = base64.b64encode(b"authority\n").decode()
         (tmp_path / "cluster.conf").write_text(yaml.safe_dump(content))
         yield Machine(tmp_path, api, playbook)
+
+
+KUBECTL = b"#!/bin/sh\necho v1\n" + bytes(range(256))
+
+
+def write_kubectl(folder: Path, content: bytes) -> None:
+    """Install a kubectl on the control plane, for all to run."""
+    (folder / "bin/kubectl").write_bytes(content)
+    (folder / "bin/kubectl").chmod(0o755)
 
 
 def running(**manifests: str) -> dict[str, Any]:
@@ -321,6 +333,68 @@ def test_patch_that_is_no_longer_wanted_goes(machine: Machine) -> None:
     machine.changed(control_plane_patches=wanted)
     assert [path.name for path in folder.iterdir()] == ["kube-scheduler+merge.yaml"]
     assert len(machine.calls) == 4
+
+
+@needs_root
+def test_kubectl_is_the_control_plane_s(machine: Machine) -> None:
+    """Fetched, not fetched again, and changed with the cluster's version, also while it runs; nothing else stays in its folder."""
+    fetched = machine.folder / "lab/bin/kubectl"
+    machine.changed()
+    assert (fetched.read_bytes(), fetched.stat().st_mode & 0o777) == (KUBECTL, 0o755)
+    assert machine.changed() == 0
+    write_kubectl(machine.folder, b"of the next version")
+    with fetched.open("rb") as running_one:
+        # It is fetched, put in its place, and removed from where it was fetched to.
+        assert machine.changed() == 3
+        assert running_one.read() == KUBECTL
+    assert (fetched.read_bytes(), fetched.stat().st_mode & 0o777) == (b"of the next version", 0o755)
+    assert [path.name for path in fetched.parent.iterdir()] == ["kubectl"]
+    assert machine.changed() == 0
+
+
+@needs_root
+def test_link_is_not_written_through(machine: Machine) -> None:
+    """A lab of an earlier version has one into the mirror's store, whose files are checked by their sums."""
+    store, fetched = machine.folder / "store", machine.folder / "lab/bin/kubectl"
+    store.write_bytes(b"the store's")
+    fetched.parent.mkdir(parents=True)
+    fetched.symlink_to(store)
+    machine.changed()
+    assert store.read_bytes() == b"the store's"
+    assert not fetched.is_symlink()
+    assert fetched.read_bytes() == KUBECTL
+
+
+@needs_root
+def test_kubectl_is_not_fetched(machine: Machine) -> None:
+    """In check mode, where none is wanted, and where it couldn't run."""
+    fetched = machine.folder / "lab/bin/kubectl"
+    machine.changed("--check")
+    machine.changed(control_plane_kubectl="")
+    done = machine.apply(__control_plane_platform_here="Darwin arm64")
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = " ".join(done.stdout.split())
+    assert re.search(
+        rf"The kubectl of k8s-master is for Linux \S+, and this machine is Darwin arm64: install kubectl [\d.]+ here and link it to {fetched}\.",
+        said,
+    )
+    assert not fetched.parent.exists()
+    # The user's own, which is left as it is.
+    fetched.parent.mkdir(parents=True)
+    fetched.write_bytes(b"for Darwin")
+    assert machine.changed(__control_plane_platform_here="Darwin arm64") == 0
+    assert fetched.read_bytes() == b"for Darwin"
+
+
+@needs_root
+def test_control_plane_without_kubectl(machine: Machine) -> None:
+    (machine.folder / "bin/kubectl").unlink()
+    done = machine.apply()
+    assert done.returncode != 0
+    assert (
+        f"k8s-master has no {machine.folder}/bin/kubectl that could be fetched to control_plane_kubectl, which is {machine.folder}/lab/bin/kubectl: "
+        "install the package kubectl there, as the role kubernetes_packages does, or set control_plane_kubectl to an empty string."
+    ) in " ".join((done.stdout + done.stderr).split())
 
 
 def test_other_control_plane_is_refused(machine: Machine) -> None:
