@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from outlive.base import paths
 from outlive.host import private
 from outlive.lab import inventory
 from outlive.lab.inventory import Inventory
@@ -50,8 +51,19 @@ def api() -> FakeApi:
 
 
 @pytest.fixture
-def fake_cluster(api: FakeApi, tmp_path: Path) -> Iterator[Cluster]:
+def kubectl(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the lab's kubectl: a program of the test's own, which fails until it is written anew."""
+    program = tmp_path_factory.mktemp("bin") / "kubectl"
+    program.write_text("#!/bin/sh\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(paths, "KUBECTL", program)
+    return program
+
+
+@pytest.fixture
+def fake_cluster(api: FakeApi, tmp_path: Path, kubectl: Path) -> Iterator[Cluster]:
     """Return the real client of an API server that gives the prepared answers."""
+    del kubectl
     with serve(api, tmp_path) as cluster:
         yield cluster
 

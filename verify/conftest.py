@@ -9,6 +9,7 @@ import pytest
 
 from outlive.base import locks
 from outlive.base.errors import EXIT_UNKNOWN, LabError
+from outlive.base.paths import kubectl
 from outlive.lab import inventory, kube, mysql
 from outlive.lab.inventory import Inventory
 from outlive.lab.kube import Cluster
@@ -48,9 +49,10 @@ def remote(lab: Inventory) -> Iterator[Remote]:
 
 @pytest.fixture(scope="session")
 def cluster() -> Cluster:
-    """Return the cluster, whose API server answers."""
+    """Return the cluster, whose API server answers, and whose kubectl is there."""
     with _once():
         reached = kube.connect()
+        kubectl()
         reached.nodes()
     return reached
 

@@ -47,7 +47,7 @@ class FakeHost:
 
     def run(self, command: str, variables: dict[str, str]) -> Ran:
         """Remember the command."""
-        assert list(variables) == ["KUBECONFIG"]
+        assert list(variables) == ["KUBECONFIG", "PATH"]
         self.told.append(command)
         return Ran(1, ("first line", "it said no")) if self.fail in command else Ran(0, ())
 
@@ -92,6 +92,13 @@ def removed(machines: FakeRemote) -> list[tuple[str, ...]]:
     """Return the machines on which folders were removed, each with these; nothing else was done there."""
     assert {told[3] for told in machines.told} == {'rm -rf --one-file-system -- "$@"'}
     return [(told[0], *told[4:]) for told in machines.told]
+
+
+def test_without_the_lab_s_kubectl_nothing_is_touched(stage: Stage, host: FakeHost, machines: FakeRemote, kubectl: Path) -> None:
+    kubectl.unlink()
+    with pytest.raises(LabError, match="no kubectl of its own"):
+        stage.set(THIRD)
+    assert (host.told, machines.told) == ([], [])
 
 
 def test_stage_is_set(stage: Stage, host: FakeHost, machines: FakeRemote, tmp_path: Path) -> None:

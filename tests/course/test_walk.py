@@ -341,6 +341,11 @@ def test_interrupted_command_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path:
     await_end((tmp_path / "pid").read_text().strip())
 
 
+def test_program_that_is_missing_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(LabError, match="the program bash is missing"):
+        on_host("true", {"PATH": str(tmp_path)})
+
+
 def await_end(pid: str) -> None:
     """Wait until a process has ended."""
     wait_for(f"process {pid}", "ended", lambda: is_gone(pid), bool, within=30, every=0.05)
@@ -404,6 +409,12 @@ def test_a_list_of_files_that_is_not_whole_is_asked_for_again(
     server = Server(broken, WHOLE)
     assert Ground(lab(fake_cluster, server, clock)).look() == {"pod/mysql", "cordoned/n2", f"{EXPORT}/kept"}
     assert len(server.told) == 2
+
+
+def test_pages_begin_only_with_the_lab_s_kubectl(fake_cluster: Cluster, kubectl: Path) -> None:
+    kubectl.unlink()
+    with pytest.raises(LabError, match="no kubectl of its own"):
+        Ground(lab(fake_cluster, Server(WHOLE)))
 
 
 @pytest.mark.parametrize("broken", ["", "{", "{}", [], [POD], LabError("`kubectl get` ended with status 1: no route")])

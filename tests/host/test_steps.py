@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from outlive import cli
+from outlive.base import paths
 from outlive.base.errors import LabError
 from outlive.base.locks import alone, exclusive
 from outlive.base.process import remove
@@ -249,7 +250,7 @@ def test_two_commands_at_once_make_ready_one_after_the_other(checkout: Path, mon
     monkeypatch.setattr(private, "current", lambda: None)
     monkeypatch.setattr(private, "serve_mirror", lambda _: None)
     monkeypatch.setattr(box, "stage", lambda *_: None)
-    monkeypatch.setattr(reach, "link_kubectl", lambda: None)
+    monkeypatch.setattr(reach, "copy_kubectl", lambda: None)
     monkeypatch.setattr(reach, "SCENARIOS", checkout / "molecule")
     monkeypatch.setattr(reach, "machine_ids", dict)
     monkeypatch.setattr(reach, "_catalog", lambda _: checkout / "full.json")
@@ -283,6 +284,17 @@ def test_lab_with_a_machine_that_came_later_is_not_half_put_back(monkeypatch: py
     machines(monkeypatch, 4)
     monkeypatch.setattr(steps, "reach", lambda: fake)
     with pytest.raises(LabError, match="1 of 4 machines came after the snapshot of the fresh cluster, which can't go back without them"):
+        steps.reset()
+    assert fake.steps == []
+
+
+def test_lab_is_not_put_back_without_what_tells_that_it_is_ready(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Ten minutes later, it would be said that no node is Ready."""
+    fake = Snapshots(have=3)
+    machines(monkeypatch, 3)
+    monkeypatch.setattr(steps, "reach", lambda: fake)
+    monkeypatch.setattr(paths, "KUBECTL", tmp_path / "kubectl")
+    with pytest.raises(LabError, match="no kubectl of its own"):
         steps.reset()
     assert fake.steps == []
 

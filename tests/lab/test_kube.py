@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from itertools import islice
 from pathlib import Path
@@ -47,6 +48,14 @@ def test_how_a_kubelet_is_configured(fake_cluster: Cluster, api: FakeApi) -> Non
         fake_cluster.kubelet_configuration("n1")
     with pytest.raises(UnreachableError, match="answered 503"):
         fake_cluster.kubelet_configuration("n1")
+
+
+def test_programs_find_the_lab_s_kubectl_first(fake_cluster: Cluster, kubectl: Path) -> None:
+    assert fake_cluster.environment["KUBECONFIG"] == str(fake_cluster.kubeconfig)
+    assert shutil.which("kubectl", path=fake_cluster.environment["PATH"]) == str(kubectl)
+    kubectl.unlink()
+    with pytest.raises(LabError, match="no kubectl of its own"):
+        _ = fake_cluster.environment
 
 
 def test_missing_object(fake_cluster: Cluster) -> None:

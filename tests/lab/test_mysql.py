@@ -56,19 +56,9 @@ def test_failures_are_told_apart(text: str, kind: type[LabError], sentence: str)
         raise error
 
 
-def kubectl(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
-    """Put a program named kubectl on PATH."""
-    program = folder / "kubectl"
-    program.write_text(f"#!/bin/sh\n{script}\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
-
-
-def test_client_is_the_tutorial_s_command(fake_cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kubectl(
-        tmp_path,
-        monkeypatch,
-        f"echo \"$@\" > {tmp_path}/call; cat > {tmp_path}/sql; printf 'id\\n111\\n'; echo 'pod \"mysql-client\" deleted'",
+def test_client_is_the_tutorial_s_command(fake_cluster: Cluster, tmp_path: Path, kubectl: Path) -> None:
+    kubectl.write_text(
+        f"#!/bin/sh\necho \"$@\" > {tmp_path}/call; cat > {tmp_path}/sql; printf 'id\\n111\\n'; echo 'pod \"mysql-client\" deleted'\n"
     )
     assert mysql.tutorial_client(fake_cluster, ROOT, mysql.WRITE_ROW) == ["id", "111"]
     call = (tmp_path / "call").read_text()
@@ -147,28 +137,37 @@ def test_a_witness_s_client_that_printed_nothing_read_no_row() -> None:
     assert [answer.ok for answer in witness.answers()] == [False, False, True]
 
 
-def test_error_of_the_client_never_carries_the_password(fake_cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kubectl(tmp_path, monkeypatch, 'echo "error: cannot run $@" >&2; exit 1')
+def test_error_of_the_client_never_carries_the_password(fake_cluster: Cluster, kubectl: Path) -> None:
+    kubectl.write_text('#!/bin/sh\necho "error: cannot run $@" >&2; exit 1\n')
     with pytest.raises(UnreachableError) as raised:
         mysql.tutorial_client(fake_cluster, ROOT, "select 1;")
     assert "s3cret" not in str(raised.value)
     assert "-p…" in str(raised.value)
 
 
-def test_wrong_password(fake_cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kubectl(tmp_path, monkeypatch, f'echo "{DENIED}" >&2; exit 1')
+def test_wrong_password(fake_cluster: Cluster, kubectl: Path) -> None:
+    kubectl.write_text(f'#!/bin/sh\necho "{DENIED}" >&2; exit 1\n')
     with pytest.raises(LabError, match="Secret mysql-root"):
         mysql.read_rows(fake_cluster, ROOT)
 
 
-def test_no_kubectl(fake_cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(LabError, match="The program kubectl can't be run"):
-        mysql.tutorial_client(fake_cluster, ROOT, "select 1;")
+def test_without_the_lab_s_kubectl_nothing_is_asked(
+    fake_cluster: Cluster, api: FakeApi, tmp_path: Path, kubectl: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One sentence, and at once; another kubectl on PATH isn't called."""
+    other = tmp_path / "kubectl"
+    kubectl.rename(other)
+    other.write_text(f"#!/bin/sh\ntouch {tmp_path}/called\n")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(LabError, match=r"no kubectl of its own .*: run `outlive provision`, which fetches it") as raised:
+        mysql.read_rows(fake_cluster, ROOT)
+    assert not isinstance(raised.value, UnreachableError)
+    assert not (tmp_path / "called").exists()
+    assert api.requests == []
 
 
-def test_client_that_hangs(fake_cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kubectl(tmp_path, monkeypatch, "exec sleep 60")
+def test_client_that_hangs(fake_cluster: Cluster, kubectl: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kubectl.write_text("#!/bin/sh\nexec sleep 60\n")
     monkeypatch.setattr(mysql, "CLIENT_SECONDS", 0.1)
     with pytest.raises(UnreachableError, match="had no answer from MySQL") as raised:
         mysql.tutorial_client(fake_cluster, ROOT, "select 1;")
@@ -224,9 +223,8 @@ def test_witness_that_was_removed(fake_cluster: Cluster, api: FakeApi, monkeypat
             witness.answers()
 
 
-def test_a_kubectl_that_cannot_be_run_shows_no_password(fake_cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "kubectl").write_text("")
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(LabError, match="The program kubectl can't be run") as raised:
+def test_a_kubectl_that_cannot_be_run_shows_no_password(fake_cluster: Cluster, kubectl: Path) -> None:
+    kubectl.write_text("")
+    with pytest.raises(LabError, match=r"The program .*/kubectl can't be run: remove it and run `outlive provision`") as raised:
         mysql.tutorial_client(fake_cluster, ROOT, "select 1;")
     assert raised.value.__suppress_context__

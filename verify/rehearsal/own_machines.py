@@ -14,7 +14,7 @@ from outlive.base.errors import LabError, UnreachableError
 from outlive.base.paths import KUBECONFIG, LOGS, ROOT, STATE, machine_ids
 from outlive.base.wait import wait_for
 from outlive.host import private
-from outlive.host.reach import Reached, link_kubectl
+from outlive.host.reach import Reached
 from outlive.host.settings import Settings, decide
 from outlive.host.steps import task_of, vagrant_line
 from outlive.lab import objects
@@ -121,7 +121,6 @@ def raise_lab(chosen: Staged, mirror: list[str]) -> Reached:
     """Start the private libvirt with a server's command line, not started yet; no machine is made."""
     with private.held():
         init = private.ensure(hide_kvm=chosen.driver == "qemu", mirror=mirror)
-    link_kubectl()
     return Reached(chosen, init)
 
 

@@ -5,6 +5,7 @@ The box has the later packages. The roles replace them at the first `site.yml`, 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import yaml
 
 from outlive.base.errors import LabError
-from outlive.base.paths import LOGS, STATE
+from outlive.base.paths import LOGS, STATE, kubectl
 from outlive.base.wait import wait_for
 from outlive.host import reach
 from outlive.host.reach import Reached
@@ -69,12 +70,13 @@ def write_earlier(folder: Path) -> Path:
 
 
 def versions(lab: Reached) -> dict[str, str]:
-    """Return the version of each node's kubelet, and of each of Kubernetes' programs that runs in a pod, by the pod's name."""
+    """Return the version of each node's kubelet, and of each of Kubernetes' programs that runs in a pod, by the pod's name, and of the kubectl on this machine."""
     found = {node.name: node.kubelet for node in map(objects.node, own_machines.listing(lab, "nodes"))}
     for pod in own_machines.listing(lab, "pods", "kube-system"):
         image, _, version = pod["spec"]["containers"][0]["image"].rpartition(":")
         if image.rpartition("/")[2] in PROGRAMS:
             found[pod["metadata"]["name"]] = version
+    found["kubectl"] = json.loads(lab.output([str(kubectl()), "version", "--client", "--output=json"]))["clientVersion"]["gitVersion"]
     return found
 
 

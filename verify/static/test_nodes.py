@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
+from outlive.course.walk import on_host
 from outlive.lab.inventory import Inventory
 from outlive.lab.kube import Cluster
 from verify.static.conftest import API_NAME, MODULES, SERVICES, SYSCTLS, Facts
@@ -28,6 +31,15 @@ def test_kubelets_run_that_version(lab: Inventory, cluster: Cluster) -> None:
     for node in cluster.nodes():
         assert node.kubelet == f"v{lab.setting('kubernetes_packages_version')}", f"{node.name} runs {node.kubelet}"
         assert node.runtime.startswith("containerd://"), f"{node.name} runs {node.runtime}"
+
+
+def test_kubectl_of_the_lab_is_of_that_version(lab: Inventory, cluster: Cluster) -> None:
+    """A shell of the lab's finds the kubectl of the inventory's version, whatever else the host has."""
+    done = on_host("kubectl version --output=json", cluster.environment)
+    assert done.status == 0, " ".join(done.lines)
+    found = json.loads("\n".join(done.lines))
+    versions = [found[each]["gitVersion"] for each in ("clientVersion", "serverVersion")]
+    assert versions == [f"v{lab.setting('kubernetes_packages_version')}"] * 2
 
 
 def test_every_machine_is_a_ready_node(lab: Inventory, cluster: Cluster) -> None:

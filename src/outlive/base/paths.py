@@ -23,7 +23,10 @@ LOGS = REPORTS / "logs"
 """Output of long steps, a file each."""
 
 BIN = STATE / "bin"
-"""Programs of the lab's own that come first in its shell: kubectl of the cluster's version."""
+"""Programs of the lab's own that come first in its shell."""
+
+KUBECTL = BIN / "kubectl"
+"""kubectl of the cluster's own version, which the role control_plane fetches: no other one is used, whatever is on PATH."""
 
 KUBECONFIG = STATE / "kubeconfig"
 """The administrator's kubeconfig that the role control_plane fetches, mode 0600."""
@@ -35,6 +38,21 @@ SCENARIOS = STATE / "molecule"
 def machine_ids() -> dict[str, str]:
     """Return the provider's ids of the machines that Vagrant made, by name."""
     return {path.parts[-3]: path.read_text(encoding="utf-8").strip() for path in sorted(ROOT.glob(".vagrant/machines/*/*/id"))}
+
+
+def kubectl() -> Path:
+    """Return the lab's kubectl.
+
+    Raises:
+        LabError: it isn't there: playbooks/site.yml wasn't run to that point, or by a version of it that didn't fetch any.
+    """
+    if not os.access(KUBECTL, os.X_OK):
+        # The same words as `src/outlive/host/files/kubectl`.
+        raise LabError(
+            "the lab has no kubectl of its own (.lab/bin/kubectl), and no other is used: "
+            "run `outlive provision`, which fetches it from the control plane"
+        )
+    return KUBECTL
 
 
 def cache() -> Path:

@@ -17,7 +17,7 @@ from pathlib import Path
 from string import Template
 
 from outlive.base.errors import LabError, UnreachableError
-from outlive.base.paths import ROOT
+from outlive.base.paths import ROOT, kubectl
 from outlive.base.wait import wait_for
 from outlive.course import grading
 from outlive.course.grading import File, Seen
@@ -216,8 +216,10 @@ class Stage:
         """Take away all that exercises made, whatever became of it; what isn't there is no error.
 
         Raises:
+            LabError: the lab's kubectl isn't there; nothing was touched.
             WaitTimeoutError: the cluster doesn't let something go.
         """
+        kubectl()
         left = self._left(exercises)
         if left:
             self._empty(exercises, [each.removeprefix("namespace/") for each in left if each.startswith("namespace/")])

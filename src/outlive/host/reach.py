@@ -11,10 +11,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import NamedTemporaryFile, TemporaryDirectory
 
 from outlive.base.errors import EXIT_FAIL, FailedError, LabError, StepFailedError
-from outlive.base.paths import BIN, LOGS, ROOT, SCENARIOS, STATE, cache, machine_ids
+from outlive.base.paths import KUBECONFIG, KUBECTL, LOGS, ROOT, SCENARIOS, STATE, cache, machine_ids
 from outlive.base.process import OUTLIVE, Tree, end, logged, missing, run, spoken, start
 from outlive.base.wait import WaitTimeoutError, wait_for
 from outlive.host import box, private
@@ -158,6 +158,8 @@ def reach(settings: Settings | None = None) -> Reached:
     settings = settings or decide()
     if not settings.bare and not machine_ids():
         shutil.rmtree(SCENARIOS, ignore_errors=True)
+    if settings.builds_mirror:
+        copy_kubectl()
     if not settings.private:
         return Reached(settings, None)
     mirror = mirror_argv("serve", "--address", "0.0.0.0") if settings.builds_mirror else []
@@ -165,7 +167,6 @@ def reach(settings: Settings | None = None) -> Reached:
         fresh = private.current() is None
         init = private.ensure(hide_kvm=settings.driver == "qemu", mirror=mirror)
         lab = Reached(settings, init)
-        link_kubectl()
         catalog = _catalog(settings)
         if catalog is not None and catalog.exists():
             # Machines that are there keep the box that they were made from.
@@ -218,14 +219,16 @@ def mirror_argv(*words: str) -> list[str]:
     return ["/usr/bin/env", f"OUTLIVE_CACHE={cache()}", str(ROOT / ".venv/bin/python"), "-m", "outlive", "mirror", *words]
 
 
-def link_kubectl() -> None:
-    """Give the lab's shell the kubectl of the cluster's own version, where the mirror has built one."""
+def copy_kubectl() -> None:
+    """Copy the mirror's kubectl to where the role control_plane will fetch the cluster's: it is the same file, which takes long to come from an emulated VM.
+
+    Only before there is a cluster: which version that has, the mirror doesn't know.
+    """
     built = cache() / "store/programs-kubernetes/kubectl"
-    link = BIN / "kubectl"
-    if built.exists() and not link.exists():
-        BIN.mkdir(parents=True, exist_ok=True)
-        link.unlink(missing_ok=True)
-        link.symlink_to(built)
+    if built.exists() and not KUBECTL.exists() and not KUBECONFIG.exists():
+        KUBECTL.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix="copy-", dir=KUBECTL.parent) as folder:
+            Path(shutil.copy(built, folder)).replace(KUBECTL)  # complete or not there
 
 
 def _is_free(lock: str) -> bool:

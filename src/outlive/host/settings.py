@@ -23,6 +23,9 @@ Provider = Literal["libvirt", "virtualbox"]
 Driver = Literal["kvm", "qemu"]
 Sources = Literal["upstream", "mirror"]
 
+FILES = ROOT / "src/outlive/host/files"
+"""What comes in the lab's shell before the host's programs, and says what is missing."""
+
 CHOICES: dict[str, tuple[str, ...]] = {
     "OUTLIVE_PROVIDER": ("auto", "libvirt", "virtualbox"),
     "OUTLIVE_DRIVER": ("auto", "kvm", "qemu"),
@@ -75,7 +78,7 @@ class Settings:
             "KUBECONFIG": str(KUBECONFIG),
             "OUTLIVE_CACHE": str(cache()),
             "OUTLIVE_SHELL": str(ROOT),
-            "PATH": f"{ROOT / '.venv/bin'}:{BIN}:{os.environ.get('PATH', '/usr/bin:/bin')}:/usr/sbin:/sbin",
+            "PATH": f"{ROOT / '.venv/bin'}:{BIN}:{FILES}:{os.environ.get('PATH', '/usr/bin:/bin')}:/usr/sbin:/sbin",
             "VAGRANT_CWD": str(ROOT),
             "VAGRANT_DEFAULT_PROVIDER": self.provider,
             "VAGRANT_CHECKPOINT_DISABLE": "1",

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from outlive.base.errors import FailedError, LabError, UnreachableError
 from outlive.base.locks import alone
-from outlive.base.paths import LOCK, LOGS, REPORTS, ROOT, STATE, machine_ids
+from outlive.base.paths import LOCK, LOGS, REPORTS, ROOT, STATE, kubectl, machine_ids
 from outlive.base.process import OUTLIVE, logged, remove, shown
 from outlive.base.wait import wait_for
 from outlive.host import durations, environment, molecule, packages, private
@@ -251,6 +251,7 @@ def _reset() -> None:
             f"{machines - have} of {machines} machines came after the snapshot of the fresh cluster, which can't go back without them: "
             "remove them (docs/lifecycle.md), or run `outlive destroy` and `make lab`"
         )
+    kubectl()  # before anything is put back: it tells when the nodes are Ready
     lab.step("restore", ["vagrant", "snapshot", "restore", "--no-provision", "--no-start", SNAPSHOT], vagrant_line)
     VERIFIED.unlink(missing_ok=True)
     lab.step("resume", ["vagrant", "resume", "--no-provision"], vagrant_line)
@@ -276,7 +277,7 @@ def _stale_nodes(lab: Reached, since: datetime) -> list[str]:
         UnreachableError: the API server gives no answer yet.
     """
     try:
-        listing = lab.output(["kubectl", "--request-timeout=20s", "get", "nodes,leases.coordination.k8s.io", "-A", "-o", "json"])
+        listing = lab.output([str(kubectl()), "--request-timeout=20s", "get", "nodes,leases.coordination.k8s.io", "-A", "-o", "json"])
     except LabError as error:
         raise UnreachableError(str(error)) from error
     items = json.loads(listing)["items"]

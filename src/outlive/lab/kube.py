@@ -18,7 +18,7 @@ from kubernetes import client, config
 from urllib3 import BaseHTTPResponse
 
 from outlive.base.errors import LabError, NotFoundError, UnreachableError
-from outlive.base.paths import ROOT
+from outlive.base.paths import ROOT, kubectl
 from outlive.lab import objects
 from outlive.lab.objects import Claim, Deployment, Json, Node, Pod, SecretKey, Volume
 
@@ -97,8 +97,6 @@ class Cluster:
             ) from error
         configuration.retries = False
         self.kubeconfig = kubeconfig
-        self.environment = {"KUBECONFIG": str(kubeconfig)}
-        """What leads a program to this cluster."""
         self.server = str(configuration.host)
         api_client: Any = client.ApiClient
         self._core: Any = client.CoreV1Api(api_client(configuration))
@@ -111,6 +109,15 @@ class Cluster:
             "pods": self._core.list_namespaced_pod,
             "deployments": self._apps.list_namespaced_deployment,
         }
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What leads a program to this cluster, and a shell to the kubectl of its version.
+
+        Raises:
+            LabError: that kubectl isn't there.
+        """
+        return {"KUBECONFIG": str(self.kubeconfig), "PATH": f"{kubectl().parent}:{os.environ.get('PATH', os.defpath)}"}
 
     def nodes(self) -> tuple[Node, ...]:
         """Return all nodes."""

@@ -15,6 +15,7 @@ from typing import Self
 
 from outlive.base.clock import HOST_CLOCK, Clock, Instant
 from outlive.base.errors import LabError, NotFoundError, RefusedError, UnreachableError
+from outlive.base.paths import kubectl
 from outlive.base.process import run
 from outlive.base.wait import wait_for
 from outlive.lab.kube import ENDS_WITHIN, Cluster, Line
@@ -122,10 +123,10 @@ def failure(text: str, reference: SecretKey) -> LabError:
 
 def tutorial_client(cluster: Cluster, account: Account, statements: str) -> list[str]:
     """Run statements by the tutorial's own command, a client pod that lives for them, and return the lines they gave."""
-    _remove_client(cluster)
-    command = ["kubectl", "--kubeconfig", str(cluster.kubeconfig), "--namespace", NAMESPACE]
+    command = [str(kubectl()), "--kubeconfig", str(cluster.kubeconfig), "--namespace", NAMESPACE]
     command += ["run", "-i", "--rm", "--quiet", f"--image={account.image}", "--restart=Never", "--pod-running-timeout=5m", CLIENT_POD]
     command += ["--", "mysql", "-h", "mysql", f"-p{account.password.reveal()}"]
+    _remove_client(cluster)
     output = _kubectl(command, statements, account)
     notes = re.compile(rf'^(pod "{CLIENT_POD}" deleted.*|If you don\'t see a command prompt.*|Warning: .*|)$')
     return [line for line in output.splitlines() if not notes.match(line)]
@@ -183,7 +184,7 @@ def _kubectl(command: list[str], statements: str, account: Account) -> str:
     except UnreachableError:
         raise UnreachableError(f"the pod {CLIENT_POD} had no answer from MySQL within {CLIENT_SECONDS} s") from None
     except LabError:
-        raise LabError("The program kubectl can't be run: it has to be on PATH, so use `outlive shell` or install it.") from None
+        raise LabError(f"The program {command[0]} can't be run: remove it and run `outlive provision`, which fetches it again.") from None
     if done.returncode != 0:
         raise failure(account.password.hide(done.stdout + done.stderr), account.reference)
     return done.stdout

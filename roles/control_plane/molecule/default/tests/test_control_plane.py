@@ -9,6 +9,8 @@ from typing import Any
 
 import testinfra
 
+from outlive.base.paths import kubectl
+from outlive.base.process import output
 from outlive.base.wait import wait_for
 from outlive.lab.inventory import Host
 from outlive.lab.kube import Cluster
@@ -32,6 +34,10 @@ def test_its_programs_run(cluster: Cluster, tested: Host, start_seconds: float) 
         within=start_seconds,
         every=5,
     )
+
+
+def test_kubectl_was_fetched(told: Callable[[str], Any]) -> None:
+    assert f"v{told('kubernetes_packages_version')}" in output([str(kubectl()), "version", "--client"])
 
 
 def test_images_came_from_where_containerd_was_told(host: testinfra.host.Host, told: Callable[[str], Any]) -> None:
