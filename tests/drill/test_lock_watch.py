@@ -25,7 +25,7 @@ def told(text: str) -> str:
 
 
 def test_holders_are_told_by_their_addresses() -> None:
-    found = samples(told(CLIENTS) + told(""), 2)
+    found = samples(told(CLIENTS) + told("== /proc/fs/nfsd/clients/*/"), 2)
     assert [each.holders for each in found[:2]] == [("192.0.2.12",), ()]
     assert doubles(found) == ()
 
@@ -77,6 +77,11 @@ def test_a_server_that_gives_no_answer_is_noted() -> None:
 
 def test_a_server_that_goes_away_is_asked_anew() -> None:
     assert len(samples(told(CLIENTS) + "exit 1\n", 2)) >= 2
+
+
+def test_no_answer_is_not_a_sample_without_a_holder() -> None:
+    found = samples(told("") + told(CLIENTS), 1)
+    assert found[0].holders == ("192.0.2.12",)
 
 
 def test_a_torn_sample_does_not_count() -> None:

@@ -130,6 +130,26 @@ def test_the_row_of_a_run_takes_an_earlier_one_s_place(fake_cluster: Cluster, mo
         mysql.write_run(fake_cluster, ROOT, 5)
 
 
+def test_the_tutorial_s_row_is_written_when_mysql_says_so(fake_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Statements that didn't come leave no answer: they are given again."""
+    asked = answering(monkeypatch, [], ["id", "111", "count(*)", "1"], ["count(*)", "0"])
+    monkeypatch.setattr(HOST_CLOCK, "rest", lambda _: None)
+    mysql.write_row(fake_cluster, ROOT)
+    assert asked == [mysql.question(before=mysql.WRITE_ROW)] * 2
+    with pytest.raises(RefusedError, match="took the tutorial's row 111 and has no row in my_id"):
+        mysql.write_row(fake_cluster, ROOT)
+
+
+def test_the_tutorial_s_table_is_dropped_when_mysql_says_so(fake_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = answering(monkeypatch, [], ["count(*)", "0"], ["id", "my_id", "count(*)", "1"])
+    monkeypatch.setattr(HOST_CLOCK, "rest", lambda _: None)
+    mysql.drop_rows(fake_cluster, ROOT)
+    assert len(asked) == 2
+    assert asked[0].startswith("use mysql; drop table if exists my_id; select id from (select table_name as id from ")
+    with pytest.raises(RefusedError, match="still has my_id"):
+        mysql.drop_rows(fake_cluster, ROOT)
+
+
 def test_a_witness_s_client_that_printed_nothing_read_no_row() -> None:
     witness = Witness(cast(Cluster, None), ROOT, "m")
     for line in ("OK", "OK ", "OK 111"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from outlive.base.errors import LabError
+from outlive.base.errors import LabError, UnreachableError
 from outlive.lab.nfs import Export, Held, grace_seconds, lease_seconds, parse_clients, parse_exports
 from outlive.lab.ssh import Output
 from tests.course.stages import FakeRemote
@@ -63,7 +63,10 @@ def test_holder_of_a_file() -> None:
     assert holder.holds("/nfsdata/mysql-pv/ibdata1")
     assert not holder.holds("/nfsdata/mysql-pv/ib_logfile0")
     assert not dead.holds("/nfsdata/mysql-pv/ibdata1")
-    assert parse_clients("") == ()
+    assert parse_clients("== /proc/fs/nfsd/clients/*/\n") == ()
+    for nothing in ("", "\n"):
+        with pytest.raises(UnreachableError, match="gave no list of its clients"):
+            parse_clients(nothing)
 
 
 def test_lease_and_grace_period() -> None:

@@ -85,7 +85,11 @@ def test_command_that_gives_no_answer(small_inventory: Inventory, tmp_path: Path
 
 def test_nfs_reads_through_it(small_inventory: Inventory, monkeypatch: pytest.MonkeyPatch) -> None:
     remote = Remote(small_inventory, Here())
-    answers = {"exportfs -v": "/nfsdata 192.0.2.0/24(rw,sync)\n", nfs.READ_CLIENTS: "", "cat /proc/fs/nfsd/nfsv4leasetime": "90\n"}
+    answers = {
+        "exportfs -v": "/nfsdata 192.0.2.0/24(rw,sync)\n",
+        nfs.READ_CLIENTS: "== /proc/fs/nfsd/clients/*/\n",
+        "cat /proc/fs/nfsd/nfsv4leasetime": "90\n",
+    }
     monkeypatch.setattr(remote, "check", lambda _, command: answers[command])
     assert nfs.exports(remote, "m")[0].path == "/nfsdata"
     assert nfs.clients(remote, "m") == ()

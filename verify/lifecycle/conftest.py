@@ -21,5 +21,5 @@ def written(whole_lab: Lab) -> Pod:
     """Write the tutorial's row, and return MySQL's pod on a lab that is steady."""
     pod = steady.check(whole_lab.cluster, whole_lab.workers)
     account = mysql.account(whole_lab.cluster, whole_lab.cluster.deployment(mysql.NAMESPACE, mysql.DEPLOYMENT))
-    mysql.tutorial_client(whole_lab.cluster, account, mysql.WRITE_ROW)
+    mysql.write_row(whole_lab.cluster, account)
     return pod

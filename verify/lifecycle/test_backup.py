@@ -73,7 +73,7 @@ def restored(whole_lab: Lab, backup: Backup) -> Backup:
     kubectl(cluster, f"delete configmap {KEPT}")
     kubectl(cluster, f"create configmap {LATE} --from-literal=text=late")
     account = mysql.account(cluster, cluster.deployment(NAMESPACE, mysql.DEPLOYMENT))
-    mysql.tutorial_client(cluster, account, "drop table mysql.my_id;")
+    mysql.drop_rows(cluster, account)
     whole_lab.remote.check(server.name, "touch %s", f"{export}/{LATE}")
     play("playbooks/restore.yml", "-e", f"backup={backup.folder}")
     run.await_steady(whole_lab)

@@ -69,7 +69,7 @@ def story(alone: None, lab: Inventory, cluster: Cluster, remote: Remote, report:
     # This story is that of Kubernetes' defaults: under others a node that is shut down may end its pods itself.
     settings.check(Lab(lab, cluster, remote), DEFAULT)
     account = mysql.account(cluster, cluster.deployment(NAMESPACE, mysql.DEPLOYMENT))
-    mysql.tutorial_client(cluster, account, mysql.WRITE_ROW)
+    mysql.write_row(cluster, account)
     boot, run = cluster.node(pod.node).boot, int(HOST_CLOCK.now().wall.timestamp())
     mysql.write_run(cluster, account, run)
     with ExitStack() as stack:

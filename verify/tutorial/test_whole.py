@@ -55,7 +55,7 @@ def test_all_chapters_come_and_go(lab: Inventory, cluster: Cluster, remote: Remo
         play("playbooks/tutorial.yml", "-e", ALL)
         there = ground.look()
         assert there >= A_CHAPTER_EACH
-        mysql.tutorial_client(cluster, mysql.account(cluster, cluster.deployment(NAMESPACE, mysql.DEPLOYMENT)), mysql.WRITE_ROW)
+        mysql.write_row(cluster, mysql.account(cluster, cluster.deployment(NAMESPACE, mysql.DEPLOYMENT)))
         again = play("playbooks/tutorial.yml", "-e", ALL)
         assert not again.changed, "\n".join(again.changed)
         remote.check(server.name, "touch %s", kept)

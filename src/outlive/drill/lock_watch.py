@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from outlive.base.clock import HOST_CLOCK, Clock, Instant
-from outlive.base.errors import LabError
+from outlive.base.errors import LabError, UnreachableError
 from outlive.base.process import start
 from outlive.lab import nfs
 
@@ -124,9 +124,10 @@ class Sampler:
                 listing.append(line)
                 continue
             looks = "".join(listing).split(f"{TWICE}\n")
-            holders = set.intersection(*(self._holders(look) for look in looks))
-            self._samples.append(Sample(self._clock.now(), tuple(sorted(holders))))
             listing = []
+            with suppress(UnreachableError):  # no answer isn't 'nobody holds it': the hole shows
+                holders = set.intersection(*(self._holders(look) for look in looks))
+                self._samples.append(Sample(self._clock.now(), tuple(sorted(holders))))
 
     def _holders(self, listing: str) -> set[str]:
         return {client.address for client in nfs.parse_clients(listing) if any(_locks(held, self._file) for held in client.held)}

@@ -41,12 +41,10 @@ done
 """What the witness runs. The table is the tutorial's; the pause is the pace of its questions."""
 
 WRITE_ROW = """\
-use mysql;
 create table if not exists my_id(id int(4));
 insert into my_id select 111 from dual where not exists (select * from my_id);
 """
 """The tutorial's statements, so worded that a second run leaves one row too."""
-READ_ROWS = "use mysql; select * from my_id;"
 RUNS = "power_off"
 """Table beside the tutorial's with the row of one run: what is new in it can't be an earlier run's. The tutorial's keeps its one row."""
 
@@ -122,7 +120,10 @@ def failure(text: str, reference: SecretKey) -> LabError:
 
 
 def tutorial_client(cluster: Cluster, account: Account, statements: str) -> list[str]:
-    """Run statements by the tutorial's own command, a client pod that lives for them, and return the lines they gave."""
+    """Run statements by the tutorial's own command, a client pod that lives for them, and return the lines they gave.
+
+    The statements may not have come: only lines that MySQL alone could give say that they did, as ``read_rows`` demands them.
+    """
     command = [str(kubectl()), "--kubeconfig", str(cluster.kubeconfig), "--namespace", NAMESPACE]
     command += ["run", "-i", "--rm", "--quiet", f"--image={account.image}", "--restart=Never", "--pod-running-timeout=5m", CLIENT_POD]
     command += ["--", "mysql", "-h", "mysql", f"-p{account.password.reveal()}"]
@@ -137,15 +138,41 @@ def read_rows(cluster: Cluster, account: Account, table: str = "my_id", before: 
 
     ``before`` are statements that the same client gives first; they may be given several times.
     """
-    statements = f"use mysql; {before}select id from {table}; select count(*) from {table};"
     return wait_for(
         "MySQL, asked by the tutorial's client pod",
         "an answer",
-        lambda: parse_rows(tutorial_client(cluster, account, statements)),
+        lambda: parse_rows(tutorial_client(cluster, account, question(table, before))),
         lambda _: True,
         within=2 * CLIENT_SECONDS,
         every=5.0,
     )
+
+
+def question(table: str = "my_id", before: str = "") -> str:
+    """Return statements whose whole answer ``parse_rows`` reads: the values in a table and their count, after the statements ``before``."""
+    return f"use mysql; {before}select id from {table}; select count(*) from {table};"
+
+
+def write_row(cluster: Cluster, account: Account) -> None:
+    """Put the tutorial's row into its table, where it isn't yet; returns when MySQL has said that it is there.
+
+    Raises:
+        RefusedError: MySQL answers, but with other rows.
+    """
+    rows = read_rows(cluster, account, before=WRITE_ROW)
+    if rows != ["111"]:
+        raise RefusedError(f"MySQL took the tutorial's row 111 and has {', '.join(rows) or 'no row'} in my_id.")
+
+
+def drop_rows(cluster: Cluster, account: Account) -> None:
+    """Drop the tutorial's table; returns when MySQL has said that it isn't there.
+
+    Raises:
+        RefusedError: MySQL answers, but still has the table.
+    """
+    tables = "(select table_name as id from information_schema.tables where table_schema = 'mysql' and table_name = 'my_id') as found"
+    if read_rows(cluster, account, tables, "drop table if exists my_id; "):
+        raise RefusedError("MySQL took `drop table` and still has my_id.")
 
 
 def write_run(cluster: Cluster, account: Account, run: int) -> None:

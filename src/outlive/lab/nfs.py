@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from outlive.base.errors import LabError
+from outlive.base.errors import LabError, UnreachableError
 from outlive.lab.inventory import Host, Inventory
 from outlive.lab.ssh import Remote
 
@@ -58,7 +58,7 @@ def exports(remote: Remote, server: str) -> tuple[Export, ...]:
 
 
 def clients(remote: Remote, server: str) -> tuple[Client, ...]:
-    """Return the server's NFSv4 clients with what they hold."""
+    """Return the server's NFSv4 clients with what they hold. Fails as ``parse_clients`` does."""
     return parse_clients(remote.check(server, READ_CLIENTS))
 
 
@@ -81,7 +81,13 @@ def parse_exports(listing: str) -> tuple[Export, ...]:
 
 
 def parse_clients(listing: str) -> tuple[Client, ...]:
-    """Read what ``READ_CLIENTS`` printed."""
+    """Read what ``READ_CLIENTS`` printed.
+
+    Raises:
+        UnreachableError: it is no answer: each names folders, or the pattern of their names where there is no client.
+    """
+    if not re.search("^== ", listing, flags=re.MULTILINE):
+        raise UnreachableError("the NFS server gave no list of its clients")
     return tuple(
         Client(
             name=_field(block, r'^name: "?(.*?)"?$'),

@@ -7,7 +7,7 @@ from outlive.lab.ssh import Remote
 
 LOOK = (
     "server=$(sed -n 's/^server = \"\\(.*\\)\"$/\\1/p' /etc/containerd/certs.d/docker.io/hosts.toml 2>/dev/null); "
-    '[ -n "$server" ] || exit 0; '
+    '[ -n "$server" ] || { echo none; exit 0; }; '
     "curl --silent --show-error --max-time 60 --output /dev/null --write-out '%%{http_code}' "
     "--header 'Accept: application/vnd.oci.image.manifest.v1+json' \"$server\"/%s/manifests/%s"
 )
@@ -28,7 +28,7 @@ def mirror_lacks(remote: Remote, node: str, image: str) -> bool:
     path = name if "/" in name else f"library/{name}"
     done = remote.run(node, LOOK, path, tag)
     answer = done.stdout.strip()
-    if done.status == 0 and answer in ("", "200"):
+    if done.status == 0 and answer in ("none", "200"):
         return False
     if answer == "404":
         return True

@@ -49,7 +49,7 @@ class ContainerdKilled(Command):
 
     def await_effect(self) -> None:
         """See that the process is another one, or none."""
-        self.watch("containerd", f"another process than {self._before}", MAIN_PID, lambda pid: pid != self._before)
+        self.watch("containerd", f"another process than {self._before}", MAIN_PID, lambda pid: pid not in ("", self._before))
 
     def repair(self) -> None:
         """Wait until it is back, by itself or started."""
