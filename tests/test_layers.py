@@ -29,7 +29,11 @@ MAY_KNOW = {
 MUST = {
     ("outlive.host.doctor.checklist", "outlive.lab.inventory"): "sizes and network that the host has to have are the inventory's",
     ("outlive.host.steps", "outlive.lab.objects"): "after a reset nodes have to be Ready, and what that means is the lab's to say",
-    ("outlive.host.doctor.software", "outlive.mirror.paths"): "the oldest Go that builds the mirror stands in its lock file",
+    (
+        "outlive.host.doctor.checklist",
+        "outlive.mirror.golang",
+    ): "which Go the mirror is built with, and whether it is there, is the mirror's to say",
+    ("outlive.host.steps", "outlive.mirror.golang"): "`make setup` installs it beside the Python environment",
 }
 """What the table forbids and is there all the same, module by module, each with its reason."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -23,9 +24,12 @@ for name in ("click", "yaml", "pytest"):
 from outlive import __main__
 """
 SETUP = """
+from pathlib import Path
 from outlive.host import environment, packages
+from outlive.mirror import golang
 packages.install_packages = lambda names, **_: print("packages")
-environment.make = lambda: print("environment")
+environment.make = lambda: print("environment") or Path("/venv")
+golang.prepare = lambda python: print("Go by", python)
 """
 RUN = "sys.exit(__main__.main())"
 
@@ -36,11 +40,18 @@ def bare(script: str, *words: str, **variables: str) -> subprocess.CompletedProc
     return subprocess.run(argv, env={**os.environ, **variables}, capture_output=True, text=True, timeout=200, check=False)
 
 
-def test_setup() -> None:
+def test_setup_without_a_mirror() -> None:
     done = bare(
         BARE + SETUP + RUN, "setup", OUTLIVE_PROVIDER="libvirt", OUTLIVE_DRIVER="kvm", OUTLIVE_SOURCES="upstream", OUTLIVE_LIBVIRT="system"
     )
     assert done.stdout.splitlines() == ["packages", "environment"], done.stderr
+    assert done.returncode == 0
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the mirror's box is for x86_64")
+def test_setup_where_the_mirror_is_built() -> None:
+    done = bare(BARE + SETUP + RUN, "setup", OUTLIVE_PROVIDER="libvirt", OUTLIVE_DRIVER="qemu")
+    assert done.stdout.splitlines() == ["packages", "environment", "packages", "Go by /venv/bin/python"], done.stderr
     assert done.returncode == 0
 
 

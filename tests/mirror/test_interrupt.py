@@ -30,7 +30,7 @@ PROGRAM = textwrap.dedent(
     from pathlib import Path
     from outlive.base.process import uninterrupted
     from outlive.cli import main
-    from outlive.mirror import build, tools
+    from outlive.mirror import build, golang, tools
 
     def pass_on():
         signal.raise_signal(int(os.read(0, 20) or 0))
@@ -50,6 +50,7 @@ PROGRAM = textwrap.dedent(
         finally:
             tools.run(["sh", "-c", "test -e gone && sleep 0.5 && mv gone cleaned"], Path("log"), cleanup=True)
 
+    golang.prepare = lambda: None
     build.build = endless
     sys.exit(main(["mirror", "build"]))
     """

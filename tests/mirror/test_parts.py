@@ -17,7 +17,6 @@ from outlive.cli import main
 from outlive.mirror import build, lock, tools
 from outlive.mirror.build import boxes, debian, images, programs
 from outlive.mirror.build.debian import parse_uri_line
-from outlive.mirror.build.programs import check_go
 from outlive.mirror.lock import DebianPackage
 from outlive.mirror.paths import GO, PACKAGE
 from outlive.mirror.store import Artefact, Store
@@ -107,28 +106,15 @@ def test_version_of_a_box_follows_its_content() -> None:
     assert other == f"13.0.{0xFFFFFFF}"
 
 
-def test_old_go() -> None:
-    check_go("1.26", "1.26.8")
-    check_go("1.26", "1.100.0")
-    with pytest.raises(LabError, match=r"the Go of this host is 1\.19\.8, and the mirror needs 1\.26 or newer: install a newer Go"):
-        check_go("1.26", "1.19.8")
-
-
 def test_missing_tools_are_named_with_the_cure() -> None:
     tools.require_tools(["sh"])
-    cure = "install the Debian packages that src/outlive/mirror/host-packages.txt lists"
+    cure = "`OUTLIVE_SOURCES=mirror make setup` installs the Debian packages that src/outlive/mirror/host-packages.txt lists"
     with pytest.raises(LabError, match=rf"^this host lacks no-such-tool, no-such-other, which the mirror needs: {cure}$"):
         tools.require_tools(["sh", "no-such-tool", "no-such-other"])
 
 
-def test_missing_go_has_a_cure_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shutil.which", lambda name: None)
-    with pytest.raises(LabError, match=r"lists, and Go from https://go.dev/dl$"):
-        tools.require_tools(["go"])
-
-
 @pytest.mark.skipif(shutil.which("dpkg-query") is None, reason="no Debian")
-@pytest.mark.parametrize("tool", sorted({*build.TOOLS, "nginx", "setpriv"} - {"go"}))  # Debian's Go is too old
+@pytest.mark.parametrize("tool", sorted({*build.TOOLS, "nginx", "setpriv"}))
 def test_package_of_each_tool_is_listed_for_the_set_up(tool: str) -> None:
     found = shutil.which(tool, path="/usr/bin:/usr/sbin:/bin:/sbin")
     if found is None:
@@ -216,6 +202,5 @@ def test_a_build_of_programs_says_how_many_packages_are_compiled(tmp_path: Path,
         wait_for("the build", "2 packages", lambda: said, lambda lines: "programs-x: 2 of 3 packages" in lines, within=30, every=0.01)
 
 
-@pytest.mark.skipif(shutil.which("go") is None, reason="Go isn't installed")
-def test_packages_that_the_programs_of_a_module_are_made_of() -> None:
+def test_packages_that_the_programs_of_a_module_are_made_of(mirrors_go: None) -> None:
     assert programs.packages_of(GO / "cni") > 100

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from outlive.cli import main
+from outlive.mirror import golang
 from outlive.mirror.build import programs
 from outlive.mirror.lock import Program
 from outlive.mirror.paths import GO
@@ -40,6 +41,8 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
         return store.make(f"programs-{program.name}", version, write)
 
     monkeypatch.setattr(programs, "build_programs", syft)
+    monkeypatch.setattr(golang, "prepare", lambda: None)
+    monkeypatch.setattr(golang, "version", lambda: "1.2.3")
     return store
 
 

@@ -270,7 +270,7 @@ def test_address_of_another_host(tmp_path: Path) -> None:
 def test_host_without_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with (
-        pytest.raises(LabError, match=r"this host lacks nginx, which the mirror needs: install the Debian packages"),
+        pytest.raises(LabError, match=r"this host lacks nginx, which the mirror needs: `OUTLIVE_SOURCES=mirror make setup` installs"),
         packages(fill(tmp_path), "127.0.0.1", 1),
     ):
         pass

@@ -1,6 +1,6 @@
 """A whole mirror, built by the real tools from a small world, served, and read as a node reads it.
 
-Runs as root, on a host that has the tools of src/outlive/mirror/host-packages.txt and Go.
+Runs as root, on a host that has the tools of src/outlive/mirror/host-packages.txt, and the mirror's Go.
 """
 
 import dataclasses
@@ -63,7 +63,7 @@ class Small:
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Small]:
+def small(mirrors_go: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Small]:
     folder = tmp_path_factory.mktemp("small")
     said: list[str] = []
     with world(folder) as given, pytest.MonkeyPatch.context() as patch:
@@ -178,7 +178,7 @@ def test_same_lock_gives_the_same_images(small: Small) -> None:
 def test_too_old_go_stops_a_build_before_it_makes_anything(small: Small, tmp_path: Path) -> None:
     store = Store(tmp_path / "cache", print)
     wants = dataclasses.replace(small.lock, go="99.1")
-    with store.locked(), pytest.raises(LabError, match=r"the mirror needs 99\.1 or newer: install a newer Go"):
+    with store.locked(), pytest.raises(LabError, match=r"the mirror needs 99\.1 or newer: put a newer one on PATH"):
         build.build(store, wants, ())
     assert [path.name for path in store.cache.iterdir()] == ["lock"]
 

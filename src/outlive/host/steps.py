@@ -23,6 +23,7 @@ from outlive.host.doctor import checklist
 from outlive.host.reach import Reached, build_mirror, build_scanner, check_of, closing_line, log_of, reach
 from outlive.host.settings import Settings, decide
 from outlive.lab import objects
+from outlive.mirror import golang
 
 SNAPSHOT = "fresh"
 """Name of the snapshot that `outlive reset` goes back to: the cluster as site.yml left it."""
@@ -325,16 +326,17 @@ def _remove() -> None:
 
 
 def setup() -> None:
-    """Install what the host lacks and make the virtual environment.
+    """Install what the host lacks and make the virtual environment; where the mirror is built, install what builds it.
 
     Raises:
-        LabError: see `src/outlive/host/packages.py`.
+        LabError: see `src/outlive/host/packages.py`; Go, with which the mirror is built, can't be had.
     """
     # Only hosts that build the mirror need its tools; whether this one does is known once QEMU is there to try KVM.
     packages.install_packages(packages.missing_packages(packages.TOOLS, packages.LIBVIRT if _wants_libvirt() else {}))
-    environment.make()
+    own = environment.make()
     if decide().builds_mirror:
         packages.install_packages(packages.missing_mirror_packages(), services=False)
+        golang.prepare(str(own / "bin/python"))
 
 
 def _wants_libvirt() -> bool:

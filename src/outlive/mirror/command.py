@@ -9,7 +9,7 @@ from pathlib import Path
 
 from outlive.base.paths import cache
 from outlive.mirror import build as steps
-from outlive.mirror import compare, lock, sbom, scanner, upstream
+from outlive.mirror import compare, golang, lock, sbom, scanner, upstream
 from outlive.mirror import serve as server
 from outlive.mirror.build import boxes, debian
 from outlive.mirror.paths import LOCK_FILE
@@ -34,6 +34,7 @@ def build(box: str, also: Sequence[str]) -> None:
     """Make packages, images and a box (or ``all``), and the named extras, as far as they aren't there and right."""
     store = _begin()
     with ended_by_signals(), store.locked():
+        golang.prepare()
         steps.build(store, lock.load(), boxes.BOXES if box == "all" else (box,), list(also))
 
 
@@ -55,6 +56,7 @@ def write_sbom(folder: Path) -> None:
     """Write down what images and boxes are made of, a document each in `folder`."""
     store = _begin()
     with ended_by_signals(), store.locked():
+        golang.prepare()
         report(f"{folder}: {len(sbom.write(store, folder))} documents")
 
 
@@ -62,6 +64,7 @@ def build_scanner() -> None:
     """Make kube-bench, with all that it needs on a machine, where it isn't there."""
     store = _begin()
     with ended_by_signals(), store.locked():
+        golang.prepare()
         scanner.build(store)
 
 

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from outlive.base.errors import LabError
+from outlive.mirror import golang
 from outlive.mirror.build import boxes, programs
 from outlive.mirror.lock import Program
 from outlive.mirror.store import Store
-from outlive.mirror.tools import require_tools, run
+from outlive.mirror.tools import run
 
 SYFT = Program(name="syft", module="github.com/anchore/syft", version="", cgo=False, ldflags={}, rename={})
 """Its version stands in go/syft/go.mod alone; `outlive mirror build` doesn't build it."""
@@ -24,12 +25,11 @@ def write(store: Store, folder: Path) -> list[Path]:
     there = dict(sources(store))
     if not there:
         raise LabError(f"the mirror in {store.cache} isn't built: run `outlive mirror build` (OUTLIVE_CACHE names its folder)")
-    require_tools(["go"])
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise LabError(f"the folder {folder} can't be written ({error.strerror}): name another one with --to") from error
-    syft = programs.build_programs(store, SYFT, programs.go_version()).path / "syft"
+    syft = programs.build_programs(store, SYFT, golang.version()).path / "syft"
     # It asks nobody for a newer version of itself, and keeps nothing in the home folder.
     quiet = {"SYFT_CHECK_FOR_APP_UPDATE": "false", "SYFT_CACHE_TTL": "0"}
     written = []

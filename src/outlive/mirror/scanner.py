@@ -4,11 +4,12 @@ import json
 from pathlib import Path
 
 from outlive.base.errors import LabError
+from outlive.mirror import golang
 from outlive.mirror.build import programs
 from outlive.mirror.lock import Program
 from outlive.mirror.paths import GO
 from outlive.mirror.store import Artefact, Store
-from outlive.mirror.tools import capture, require_tools, run
+from outlive.mirror.tools import capture, run
 
 MODULE = "github.com/aquasecurity/kube-bench"
 KUBE_BENCH = Program(name="kube-bench", module=MODULE, version="", cgo=False, ldflags={}, rename={"gojq": "jq"})
@@ -22,10 +23,9 @@ def build(store: Store) -> Artefact:
     """Give the archive with kube-bench, jq and the benchmarks, built where it isn't there, outdated or damaged.
 
     Raises:
-        LabError: Go isn't there, or can't build it or get its module.
+        LabError: Go can't build it or get its module.
     """
-    require_tools(["go"])
-    built = programs.build_programs(store, KUBE_BENCH, programs.go_version())
+    built = programs.build_programs(store, KUBE_BENCH, golang.version())
 
     def pack(target: Path) -> None:
         tar: list[str | Path] = ["tar", "--create", "--gzip", "--file", target / ARCHIVE, "--owner=0", "--group=0"]
@@ -40,4 +40,4 @@ def _module() -> Path:
     try:
         return Path(json.loads(said)["Dir"])
     except (ValueError, KeyError) as error:
-        raise LabError(f"`go mod download -json {MODULE}` doesn't say where the module lies: install Go again") from error
+        raise LabError(f"`go mod download -json {MODULE}` doesn't say where the module lies: run the command again") from error

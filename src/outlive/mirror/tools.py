@@ -20,8 +20,7 @@ def require_tools(names: Sequence[str]) -> None:
     missing = [name for name in names if shutil.which(name) is None]
     if missing:
         raise LabError(
-            f"this host lacks {', '.join(missing)}, which the mirror needs: install the Debian packages that src/outlive/mirror/host-packages.txt lists"
-            + (", and Go from https://go.dev/dl" if "go" in missing else "")
+            f"this host lacks {', '.join(missing)}, which the mirror needs: `OUTLIVE_SOURCES=mirror make setup` installs the Debian packages that src/outlive/mirror/host-packages.txt lists"
         )
 
 

@@ -19,6 +19,7 @@ from outlive.host import environment, packages, private, virtualization
 from outlive.host.doctor import Finding, clock, fine, hypervisors, leftovers, networks, resources, software, wrong
 from outlive.host.settings import Settings, decide
 from outlive.lab import inventory
+from outlive.mirror import golang
 
 POOLS = {"libvirt": Path("/var/lib/libvirt/images"), "virtualbox": Path("~/VirtualBox VMs").expanduser()}
 """Where the provider keeps the VMs' disks by default, without a libvirt of the lab's own."""
@@ -123,7 +124,7 @@ def of_host(settings: Settings, *, installable: bool) -> Iterator[Finding]:
         if "qemu-system-x86" not in lacking:
             yield software.tool(software.QEMU, software.read(software.QEMU))
     if settings.builds_mirror:
-        yield software.go(*software.read_go())
+        yield software.go(golang.pinned(), there=golang.is_there())
     if settings.private or settings.builds_mirror:
         yield software.privileges(root=os.geteuid() == 0, sudo=shutil.which("sudo") is not None)
     yield hypervisors.architecture(

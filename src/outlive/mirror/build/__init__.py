@@ -9,6 +9,7 @@ from pathlib import Path
 
 from outlive.base.errors import LabError
 from outlive.base.process import uninterrupted
+from outlive.mirror import golang
 from outlive.mirror.build import boxes, debian, images, packages, programs, registry
 from outlive.mirror.build.signing import Signer
 from outlive.mirror.lock import EARLIER, EXTRAS, Lock, earlier, load_extra
@@ -22,7 +23,6 @@ TOOLS = (
     "docker-registry",
     "dpkg-deb",
     "gcc",
-    "go",
     "gpg",
     "mkfs.ext4",
     "mmdebstrap",
@@ -65,8 +65,8 @@ def build(store: Store, lock: Lock, box_names: Sequence[str], extras: Collection
     require_tools(TOOLS)
     if not store.path_of("programs-kubernetes").exists():
         check_disk(store.cache, NEEDED_GIB)
-    version = programs.go_version()
-    programs.check_go(lock.go, version)
+    version = golang.version()
+    golang.check(lock.go, version)
     signer = Signer(store)
     try:
         # The programs take the processor, the packages mostly the disk and the network: side by side.

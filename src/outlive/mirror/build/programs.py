@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from outlive.base.errors import LabError
 from outlive.mirror.lock import Program
 from outlive.mirror.paths import GO
 from outlive.mirror.store import Artefact, Store, digest_tree
@@ -20,20 +19,6 @@ REPORT_EVERY = 5.0
 """Seconds between two lines that say how far a build is."""
 
 _REPLACED = re.compile(r" => (\.\./\S+)")
-
-
-def go_version() -> str:
-    """Give the version of this host's Go, such as 1.26.8."""
-    found = re.search(r"go(\d+(?:\.\d+)+)", capture(["go", "version"]))
-    if found is None:
-        raise LabError("`go version` prints no version: install Go again")
-    return found.group(1)
-
-
-def check_go(needed: str, found: str) -> None:
-    """Raise LabError if `found` is older than `needed`."""
-    if [int(part) for part in found.split(".")] < [int(part) for part in needed.split(".")]:
-        raise LabError(f"the Go of this host is {found}, and the mirror needs {needed} or newer: install a newer Go")
 
 
 def linker_flags(program: Program) -> str:
@@ -56,7 +41,7 @@ def build_programs(store: Store, program: Program, version: str) -> Artefact:
                 [*COMPILE, *flags, "-o", f"{target}{os.sep}", "tool"],
                 store.log(name),
                 cwd=module,
-                env={"CGO_ENABLED": "1" if program.cgo else "0", "GOOS": "linux", "GOARCH": "amd64", "GOFLAGS": ""},
+                env={"CGO_ENABLED": "1" if program.cgo else "0", "GOOS": "linux", "GOARCH": "amd64"},
             )
         for old, new in program.rename.items():
             (target / old).rename(target / new)
