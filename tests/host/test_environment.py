@@ -104,6 +104,39 @@ def test_checkouts_side_by_side(tmp_path: Path, cache: Path) -> None:
     assert one.program("outlive", "--version").split()[-1] == "1.1.1"
 
 
+NOEXEC = 'mount -t tmpfs -o noexec tmpfs "$1" && shift && exec "$@"'
+"""Run by a shell in a mount namespace of its own: puts a file system on which nothing can be executed on a folder, and runs a command."""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a file system")
+def test_cache_in_which_nothing_may_be_executed(tmp_path: Path) -> None:
+    mounted = ["unshare", "--mount", "sh", "-c", NOEXEC, "sh", str(tmp_path)]
+    variables = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OUTLIVE_CACHE": str(tmp_path / "cache")}
+    sentence = (
+        f"the cache folder is '{tmp_path}/cache' (by OUTLIVE_CACHE, else XDG_CACHE_HOME or the home folder), on a file system that is mounted "
+        "noexec, and the lab's programs lie there: set OUTLIVE_CACHE to a folder elsewhere"
+    )
+    for command, said, status in (("doctor", f"  WRONG  {sentence}\n", 1), ("setup", f"error: {sentence}\n", 2)):
+        argv = [*mounted, sys.executable, "-m", "outlive", command]
+        done = subprocess.run(argv, env=variables, capture_output=True, text=True, timeout=120, check=False)
+        assert said in done.stdout + done.stderr
+        assert done.returncode == status
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a file system")
+def test_checkout_in_which_nothing_may_be_executed(tmp_path: Path, cache: Path) -> None:
+    """All that is executed lies in the cache."""
+    one, share = copied(tmp_path / "one", cache, "1.1.1"), tmp_path / "share"
+    share.mkdir()
+    script = f'cp -r "{one.root}" "{share}/one" && cd "{share}/one" && /usr/bin/python3 -c "$MAKE" && .venv/bin/outlive --version && .venv/bin/shows'
+    variables = {**os.environ, "MAKE": MAKE, "PYTHONPATH": str(share / "one/src"), "OUTLIVE_CACHE": str(cache)}
+    argv = ["unshare", "--mount", "sh", "-c", NOEXEC, "sh", str(share), "sh", "-c", script]
+    done = subprocess.run(argv, env=variables, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == f"{share}/one/src/outlive/__init__.py"
+
+
 def test_environment_that_was_cut_short_is_made_anew(tmp_path: Path, cache: Path) -> None:
     one = copied(tmp_path / "one", cache, "1.1.1")
     one.make()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from outlive.base.errors import LabError
-from outlive.mirror import scanner
+from outlive.mirror import golang, scanner
 from outlive.mirror.build import programs
 from outlive.mirror.lock import Program
 from outlive.mirror.paths import GO
@@ -32,8 +32,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
         return store.make(f"programs-{program.name}", version, write)
 
     monkeypatch.setattr(programs, "build_programs", build)
-    monkeypatch.setattr(programs, "go_version", lambda: "1.26.8")
-    monkeypatch.setattr(scanner, "require_tools", lambda _names: None)
+    monkeypatch.setattr(golang, "version", lambda: "1.26.8")
     monkeypatch.setattr(scanner, "capture", lambda _command: json.dumps({"Dir": str(tmp_path / "module")}))
     return Store(tmp_path / "cache", print)
 
@@ -52,7 +51,7 @@ def test_archive_is_made_once_for_the_same_programs(
     capsys.readouterr()
     assert scanner.build(store) == first
     assert capsys.readouterr().out == "programs-kube-bench: ready\nscanner: ready\n"
-    monkeypatch.setattr(programs, "go_version", lambda: "1.27.3")
+    monkeypatch.setattr(golang, "version", lambda: "1.27.3")
     assert scanner.build(store).key != first.key
 
 

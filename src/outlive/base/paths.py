@@ -61,7 +61,7 @@ def cache() -> Path:
     `OUTLIVE_CACHE` names it, else it is `outlive` below `XDG_CACHE_HOME` or `~/.cache`.
 
     Raises:
-        LabError: its path has white space, at which apt would cut it in two, and by which Ansible finds no Python.
+        LabError: its path has white space, at which apt would cut it in two, and by which Ansible finds no Python; or nothing may be executed there.
     """
     named = os.environ.get("OUTLIVE_CACHE")
     folder = Path(named).expanduser().resolve() if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "outlive"
@@ -69,5 +69,11 @@ def cache() -> Path:
         raise LabError(
             f"the cache folder is {str(folder)!r} (by OUTLIVE_CACHE, else XDG_CACHE_HOME or the home folder), "
             "and neither apt nor Ansible takes a path with white space: set OUTLIVE_CACHE to a folder without"
+        )
+    there = next(path for path in (folder, *folder.parents) if os.access(path, os.F_OK))
+    if os.statvfs(there).f_flag & os.ST_NOEXEC:
+        raise LabError(
+            f"the cache folder is '{folder}' (by OUTLIVE_CACHE, else XDG_CACHE_HOME or the home folder), on a file system that is mounted noexec, "
+            "and the lab's programs lie there: set OUTLIVE_CACHE to a folder elsewhere"
         )
     return folder

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from outlive.base.errors import FailedError, LabError, UnreachableError
 from outlive.base.locks import alone
-from outlive.base.paths import LOCK, LOGS, REPORTS, ROOT, STATE, kubectl, machine_ids
+from outlive.base.paths import LOCK, LOGS, REPORTS, ROOT, STATE, cache, kubectl, machine_ids
 from outlive.base.process import OUTLIVE, logged, remove, shown
 from outlive.base.wait import wait_for
 from outlive.host import durations, environment, molecule, packages, private
@@ -331,6 +331,7 @@ def setup() -> None:
     Raises:
         LabError: see `src/outlive/host/packages.py`; Go, with which the mirror is built, can't be had.
     """
+    cache()  # one that can't be used is refused before anything is installed
     # Only hosts that build the mirror need its tools; whether this one does is known once QEMU is there to try KVM.
     packages.install_packages(packages.missing_packages(packages.TOOLS, packages.LIBVIRT if _wants_libvirt() else {}))
     own = environment.make()
