@@ -76,3 +76,20 @@ def test_other_commands_name_make_setup() -> None:
     done = bare(BARE + RUN, "lab")
     assert done.stderr == f"error: Python's package click is missing in {sys.executable}: run `make setup`, then .venv/bin/outlive\n"
     assert done.returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("target", "sentence"),
+    [
+        ("doctor", "error: python3 is missing: `make setup` installs it\n"),
+        ("setup", "error: python3 is missing and could not be installed: see the words above, or install Python 3.11 or newer\n"),
+    ],
+)
+def test_no_python_at_all(target: str, sentence: str, tmp_path: Path) -> None:
+    without_sudo = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    (tmp_path / "sudo").write_text('#!/bin/sh\nexec "$@"\n')
+    (tmp_path / "sudo").chmod(0o755)
+    argv = ["make", "--no-print-directory", target, "PYTHON=no-python", "INSTALL_PYTHON=false"]
+    done = subprocess.run(argv, cwd=ROOT, env={**os.environ, **without_sudo}, capture_output=True, text=True, check=False)
+    assert done.stderr.startswith(sentence), done.stderr
+    assert done.returncode == 2

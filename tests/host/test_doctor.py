@@ -110,7 +110,8 @@ def test_unknown_setting_hides_nothing_that_can_be_seen_without(host: Host) -> N
 def test_doctor_installs_nothing() -> None:
     done = subprocess.run(["make", "-n", "doctor"], cwd=ROOT, capture_output=True, text=True, check=True)
     assert "-m outlive doctor" in done.stdout
-    assert "setup" not in done.stdout
+    assert "apt-get" not in done.stdout
+    assert "outlive setup" not in done.stdout
 
 
 SETTINGS = Settings(provider="libvirt", driver="qemu", sources="mirror", private=True, why="as asked")
