@@ -1,0 +1,167 @@
+"""A Debian 12 that has next to nothing, in namespaces at the host's speed: what a user's new machine is, without a machine.
+
+mmdebstrap makes its root file system once; it is kept in the cache, with what apt has downloaded in there. Each use unpacks it anew. Where
+packages come from is the host's to say: apt's settings, pip's and Go's and the certificates that the host trusts are taken along.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from outlive.base.locks import exclusive
+from outlive.base.paths import ROOT, cache
+from outlive.base.process import as_root, environment, logged, output, remove, said, started
+
+SUITE = "bookworm"
+ARCHIVE = "http://deb.debian.org/debian"
+SOURCES = (f"deb {ARCHIVE} {SUITE} main", f"deb {ARCHIVE} {SUITE}-updates main", f"deb {ARCHIVE}-security {SUITE}-security main")
+PACKAGES = ("ca-certificates", "git", "make", "sudo")
+"""What a user needs to get a checkout, and to become root; beside them only what every Debian has."""
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+SCRIPT = Path(__file__).with_suffix(".sh")
+USER = "learner"
+"""An ordinary user who may become root by sudo without a password."""
+CARRIED = re.compile(r"(PIP_\w+|GO(PROXY|SUMDB|NOSUMDB|NOPROXY|PRIVATE|INSECURE)|(https?|no|all)_proxy|SSL_CERT_\w+)", re.IGNORECASE)
+"""Variables by which a host says where packages come from."""
+CHEAPER = {"PIP_NO_COMPILE": "0"}
+"""Python compiles what it imports; to have pip compile everything takes half a minute of the processor for each user. To pip, 0 turns an option
+that begins with `no-` on."""
+SLOW = 300.0
+"""Seconds that may pass until some hundred megabytes are on a busy disk."""
+HOMES = {"root": "/root", USER: f"/home/{USER}"}
+SETTINGS = {
+    "/etc/resolv.conf": ["/etc/resolv.conf"],
+    "/etc/ssl/certs/ca-certificates.crt": ["/etc/ssl/certs/ca-certificates.crt"],
+    "/etc/pip.conf": ["/etc/pip.conf"],
+    "~/.config/pip/pip.conf": ["/etc/pip.conf"],
+    "~/.config/go/env": [f"{home}/.config/go/env" for home in HOMES.values()],
+}
+"""Files by which it does, each with its places in the root file system; those of this user come after the system's."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """An unpacked root file system, and the folder that keeps what apt downloads."""
+
+    root: Path
+    kept: Path
+
+    def put_checkout(self, folder: str, user: str) -> None:
+        """Copy this checkout, with what isn't committed yet, to a folder in a user's home."""
+        target = f"{HOMES[user]}/{folder}"
+        output(as_root(["mkdir", "-p", f"{self.root}{target}"]))
+        listed = output(["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+        names = "\0".join(name for name in listed.split("\0") if (ROOT / name).is_file())
+        copy = 'tar --create --null --files-from=- --directory "$1" | tar --extract --no-same-owner --directory "$2"'
+        output(as_root(["sh", "-c", copy, "sh", str(ROOT), f"{self.root}{target}"]), SLOW, given=names)
+        output(as_root(["chroot", str(self.root), "chown", "-R", f"{user}:", HOMES[user]]), SLOW)
+
+    def run(self, script: Path, folders: Mapping[str, str], log: Path, timeout: float) -> None:
+        """Run a bash script in there by one user after the other, who log in for it; the log has a line ``=== user`` before what each printed.
+
+        Args:
+            script: The script.
+            folders: The users, each with the folder in his home that the script gets.
+            log: Where all output goes.
+            timeout: Seconds that all may take.
+
+        Raises:
+            subprocess.TimeoutExpired: it takes longer; all that it started is ended.
+        """
+        carried = sorted(name for name in {**os.environ, **CHEAPER} if CARRIED.fullmatch(name))
+        argv = ["unshare", "--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "--propagation", "private", "bash", str(SCRIPT)]
+        argv += [str(self.root), ",".join(carried), str(self.kept), str(script)]
+        argv += [word for user, folder in folders.items() for word in (user, f"{HOMES[user]}/{folder}")]
+        with log.open("wb") as file:
+            options: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": file, "stderr": file, "cwd": "/"}
+            options["env"] = environment({**os.environ, **CHEAPER})
+            with started(as_root(argv), leads=True, **options) as process:
+                assert process.wait(timeout=timeout) == 0, log.read_text(encoding="utf-8", errors="replace")[-2000:]
+
+
+def why_not() -> str | None:
+    """Return why this host can't make such a machine, None if it can."""
+    if not Path("/etc/debian_version").exists() or not Path(KEYRING).exists():
+        return "this host isn't Debian, or lacks debian-archive-keyring"
+    if platform.machine() != "x86_64":
+        return "the lab's longest way, with the mirror, is for x86_64"
+    if lacking := [program for program in ("mmdebstrap", "unshare", "git") if shutil.which(program) is None]:
+        return f"this host lacks {', '.join(lacking)}"
+    if os.geteuid() != 0 and said(["sudo", "--non-interactive", "true"]) is None:
+        return "this user isn't root, and sudo wants a password or isn't there"
+    if said(as_root(["unshare", "--mount", "--pid", "--fork", "true"])) is None:
+        return "no namespaces can be made here"
+    with TemporaryDirectory() as folder:
+        if said(["/usr/lib/apt/apt-helper", "download-file", f"{ARCHIVE}/dists/{SUITE}/InRelease", f"{folder}/InRelease"], 60) is None:
+            return f"{ARCHIVE} doesn't answer"
+    return None
+
+
+@contextmanager
+def machine(log: Path) -> Iterator[Machine]:
+    """Unpack the root file system, and remove it at the end; `log` is where what makes it says what it does."""
+    folder = cache() / "clean-debian"
+    with exclusive(folder / "lock"):
+        made = Machine(folder / "root", folder / "archives")
+        parts = [made.root, *(made.root.with_suffix(f".{layer}") for layer in ("upper", "work"))]
+        _remove(parts)  # what a killed run left
+        try:
+            for each in (*parts, made.kept):
+                each.mkdir(parents=True, exist_ok=True)
+            unpack = ["tar", "--extract", "--numeric-owner", "--preserve-permissions", "--directory", str(made.root), "--file"]
+            output(as_root([*unpack, str(_archive(folder, log))]), SLOW)
+            _furnish(made.root)
+            yield made
+        finally:
+            _remove(parts)
+
+
+def _remove(folders: Iterable[Path]) -> None:
+    for each in folders:
+        remove(each)
+
+
+def _archive(folder: Path, log: Path) -> Path:
+    """Return the packed root file system, made where it isn't there."""
+    command = ["mmdebstrap", "--variant=apt", f"--include={','.join(PACKAGES)}"]
+    # apt's own user can't read a cache below /root.
+    command += [f"--aptopt={line}" for line in (*_apt_settings(), 'APT::Sandbox::User "root";')]
+    command += [f'--customize-hook=chroot "$1" useradd --create-home --shell /bin/bash {USER}']
+    command += [f'--customize-hook=echo "{USER} ALL=(ALL:ALL) NOPASSWD: ALL" >"$1/etc/sudoers.d/{USER}"']
+    # There is no init that could start a service.
+    command += ['--customize-hook=printf "#!/bin/sh\\nexit 101\\n" >"$1/usr/sbin/policy-rc.d" && chmod +x "$1/usr/sbin/policy-rc.d"']
+    key = hashlib.sha256(repr((command, SOURCES)).encode()).hexdigest()[:12]
+    archive = folder / f"{SUITE}-{key}.tar"
+    if not archive.exists():
+        for old in folder.glob("*.tar"):
+            old.unlink()
+        fresh = archive.with_name(".new.tar")
+        logged("clean Debian", as_root([*command, SUITE, str(fresh), *SOURCES]), log)
+        fresh.rename(archive)
+    return archive
+
+
+def _apt_settings() -> list[str]:
+    """Return the host's settings on how apt fetches, proxies above all, as lines of apt's configuration."""
+    lines = output(["apt-config", "dump", "Acquire"]).splitlines()
+    return [line for line in lines if re.match(r"Acquire::(https?|Check-\S+|Retries|ForceIPv\d)\b", line) and not line.endswith(' "";')]
+
+
+def _furnish(root: Path) -> None:
+    """Give the root file system the host's settings on where packages come from."""
+    for source, places in SETTINGS.items():
+        file = Path(source).expanduser()
+        for place in places if file.exists() else ():
+            output(as_root(["install", "-D", "-m", "0644", str(file), f"{root}{place}"]))
+    output(as_root(["tee", str(root / "etc/hosts")]), given="127.0.0.1 localhost fresh\n")

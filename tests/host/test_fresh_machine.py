@@ -1,0 +1,90 @@
+"""The README's two commands on a Debian 12 that has nothing, by an ordinary user and by root: what a developer's machine hides shows here.
+
+`make lab` runs for its first minutes, until the mirror's Go has fetched a module; it is interrupted then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from outlive.base.paths import cache
+from outlive.host.doctor import resources
+from outlive.mirror import golang
+from tests import clean_debian
+
+SCRIPT = Path(__file__).with_name("first_minutes.sh")
+FOLDERS = {clean_debian.USER: f"a student's share/{'a rather long path ' * 7}/outlive", "root": "outlive"}
+"""Who does it, and where; the first one installs the packages, by sudo."""
+MEMORY = 8192
+"""MiB that the README asks for."""
+LIMIT = 900.0
+"""Seconds for both users."""
+
+Parts = Mapping[str, list[str]]
+
+
+@pytest.fixture(scope="module")
+def printed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Parts]]:
+    """Return the lines that each part of the script printed, by user."""
+    reason = clean_debian.why_not()
+    findings = (resources.memory(MEMORY, resources.read_meminfo()), resources.disk(cache(), resources.MIRROR_DISK, "the mirror"))
+    reason = reason or next((finding.sentence for finding in findings if finding.verdict == "WRONG"), None)
+    if reason:
+        pytest.skip(reason)
+    log = tmp_path_factory.mktemp("fresh") / "log"
+    with clean_debian.machine(log.with_name("mmdebstrap.log")) as machine:
+        for user, folder in FOLDERS.items():
+            machine.put_checkout(folder, user)
+        machine.run(SCRIPT, FOLDERS, log, LIMIT)
+    by_user = log.read_text(encoding="utf-8", errors="replace").split("=== ")[1:]
+    yield {each.partition("\n")[0]: _parts(each) for each in by_user}
+    left = [str(path) for path in (cache() / "clean-debian").glob("root*")]
+    assert left == [], "nothing of the machine is left but its packed root file system and packages"
+
+
+def _parts(text: str) -> Parts:
+    return {part.partition("\n")[0]: part.splitlines()[1:] for part in text.split("--- ")[1:]}
+
+
+@pytest.fixture(params=FOLDERS)
+def parts(request: pytest.FixtureRequest, printed: Mapping[str, Parts]) -> Parts:
+    """Return one user's."""
+    print(*(f"--- {name}\n" + "\n".join(lines) for name, lines in printed[request.param].items()), sep="\n")
+    return printed[request.param]
+
+
+def test_no_go_and_no_kubectl_before_and_after(parts: Parts) -> None:
+    assert {"go", "kubectl"}.isdisjoint(parts["path before"])
+    assert {"go", "kubectl"}.isdisjoint(parts["path after"])
+    assert "vagrant" in parts["path after"]
+
+
+def test_lab_comes_as_far_as_the_mirror(parts: Parts) -> None:
+    assert any(line.startswith(f"Go {golang.pinned()}: ") for line in parts["lab"])
+    assert "mirror ..." in parts["lab"]
+    module, said = parts["compiled"]
+    assert "/go/mod/cache/download/" in module
+    assert said == "compiled"
+    assert not any(line.startswith("error: ") for line in parts["lab"])
+
+
+def test_interrupt_ends_all_of_it(parts: Parts) -> None:
+    assert any(line.endswith(": lab] Error 130") for line in parts["lab"])
+    assert parts["status"] == ["2"], "make's own"
+    assert set(parts["left"]) <= {"bash", "runuser", "cat"}, parts["left"]
+
+
+def test_second_command(parts: Parts) -> None:
+    assert parts["activate"][0].startswith("outlive, version ")
+
+
+def test_doctor_finds_nothing_wrong(parts: Parts) -> None:
+    assert [line for line in parts["doctor"] if "WRONG" in line] == []
+    assert "nothing was found that would break the lab" in parts["doctor"]
+
+
+def test_setup_again_does_nothing(parts: Parts) -> None:
+    assert parts["second"] == []
