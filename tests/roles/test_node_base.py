@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -127,3 +129,63 @@ def test_unit_of_a_node(playbook: Playbook, tmp_path: Path) -> None:
     started = [line for line in (tmp_path / "unit").read_text().splitlines() if line.startswith("ExecStart=")]
     assert started[0] == "ExecStart=/usr/sbin/modprobe --all overlay vxlan"
     assert started[2] == "ExecStart=/usr/sbin/ip route replace 10.96.0.0/12 dev lo src 127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("duration", "seconds"), [("40s", 40), ("1m30s", 90), ("0s", 0), ("0", 0), ("1.5s", 2), ("500ms", 1), ("1h", 3600)]
+)
+def test_seconds_of_a_duration(filters: ModuleType, duration: str, seconds: int) -> None:
+    """As the kubelet takes them, rounded up."""
+    assert filters.seconds(duration) == seconds
+
+
+def test_profiles_of_the_inventory_leave_time_to_stop(playbook: Playbook, tmp_path: Path) -> None:
+    """The kubelet's longest period is taken off the two minutes, whichever profile is in force: the inventory's own, of all its profiles."""
+    say = {
+        "name": "Say",
+        "ansible.builtin.debug": {"msg": "delay {{ __node_base_shutdown_delay }}, limit {{ __node_base_shutdown_limit }}."},
+    }
+    result = role_tasks.run(playbook, tmp_path, "node_base", [say], {})
+    assert "delay 40, limit 60." in result.stdout, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(("order", "key"), [("poweroff", "o"), ("reboot", "b")])
+def test_limit_of_a_shutdown(playbook: Playbook, tmp_path: Path, order: str, key: str) -> None:
+    """The time is up, the disks' file systems are written, each by itself, and the kernel does what was ordered; here all of these are files."""
+    task = role_tasks.task_of(role_tasks.read("node_base", "shutdown"), "Configure the program that ends a shutdown that hangs")
+    program = tmp_path / "limit"
+    task["ansible.builtin.template"]["dest"] = str(program)
+    variables = {"node_base_shutdown_timeout": 100, "node_base_shutdown_delays": ["0s", "30s"]}
+    result = role_tasks.run(playbook, tmp_path, "node_base", [task], variables)
+    assert result.returncode == 0, result.stdout + result.stderr
+    # Never run as it is: it would switch this machine off.
+    text = program.read_text()
+    for path in ("/dev/kmsg", "/proc/mounts", "/proc/sysrq-trigger"):
+        assert path in text
+        text = text.replace(path, str(tmp_path / Path(path).name))
+    assert "/proc/" not in text
+    program.write_text(text)
+    (tmp_path / "mounts").write_text(
+        "/dev/vda / ext4 rw 0 0\n192.0.2.1:/nfsdata /pod nfs4 rw 0 0\ntmpfs /run tmpfs rw 0 0\n/dev/vdb /nfsdata ext4 rw 0 0\n"
+    )
+    (tmp_path / "bin").mkdir()
+    for name in ("sleep", "sync"):
+        (tmp_path / "bin" / name).write_text(f'#!/bin/sh\necho "{name} $*" >>{tmp_path}/done\n')
+        (tmp_path / "bin" / name).chmod(0o755)
+    path = f"{tmp_path}/bin:{os.environ['PATH']}"
+    done = subprocess.run(["sh", str(program), order], env={"PATH": path}, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "sysrq-trigger").read_text() == f"{key}\n"
+    assert f"something holds up the {order} for 70 s" in (tmp_path / "kmsg").read_text()
+    lines = (tmp_path / "done").read_text().splitlines()
+    assert lines[0] == "sleep 65"
+    assert set(lines[1:]) == {"sync --file-system /", "sync --file-system /nfsdata", "sleep 5"}
+
+
+def test_program_of_a_shutdown_takes_only_what_it_knows(tmp_path: Path) -> None:
+    """Asked for anything else it ends before it could do anything."""
+    text = (ROOT / "roles/node_base/templates/kubernetes-node-shutdown.j2").read_text(encoding="utf-8")
+    program = tmp_path / "limit"
+    program.write_text(text.partition("\nsleep ")[0])
+    done = subprocess.run(["sh", str(program), "halt"], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (2, "kubernetes-node-shutdown: 'halt' is neither poweroff nor reboot\n")

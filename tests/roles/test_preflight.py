@@ -132,6 +132,17 @@ def test_no_network(playbook: Playbook) -> None:
         ("node_base", {**HERE, "node_base_minimum_memory": 99999999}, "node_base_minimum_memory is 99999999 MiB: give the machine more"),
         ("node_base", {**HERE, "node_base_minimum_cpus": 9999}, "node_base_minimum_cpus is 9999: give the machine more"),
         ("node_base", {**HERE, "node_base_address": "203.0.113.10"}, "has node_base_address 203.0.113.10 (found: "),
+        (
+            "node_base",
+            {**HERE, "node_base_address": "127.0.0.1", "node_base_shutdown_timeout": 60, "node_base_shutdown_delays": ["0s", "40s"]},
+            "node_base_shutdown_timeout is 60 s, and node_base_shutdown_delays has up to 40 s of them: 20 s are left to stop all programs, which may "
+            "take 30 s. Give the first at least 70 s",
+        ),
+        (
+            "node_base",
+            {**HERE, "node_base_address": "127.0.0.1", "node_base_shutdown_delays": ["40s", "soon"]},
+            "node_base_shutdown_delays has 'soon', which is no duration",
+        ),
         ("nfs_server", {"nfs_server_clients": ["*"]}, "nfs_server_clients is '*', and only addresses and networks are allowed"),
         ("nfs_server", {"nfs_server_clients": []}, "nfs_server_clients is ''"),
         (

@@ -1,9 +1,15 @@
-"""Filter of the role node_base: which interface has which address."""
+"""Filters of the role node_base: which interface has which address, and how long a duration of Kubernetes is."""
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
+
+UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+"""Units of a duration as Go writes it, in seconds."""
+PART = re.compile(rf"(\d+(?:\.\d+)?)({'|'.join(UNITS)})")
 
 
 def interfaces(facts: Mapping[str, Any]) -> dict[str, str]:
@@ -19,9 +25,14 @@ def interfaces(facts: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
+def seconds(duration: str) -> int:
+    """Return the seconds of a duration as the kubelet takes it, such as 40s or 1m30s, rounded up."""
+    return math.ceil(sum(float(number) * UNITS[unit] for number, unit in PART.findall(duration)))
+
+
 class FilterModule:
     """What Ansible looks for in this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters by their names."""
-        return {"node_base_interfaces": interfaces}
+        return {"node_base_interfaces": interfaces, "node_base_seconds": seconds}

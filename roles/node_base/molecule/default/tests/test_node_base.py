@@ -41,6 +41,15 @@ def test_settings_come_back_with_each_start(host: testinfra.host.Host) -> None:
     assert service.is_running
 
 
+def test_a_shutdown_has_a_limit(host: testinfra.host.Host) -> None:
+    """It starts with each power-off and restart, and by nothing else."""
+    for order in ("poweroff", "reboot"):
+        unit = f"kubernetes-node-shutdown@{order}.service"
+        assert unit in host.check_output("systemctl show --property=Wants --value %s", f"{order}.target").split()
+        shown = host.check_output("systemctl show --property=SurviveFinalKillSignal,RefuseManualStart,ActiveState,Slice %s", unit)
+        assert set(shown.splitlines()) == {"SurviveFinalKillSignal=yes", "RefuseManualStart=yes", "ActiveState=inactive", "Slice=-.slice"}
+
+
 def test_services_are_reached_through_the_nodes_network(host: testinfra.host.Host, tested: Host) -> None:
     services = ip_network(tested.variables["control_plane_service_subnet"])
     assert f"src {tested.address}" in host.check_output("ip route get %s", str(services[1]))
