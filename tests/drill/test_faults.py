@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import pytest
 
 from outlive.base.errors import LabError, UnreachableError
-from outlive.base.wait import WaitTimeoutError
-from outlive.drill.faults import PowerOff, Target, injected
+from outlive.base.wait import StateNotReachedError, WaitTimeoutError
+from outlive.drill.faults import NfsAwayPowerOff, PowerOff, Target, injected
 from outlive.lab import objects
 from outlive.lab.inventory import Inventory
 from outlive.lab.kube import Cluster
 from outlive.lab.power import Machine, State
 from outlive.lab.ssh import Output, Remote
 from tests import samples
-from tests.fake_api import FakeApi
+from tests.fake_api import LEASE, FakeApi
 from tests.samples import ManualClock
 
 NODE = "/api/v1/nodes/n1"
@@ -68,7 +69,7 @@ class StandIn(Machine):
 
     def process(self) -> int | None:
         """Say whether it is on."""
-        return 4711 if self.on else None
+        return os.getpid() if self.on else None
 
 
 class StandInRemote(Remote):
@@ -181,3 +182,101 @@ def test_a_vm_that_is_off_already(fault: PowerOff, machine: StandIn) -> None:
     with pytest.raises(LabError, match="The VM of n1 isn't running"), injected(fault):
         pass
     assert machine.log == []
+
+
+class NfsServer(StandInRemote):
+    """A machine with an NFS server, whose client's mysqld waits for it after a look."""
+
+    def __init__(self, inventory: Inventory, machine: StandIn) -> None:
+        """Begin with a server that runs."""
+        super().__init__(inventory, machine)
+        self.state = "active"
+        self.hangs = True
+        self.looks = 0
+
+    def run(self, name: str, command: str, *arguments: str) -> Output:
+        """Write the command down, obey it, and say what it would."""
+        super().run(name, command, *arguments)
+        if command == "systemctl stop nfs-server":
+            self.state = "inactive"
+        elif command == "systemctl start nfs-server":
+            self.state = "active"
+        elif "is-active nfs-server" in command:
+            return Output(0, f"{self.state}\n", "")
+        elif "mysqld" in command:
+            self.looks += 1
+            return Output(0, "D\n" if self.hangs and self.looks > 1 else "", "")
+        return Output(0, "", "")
+
+
+@pytest.fixture
+def server(machine: StandIn, small_inventory: Inventory) -> NfsServer:
+    """Return the machine on which the NFS server is stopped."""
+    return NfsServer(small_inventory, machine)
+
+
+@pytest.fixture
+def away(machine: StandIn, server: NfsServer, fake_cluster: Cluster, api: FakeApi, clock: ManualClock) -> NfsAwayPowerOff:
+    """Return a power-off of n1 while its NFS server is away."""
+    api.answers[NODE] = [samples.node("n1"), samples.node("n1", boot="boot-2")]
+    return NfsAwayPowerOff.of(target(machine, server, fake_cluster, clock))
+
+
+def acts(machine: StandIn) -> list[str]:
+    """Return what was done, without the looks."""
+    return [each for each in machine.log if each in ("start", "cut") or each.startswith(("systemctl st", "systemctl poweroff"))]
+
+
+def test_a_node_is_switched_off_while_its_nfs_server_is_away(away: NfsAwayPowerOff, machine: StandIn, server: NfsServer) -> None:
+    """The server is back before the node is, or MySQL couldn't come up elsewhere; mysqld is seen to hang before the order."""
+    with injected(away):
+        assert acts(machine) == ["systemctl stop nfs-server", "systemctl poweroff", "systemctl start nfs-server"]
+        assert server.looks == 2
+        assert away.seconds is not None
+        assert away.issued is not None
+        assert away.ordered is not None
+        assert away.ordered > away.issued
+    assert acts(machine)[-2:] == ["systemctl start nfs-server", "start"]
+
+
+def test_a_node_that_its_mount_holds_is_a_verdict_and_is_healed(away: NfsAwayPowerOff, machine: StandIn, server: NfsServer) -> None:
+    """The server is started first: it may be what the node waits for."""
+    machine.obeys = False
+    with pytest.raises(StateNotReachedError, match=r"VM of n1: wanted off, .* gave up after 120 s"), injected(away):
+        pass
+    assert acts(machine) == ["systemctl stop nfs-server", "systemctl poweroff", "systemctl start nfs-server", "cut", "start"]
+    assert server.state == "active"
+    assert away.seconds is not None
+    assert away.seconds > 120
+
+
+def test_a_mysqld_that_does_not_hang_says_nothing(away: NfsAwayPowerOff, machine: StandIn, server: NfsServer, api: FakeApi) -> None:
+    """The node, which wasn't switched off, is left as it is."""
+    server.hangs = False
+    api.answers[LEASE] = [samples.lease("1"), samples.lease("2")]
+    with (
+        pytest.raises(LabError, match=r"Nothing hung that could hold up a power-off \(mysqld on n1: wanted in the state D, ") as error,
+        injected(away),
+    ):
+        pass
+    assert not isinstance(error.value, StateNotReachedError)
+    assert acts(machine) == ["systemctl stop nfs-server", "systemctl start nfs-server"]
+
+
+def test_a_server_that_was_started_meanwhile_says_nothing(away: NfsAwayPowerOff, server: NfsServer) -> None:
+    def back() -> None:
+        server.state = "active"
+
+    server.on_run = back
+    with pytest.raises(LabError, match="nfs-server of n1 wasn't stopped any more when n1 was off"), injected(away):
+        pass
+
+
+def test_interrupted_while_its_nfs_server_is_away(
+    away: NfsAwayPowerOff, machine: StandIn, server: NfsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupt_once(machine, monkeypatch)
+    with pytest.raises(KeyboardInterrupt), injected(away):
+        pass
+    assert server.state == "active"
+    assert machine.log[-1] == "start"

@@ -111,6 +111,14 @@ def test_a_fault_without_an_effect_is_healed_and_says_nothing(clock: ManualClock
     assert fault.done == ["broken", "whole"]
 
 
+def test_an_effect_that_a_drill_is_about_is_a_failure_where_it_comes_late(clock: ManualClock) -> None:
+    fault = Recorded(clock, StateNotReachedError("VM of n1: wanted off, last seen process 9 running, gave up after 120 s"))
+    with pytest.raises(StateNotReachedError, match="VM of n1: wanted off") as error:
+        run._break_and_heal(under_way("nfs-away-power-off", fault), clock, lambda _: None)
+    assert of_error(error.value) is Verdict.FAIL
+    assert fault.done == ["broken", "whole"]
+
+
 def test_a_lab_that_does_not_recover_is_healed_and_says_how_far_it_came(clock: ManualClock) -> None:
     fault = Recorded(clock)
     found = under_way("power-cut", fault)

@@ -17,12 +17,13 @@ from outlive.base.verdict import Verdict, of_error
 from outlive.base.wait import StateNotReachedError
 from outlive.drill import run
 from outlive.drill.checker import Final, check
-from outlive.drill.faults import KINDS
+from outlive.drill.faults import KINDS, NfsAwayPowerOff, Target
 from outlive.drill.history import Account, Operation, Outcome
 from outlive.drill.lock_watch import Sample
 from outlive.drill.run import Drill
 from outlive.drill.timeline import Gap, Moment, Timeline
 from outlive.lab import objects
+from outlive.lab.power import Machine
 from outlive.lab.session import Lab
 from outlive.report.model import Report, Run
 from tests import samples
@@ -279,3 +280,17 @@ def test_moments_are_told_as_they_are_seen_once_and_with_what_to_expect() -> Non
     assert narrator.lines[-1].strip() == f"Kubernetes now waits 300 s before it gives {pod.name} up and makes another one"
     narrator.tell(replace(gone, title="Another"), waits_for(replace(pod, tolerations=())))
     assert "waits" not in narrator.lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "late", "expected"), [(97.0, False, "pass"), (121.0, False, "fail"), (None, True, "fail"), (None, False, "unknown")]
+)
+def test_a_node_that_was_ordered_off_has_two_minutes(seconds: float | None, late: bool, expected: str) -> None:
+    """One that wasn't seen off in time, and of which nobody saw when it was, has failed too; without either nothing is known."""
+    found = drilled(kind="nfs-away-power-off")
+    fault = NfsAwayPowerOff(cast(Target, None), cast(Machine, None))
+    fault.ordered = instant(10)
+    fault.effect = None if seconds is None else instant(10 + seconds)
+    found.fault = fault
+    found.failure = StateNotReachedError("VM of n1: wanted off") if late else None
+    assert verdict(lambda drill: story.test_node_was_off_in_time(drill, print), found) == expected

@@ -12,7 +12,9 @@ import pytest
 from outlive.base.errors import LabError
 from outlive.drill import lock_watch
 from outlive.drill.checker import Ledger
+from outlive.drill.faults import NfsAwayPowerOff
 from outlive.drill.run import Drill
+from outlive.lab.power import OFF_WITHIN
 
 Remark = Callable[[object], None]
 
@@ -110,6 +112,19 @@ def test_mysql_runs_on_another_node(drill: Drill, remark: Remark) -> None:
     assert drill.after.uid != drill.pod.uid, f"it is the same pod, {drill.after.name} on {drill.after.node}"
     assert drill.after.node != drill.pod.node, f"{drill.after.name} runs on {drill.after.node}, as {drill.pod.name} did"
     remark(f"{drill.pod.name} on {drill.pod.node}, then {drill.after.name} on {drill.after.node}")
+
+
+@pytest.mark.of_faults_that("bounded")
+def test_node_was_off_in_time(drill: Drill, remark: Remark) -> None:
+    """The node was off within two minutes of its power-off, while the NFS server was still away."""
+    if drill.fault.effect is None and drill.failure is not None:
+        raise drill.failure
+    assert isinstance(drill.fault, NfsAwayPowerOff)
+    seconds = drill.fault.seconds
+    if seconds is None:
+        raise LabError("The node wasn't seen off.")
+    assert seconds <= OFF_WITHIN, f"{drill.pod.node} was off {seconds:.1f} s after `systemctl poweroff`, and has {OFF_WITHIN:.0f} s"
+    remark(f"{drill.pod.node} off after {seconds:.1f} s")
 
 
 @pytest.mark.of_faults_that("stays")

@@ -21,8 +21,9 @@ from outlive.base.paths import ROOT
 from outlive.base.process import run
 from outlive.base.wait import wait_for
 
-OFF_WITHIN = 300.0
-"""Seconds that a guest may take to shut down; a software-emulated one under load needs tens of seconds."""
+OFF_WITHIN = 120.0
+"""Seconds from an order to a guest to be off, whatever hangs in it: roles/node_base ends a shutdown after ``node_base_shutdown_timeout``, 100 s; an
+emulated host under load adds its own."""
 TOOL_SECONDS = 120.0
 """Seconds that a hypervisor's tool may take: VirtualBox starts a VM in tens of them on a busy host."""
 LOOK_SECONDS = 10.0

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from outlive.drill.faults import network, pods, power, process, storage
 from outlive.drill.faults.base import READY_WITHIN, Fault, Target, heal, injected, shielded
-from outlive.drill.faults.power import PowerOff
+from outlive.drill.faults.power import NfsAwayPowerOff, PowerOff
 
-__all__ = ["KINDS", "READY_WITHIN", "Fault", "Kind", "PowerOff", "Target", "heal", "injected", "shielded"]
+__all__ = ["KINDS", "READY_WITHIN", "Fault", "Kind", "NfsAwayPowerOff", "PowerOff", "Target", "heal", "injected", "shielded"]
 
 BLACK_OUT = 15.0
 """Seconds without the kubelet's word that no profile may take for a death: the last renewal of its lease may be 10 s old by then, and the
@@ -36,6 +36,8 @@ class Kind:
     """Seconds that the fault lasts where nothing has to move."""
     spares_server: bool = True
     """The control plane and the NFS server go on working."""
+    bounded: bool = False
+    """That its effect comes in time is what the drill verifies: a late one is a failure, where of other faults it says nothing."""
 
 
 KINDS: Mapping[str, Kind] = {
@@ -56,6 +58,13 @@ KINDS: Mapping[str, Kind] = {
         Kind("nfs-restart", "a restart of the NFS server", storage.NfsRestarted.of, moves=False, stays=True),
         Kind("nfs-full", "a full NFS export", storage.ExportFull.of, moves=False, stays=True, hold=30.0),
         Kind("nfs-reboot", "a reboot of the NFS server's VM", power.ServerReboot.of, moves=False, spares_server=False),
+        Kind(
+            "nfs-away-power-off",
+            "a power-off of MySQL's node while the NFS server is stopped",
+            power.NfsAwayPowerOff.of,
+            moves=True,
+            bounded=True,
+        ),
         Kind(
             "site-cut",
             "a power cut of MySQL's node and the NFS server's VM at once",

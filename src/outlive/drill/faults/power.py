@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Self
 
 from outlive.base.clock import Instant
 from outlive.base.errors import LabError, UnreachableError
-from outlive.base.wait import WaitTimeoutError, persist, wait_for
+from outlive.base.wait import StateNotReachedError, WaitTimeoutError, persist, wait_for
 from outlive.drill.faults.base import READY_WITHIN, Target, Timed, await_ready
 from outlive.lab.power import OFF_WITHIN, Machine
+
+MYSQLD_WAITS = "ps -L -C mysqld -o stat= | grep -m 1 -o ^D"
+"""Says D where a thread of mysqld waits in the kernel."""
+HANGS_WITHIN = 60.0
+"""Seconds from the server's stop until mysqld waits for it: clients write all the time."""
 
 
 class _Power(Timed):
@@ -105,6 +111,72 @@ class PowerOff(_Power):
     def _take_power(self) -> None:
         with suppress(UnreachableError):  # sshd may be gone before it told ssh so: the VM's process says what happened
             self.target.remote.run(self.machine.name, "systemctl poweroff")
+
+
+class NfsAwayPowerOff(PowerOff):
+    """``systemctl poweroff`` on MySQL's node while its NFS server is stopped: mysqld can't end, not even by SIGKILL, until the server answers.
+
+    The server is started again as soon as the node is off, so that MySQL can come up elsewhere.
+    """
+
+    def __init__(self, target: Target, machine: Machine) -> None:
+        """Take the machine that is switched off."""
+        super().__init__(target, machine)
+        self.ordered: Instant | None = None
+        """When the power-off was asked for; the fault itself begins with the server's stop."""
+
+    @property
+    def seconds(self) -> float | None:
+        """Seconds from the order until the VM was off; None where that wasn't seen."""
+        return None if self.ordered is None or self.effect is None else self.effect.since(self.ordered)
+
+    def inject(self) -> None:
+        """Stop the server, see mysqld wait for it, see the node switched off, and start the server again.
+
+        Raises:
+            StateNotReachedError: the node wasn't off in time: the verdict about it.
+            LabError: what was to hang didn't, or the server was back too early; the drill says nothing.
+        """
+        self.target.remote.check(self.target.server.name, "true")
+        super().inject()
+        if self._server() != "inactive":
+            raise LabError(
+                f"nfs-server of {self.target.server.name} wasn't stopped any more when {self.machine.name} was off, so what let it go isn't known: "
+                "see who started it, and run the drill again."
+            )
+        self._start_server()
+
+    def heal(self) -> None:
+        """Start the server, where that is still to be done, and switch the node on, where it was switched off."""
+        if self.issued is None:
+            return
+        persist(
+            f"nfs-server of {self.target.server.name}", self._start_server, wanted="started", within=READY_WITHIN, clock=self.target.clock
+        )
+        if self.ordered is None:
+            await_ready(self.target, self.machine)
+        else:
+            super().heal()
+
+    def _take_power(self) -> None:
+        remote, server = self.target.remote, self.target.server.name
+        remote.check(server, "systemctl stop nfs-server")
+        self._see(f"nfs-server of {server}", "inactive", self._server)
+        self._see(f"mysqld on {self.machine.name}", "D", lambda: remote.run(self.machine.name, MYSQLD_WAITS).stdout.strip())
+        self.ordered = self.target.clock.now()
+        super()._take_power()
+
+    def _see(self, subject: str, wanted: str, look: Callable[[], str]) -> None:
+        try:
+            wait_for(subject, f"in the state {wanted}", look, lambda state: state == wanted, within=HANGS_WITHIN, clock=self.target.clock)
+        except StateNotReachedError as error:
+            raise LabError(f"Nothing hung that could hold up a power-off ({error}), so this drill says nothing: run it again.") from error
+
+    def _server(self) -> str:
+        return self.target.remote.run(self.target.server.name, "systemctl is-active nfs-server").stdout.strip()
+
+    def _start_server(self) -> None:
+        self.target.remote.check(self.target.server.name, "systemctl start nfs-server")
 
 
 class PowerCut(_Power):
