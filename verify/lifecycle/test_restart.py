@@ -32,11 +32,14 @@ HALF_WRITTEN = "/var/lib/cni/flannel/half-written"
 
 @pytest.fixture(scope="module")
 def boots(whole_lab: Lab, written: Pod) -> Mapping[str, str]:
-    """Shut all machines down, the control plane last, and start them again whatever happens; return the nodes' earlier boots."""
+    """Shut all machines down and start them again whatever happens; return the nodes' earlier boots.
+
+    The NFS server goes first: with it away, what hangs on its volumes holds a node's shutdown up for as long as roles/node_base lets it.
+    """
     del written
     lab, cluster, remote = whole_lab.inventory, whole_lab.cluster, whole_lab.remote
     before = {node.name: node.boot for node in cluster.nodes()}
-    below = {name: power.find(name) for name in (*whole_lab.workers, *(host.name for host in lab.group("control_plane")))}
+    below = {name: power.find(name) for name in (*(host.name for host in lab.group("control_plane")), *whole_lab.workers)}
     try:
         for name in whole_lab.workers:
             remote.check(name, "touch %s", HALF_WRITTEN)
