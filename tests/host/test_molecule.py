@@ -15,7 +15,7 @@ import yaml
 from outlive import cli
 from outlive.base.errors import LabError
 from outlive.base.paths import ROOT
-from outlive.host import molecule, steps
+from outlive.host import molecule, reach, steps
 from outlive.host.doctor import leftovers
 from outlive.host.settings import Settings
 
@@ -150,8 +150,7 @@ class Reached:
 
     settings = EMULATED
 
-    def __init__(self, logs: Path, failing: str) -> None:
-        self.logs = logs
+    def __init__(self, failing: str) -> None:
         self.failing = failing
         self.steps: list[str] = []
 
@@ -159,21 +158,19 @@ class Reached:
         """Note the step."""
         self.steps.append(what)
         if what.endswith(self.failing):
-            (self.logs / f"{what.replace(' ', '-')}.log").write_text(
-                "[ERROR]: Task failed: no disk\nERROR    Molecule executed 1 scenario\n"
-            )
+            reach.log_of(what).write_text("[ERROR]: Task failed: no disk\nERROR    Molecule executed 1 scenario\n")
             raise LabError("ended with status 2")
         return 1.0
 
 
 def test_a_failure_stops_no_other_role(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    reached = Reached(tmp_path, "node_base")
+    reached = Reached("node_base")
     monkeypatch.setattr(molecule, "SCENARIOS", tmp_path / "scenarios")
-    monkeypatch.setattr(molecule, "LOGS", tmp_path)
+    monkeypatch.setattr(reach, "LOGS", tmp_path)
     monkeypatch.setattr(molecule, "reach", lambda _settings: reached)
     monkeypatch.setattr(molecule, "roles", lambda: ["node_base", "worker"])
     with pytest.raises(
-        LabError, match=r"1 of 2 scenarios failed \(node_base\): Task failed: no disk \(whole log: .*molecule-node_base.log\)"
+        LabError, match=r"1 of 2 scenarios failed \(node_base\): Task failed: no disk \(whole log: .*molecule-node-base.log\)"
     ):
         molecule.run(EMULATED, [], "test")
     assert reached.steps == ["molecule node_base", "molecule worker"]
@@ -182,7 +179,7 @@ def test_a_failure_stops_no_other_role(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_notes_of_other_scenarios_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(molecule, "SCENARIOS", tmp_path / "scenarios")
-    monkeypatch.setattr(molecule, "reach", lambda _settings: Reached(tmp_path, "none"))
+    monkeypatch.setattr(molecule, "reach", lambda _settings: Reached("none"))
     for name in ("worker", "nfs_server"):
         (tmp_path / "scenarios" / name).mkdir(parents=True)
     molecule.run(EMULATED, ["worker"], "verify")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -31,6 +34,25 @@ def test_the_time_is_sent_when_the_machine_is_ready(ssh: Path, tmp_path: Path) -
     assert name == "n1"
     assert before <= float(told.removeprefix("set to ")) + 0.001
     assert "-p 2222 someone@192.0.2.11 sudo sh -c" in (tmp_path / "arguments").read_text()
+
+
+def test_the_way_to_a_machine_that_was_just_put_back_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is ssh that tries again: on a port that opens late it comes as far as what answers there."""
+    (tmp_path / "ssh").symlink_to("/usr/bin/ssh")
+    with socket.socket() as late:
+        late.bind(("127.0.0.1", 0))
+        port = late.getsockname()[1]
+        opened = threading.Timer(2.5, late.listen)
+        opened.start()
+        monkeypatch.setattr(guest_clocks, "WITHIN", 30)
+        host = Host("n1", "127.0.0.1", {"ansible_user": "someone", "ansible_port": port})
+        with ThreadPoolExecutor() as pool:
+            telling = pool.submit(guest_clocks._set, host)
+            late.settimeout(30)
+            opened.join()
+            late.accept()[0].close()
+            with pytest.raises(LabError, match=r"The clock of n1 could not be set .*kex_exchange_identification"):
+                telling.result(30)
 
 
 @pytest.mark.parametrize("script", ["echo 'no route to host'; exit 255", "echo ready; read now; echo 'date: no'; exit 1"])

@@ -11,10 +11,10 @@ from typing import Any
 import yaml
 
 from outlive.base.errors import LabError, UnreachableError
-from outlive.base.paths import KUBECONFIG, LOGS, ROOT, STATE, machine_ids
+from outlive.base.paths import KUBECONFIG, ROOT, STATE, machine_ids
 from outlive.base.wait import wait_for
 from outlive.host import private
-from outlive.host.reach import Reached
+from outlive.host.reach import Reached, log_of
 from outlive.host.settings import Settings, decide
 from outlive.host.steps import task_of, vagrant_line
 from outlive.lab import objects
@@ -133,7 +133,7 @@ def make_machines(lab: Reached) -> None:
 def play(lab: Reached, what: str, playbook: str, *options: str) -> Played:
     """Run a playbook; return what it did."""
     lab.step(what, [*_PLAIN, "timeout", f"{PLAY_SECONDS:.0f}", "ansible-playbook", playbook, *options], task_of)
-    return parse((LOGS / f"{what.replace(' ', '-')}.log").read_text(encoding="utf-8"))
+    return parse(log_of(what).read_text(encoding="utf-8"))
 
 
 def on(lab: Reached, name: str, command: str) -> str:

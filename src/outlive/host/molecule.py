@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from outlive.base.errors import LabError
-from outlive.base.paths import LOGS, REPORTS, ROOT, SCENARIOS
+from outlive.base.paths import REPORTS, ROOT, SCENARIOS
 from outlive.host.doctor import checklist
-from outlive.host.reach import Reached, build_mirror, reach
+from outlive.host.reach import Reached, build_mirror, log_of, reach
 from outlive.host.settings import Settings, decide
 
 PLAYBOOKS = ("playbooks/site.yml", "playbooks/tutorial.yml")
@@ -126,12 +126,12 @@ def _scenario(lab: Reached, role: str, step: str) -> Outcome:
     for noted in SCENARIOS.iterdir():
         if noted.name != role or step == "test":
             shutil.rmtree(noted)
-    began = time.monotonic()
+    what, began = f"molecule {role}", time.monotonic()
     error = ""
     try:
-        lab.step(f"molecule {role}", argv(lab.settings, role, step), _shown)
+        lab.step(what, argv(lab.settings, role, step), _shown)
     except LabError as failure:
-        log = LOGS / f"molecule-{role}.log"
+        log = log_of(what)
         error = f"{reason(log.read_text(encoding='utf-8', errors='replace')) or failure} (whole log: {log})"
     return Outcome(role, time.monotonic() - began, error)
 

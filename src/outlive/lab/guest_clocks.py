@@ -24,6 +24,8 @@ ASK = "sudo sh -c 'echo ready; read now; date --set=@$now'"
 
 WITHIN = 300.0
 """Seconds for the way to a machine, and for its answer."""
+ATTEMPTS = 60
+"""How often, once a second, ssh looks whether the way is there: the bridge forwards nothing to a machine that was just put back for some seconds."""
 
 
 def main(names: list[str]) -> int:
@@ -42,7 +44,7 @@ def main(names: list[str]) -> int:
 def _set(host: Host) -> tuple[str, str]:
     """Set the clock of one machine; return its name and what its `date` printed."""
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    with started([*ssh_command(host), ASK], env=environment(), text=True, **pipes) as process:
+    with started([*ssh_command(host, f"ConnectionAttempts={ATTEMPTS}"), ASK], env=environment(), text=True, **pipes) as process:
         assert process.stdout is not None
         answered, _, _ = select.select([process.stdout], [], [], WITHIN)
         first = process.stdout.readline().strip() if answered else ""

@@ -117,12 +117,16 @@ def _run_local(backend: Any, within: float, command: str, *arguments: str) -> An
     return backend.result(done.returncode, backend.encode(line), done.stdout, done.stderr)
 
 
-def ssh_command(host: Host) -> list[str]:
-    """Return the command line that logs in to a machine as the inventory's user, for programs that talk to it by themselves."""
+def ssh_command(host: Host, *options: str) -> list[str]:
+    """Return the command line that logs in to a machine as the inventory's user, for programs that talk to it by themselves.
+
+    ``options`` are more of ssh's, as ssh_config(5) has them: ``Name=value``.
+    """
     identity, port = _identity(host), host.literal("ansible_port")
     return [
         "ssh",
         *SSH_OPTIONS.split(),
+        *(word for option in options for word in ("-o", option)),
         *(["-i", identity] if identity else []),
         *(["-p", port] if port else []),
         f"{host.literal('ansible_user') or 'vagrant'}@{host.address}",
