@@ -112,6 +112,8 @@ def why_not() -> str | None:
 def machine(log: Path) -> Iterator[Machine]:
     """Unpack the root file system, and remove it at the end; `log` is where what makes it says what it does."""
     folder = cache() / "clean-debian"
+    # The host's settings may hold passwords of where packages come from.
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with exclusive(folder / "lock"):
         made = Machine(folder / "root", folder / "archives")
         parts = [made.root, *(made.root.with_suffix(f".{layer}") for layer in ("upper", "work"))]

@@ -54,7 +54,12 @@ def test_interfaces(filters: ModuleType) -> None:
 
 def test_kernel_is_as_the_kubelet_expects_it() -> None:
     """The kubelets of the role control_plane change nothing of the kernel, so this role has to."""
-    assert yaml.safe_load((ROOT / "roles/node_base/defaults/main.yml").read_text())["node_base_sysctl"].items() >= KUBELET_EXPECTS.items()
+    settings, expected = (
+        yaml.safe_load((ROOT / "roles/node_base" / file).read_text())[name]
+        for file, name in (("defaults/main.yml", "node_base_sysctl"), ("vars/main.yml", "__node_base_kubelet_sysctl"))
+    )
+    assert expected == KUBELET_EXPECTS
+    assert settings.items() >= expected.items()
 
 
 def test_swap_is_commented_out(playbook: Playbook, tmp_path: Path) -> None:

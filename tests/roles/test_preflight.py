@@ -134,6 +134,22 @@ def test_no_network(playbook: Playbook) -> None:
         ("node_base", {**HERE, "node_base_address": "203.0.113.10"}, "has node_base_address 203.0.113.10 (found: "),
         (
             "node_base",
+            {
+                **HERE,
+                "node_base_address": "127.0.0.1",
+                "node_base_sysctl": {
+                    "net.ipv4.ip_forward": 1,
+                    "kernel.keys.root_maxbytes": 25000000,
+                    "kernel.keys.root_maxkeys": 1000000,
+                    "kernel.panic": 0,
+                    "kernel.panic_on_oops": 1,
+                    "vm.overcommit_memory": 1,
+                },
+            },
+            'node_base_sysctl has to have {"kernel.panic": 10, "vm.panic_on_oom": 0}, without which a kubelet',
+        ),
+        (
+            "node_base",
             {**HERE, "node_base_address": "127.0.0.1", "node_base_shutdown_timeout": 60, "node_base_shutdown_delays": ["0s", "40s"]},
             "node_base_shutdown_timeout is 60 s, and node_base_shutdown_delays has up to 40 s of them: 20 s are left to stop all programs, which may "
             "take 30 s. Give the first at least 70 s",

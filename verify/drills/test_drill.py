@@ -124,7 +124,8 @@ def test_node_was_off_in_time(drill: Drill, remark: Remark) -> None:
     if seconds is None:
         raise LabError("The node wasn't seen off.")
     assert seconds <= OFF_WITHIN, f"{drill.pod.node} was off {seconds:.1f} s after `systemctl poweroff`, and has {OFF_WITHIN:.0f} s"
-    remark(f"{drill.pod.node} off after {seconds:.1f} s")
+    cut = any(moment.key == "fence_cut" for moment in drill.notes)
+    remark(f"{drill.pod.node} off after {seconds:.1f} s{', by the watcher, which cut its power' if cut else ''}")
 
 
 @pytest.mark.of_faults_that("stays")

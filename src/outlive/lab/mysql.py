@@ -161,7 +161,10 @@ def write_row(cluster: Cluster, account: Account) -> None:
     """
     rows = read_rows(cluster, account, before=WRITE_ROW)
     if rows != ["111"]:
-        raise RefusedError(f"MySQL took the tutorial's row 111 and has {', '.join(rows) or 'no row'} in my_id.")
+        raise RefusedError(
+            f"MySQL took the tutorial's row 111 and has {', '.join(rows) or 'no row'} in my_id, whose one row it has to be: "
+            "delete the others there, or drop the table, and run the command again."
+        )
 
 
 def drop_rows(cluster: Cluster, account: Account) -> None:
