@@ -41,7 +41,7 @@ def archive() -> Path:
 
 
 def minor(version: str) -> str:
-    """Return the minor version of Kubernetes, such as 1.37 for v1.37.2, by which kube-bench chooses its benchmark."""
+    """Return the minor version of Kubernetes, such as 1.2 for v1.2.3, by which kube-bench chooses its benchmark."""
     return ".".join(version.removeprefix("v").split(".")[:2])
 
 
