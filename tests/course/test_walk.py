@@ -341,6 +341,18 @@ def test_interrupted_command_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path:
     await_end((tmp_path / "pid").read_text().strip())
 
 
+def test_log_of_a_watch_that_kubectl_ended_itself_is_no_answer(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text(
+        'I1129 17:33:09.799603    6215 reflector.go:664] "Warning: watch ended with error" reflector="k8s.io/client-go@v0.37.2/tools/cache/'
+        'reflector.go:343" type="*unstructured.Unstructured" err="an error on the server (\\"unable to decode an event from the watch stream: '
+        'context canceled\\") has prevented the request from succeeding"\n'
+    )
+    log = str(tmp_path / "log")
+    assert on_host('cat "$LOG" >&2; echo condition met', {"LOG": log}).lines == ("condition met",)
+    other = on_host('sed "s/context canceled/connection refused/" "$LOG"', {"LOG": log}).lines
+    assert [line.split()[3] for line in other] == ["reflector.go:664]"]
+
+
 def test_program_that_is_missing_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(LabError, match="the program bash is missing"):
         on_host("true", {"PATH": str(tmp_path)})

@@ -67,6 +67,8 @@ FIND = 'find "$1" -print -path "$2" -prune -o -path "$3" -prune'
 """Lists an export, itself first, and of two of its folders the names alone."""
 EMPTY_ANSWER = re.compile(r"kubectl (?:-n \S+ )?exec [^;|&]* -- (?:cat|df|grep|ls) [^;|&]*")
 """Commands that are run again where they ended well and printed nothing though the page shows something: a stream may break unnoticed."""
+OWN_END = re.compile(r'[IWE]\d{4} [\d:.]+ +\d+ reflector\.go:\d+\] "Warning: watch ended with error" .*context canceled.*')
+"""What `kubectl wait` logs now and then when it ends its own watch in the midst of an event: nothing that the cluster said."""
 
 
 Observed = TypeVar("Observed")
@@ -107,7 +109,7 @@ class Shells:
 
 
 def on_host(text: str, variables: dict[str, str], seconds: float = COMMAND_SECONDS) -> Ran:
-    """Run a command in a bash at the checkout's root; what it prints on both its outputs is taken in its order.
+    """Run a command in a bash at the checkout's root; what it prints on both its outputs is taken in its order, but for ``OWN_END``.
 
     It ends with all that it started, however it ends.
 
@@ -133,7 +135,7 @@ def on_host(text: str, variables: dict[str, str], seconds: float = COMMAND_SECON
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-    return Ran(process.returncode, tuple(printed.splitlines()))
+    return Ran(process.returncode, tuple(line for line in printed.splitlines() if not OWN_END.fullmatch(line)))
 
 
 def on_machine(remote: Remote, machine: str, script: str, *arguments: str, seconds: int = LIST_SECONDS) -> Output:
