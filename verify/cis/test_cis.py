@@ -6,7 +6,6 @@ The whole of what the scanner said lies in the report, and so does the list as i
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pytest
@@ -29,10 +28,14 @@ class Scans:
     findings: list[Finding] = field(default_factory=list)
 
     @property
+    def control_plane(self) -> str:
+        """The machine that kube-bench's checks of the cluster run on."""
+        return self.lab.inventory.group("control_plane")[0].name
+
+    @property
     def version(self) -> str:
         """The cluster's Kubernetes, as kube-bench is told it."""
-        name = self.lab.inventory.group("control_plane")[0].name
-        return scan.minor(next(node.kubelet for node in self.lab.cluster.nodes() if node.name == name))
+        return scan.minor(self.lab.cluster.node(self.control_plane).kubelet)
 
     def of(self, name: str, targets: Sequence[str]) -> list[Finding]:
         """Scan a machine and keep what was said."""
@@ -55,22 +58,13 @@ def scans(whole_lab: Lab, report: Report, narrator: Narrator) -> Iterator[Scans]
     """Return what scans; at the end, leave the list as it would have to be in the report."""
     made = Scans(whole_lab, report, benchmark.load(), narrator)
     scan.archive()
-    with _list_in(report, made):
-        yield made
-
-
-@contextmanager
-def _list_in(report: Report, made: Scans) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        (report.folder / "cis.yml").write_text(benchmark.as_seen(made.expected, made.findings), encoding="utf-8")
+    yield made
+    (report.folder / "cis.yml").write_text(benchmark.as_seen(made.expected, made.findings), encoding="utf-8")
 
 
 def test_control_plane_is_as_the_list_says(scans: Scans) -> None:
     """Files, programs, etcd and settings of the control plane pass the benchmark's sections 1 to 3, but for what the list gives a reason for."""
-    name = scans.lab.inventory.group("control_plane")[0].name
-    scans.judge("123", scans.of(name, ["master", "etcd", "controlplane"]))
+    scans.judge("123", scans.of(scans.control_plane, ["master", "etcd", "controlplane"]))
 
 
 def test_every_node_is_as_the_list_says(scans: Scans) -> None:
@@ -80,8 +74,7 @@ def test_every_node_is_as_the_list_says(scans: Scans) -> None:
 
 def test_cluster_is_as_the_list_says(scans: Scans) -> None:
     """Roles, accounts and pods pass section 5, but for what the list gives a reason for."""
-    name = scans.lab.inventory.group("control_plane")[0].name
-    scans.judge("5", scans.of(name, ["policies"]))
+    scans.judge("5", scans.of(scans.control_plane, ["policies"]))
 
 
 def test_nothing_of_the_scanner_stays(scans: Scans) -> None:
