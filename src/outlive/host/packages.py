@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from outlive.base.errors import LabError
@@ -33,6 +35,11 @@ LIBVIRT: dict[str, str] = {
 """Files (glob patterns) that a lab on libvirt needs, each with its Debian package."""
 
 
+INSTALL = ("--no-install-recommends", "install")
+"""How apt is called, to install and to look what it would do."""
+OWN_VAGRANT = "https://developer.hashicorp.com/vagrant/install"
+"""Where Vagrant's maker has packages of it that break none of VirtualBox."""
+
 SYSTEMD = Path("/run/systemd/system")
 """There where systemd runs (sd_booted(3))."""
 UNITS = (Path("/usr/lib/systemd/system"), Path("/lib/systemd/system"))
@@ -60,7 +67,7 @@ def missing_mirror_packages() -> list[str]:
 
 
 def install_packages(packages: list[str], *, services: bool = True) -> None:
-    """Install Debian packages with apt.
+    """Install Debian packages with apt, which removes none for it.
 
     Args:
         packages: Their names.
@@ -68,7 +75,7 @@ def install_packages(packages: list[str], *, services: bool = True) -> None:
             own nginx and docker-registry, and nobody has asked for others on ports 80 and 5000.
 
     Raises:
-        LabError: the system has no apt (the sentence lists what is missing), or apt fails.
+        LabError: the system has no apt (the sentence lists what is missing), apt would remove a package (the sentence names it), or apt fails.
     """
     if not packages:
         return
@@ -79,10 +86,13 @@ def install_packages(packages: list[str], *, services: bool = True) -> None:
     before = _units()
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     logged("package lists", as_root(["apt-get", "-qq", "update"]), LOGS / "apt-update.log", env=env)
+    if gone := removed_by(packages):
+        wanting = [package for package in packages if removed_by([package])] or packages
+        raise LabError(remover(wanting, gone))
     try:
         logged(
             f"host packages ({len(packages)})",
-            as_root(["apt-get", "-y", "-q", "--no-install-recommends", "install", *packages]),
+            as_root(["apt-get", "-y", "-q", "--no-remove", *INSTALL, *packages]),
             LOGS / "apt-install.log",
             env=env,
         )
@@ -90,6 +100,29 @@ def install_packages(packages: list[str], *, services: bool = True) -> None:
         came = sorted(_units() - before)
         if came and not services and SYSTEMD.is_dir():
             output(as_root(["systemctl", "disable", "--now", *came]))
+
+
+def removed_by(packages: Sequence[str]) -> list[str]:
+    """Return the packages that apt would remove to install others, by its own simulation; none where it finds no way at all."""
+    return removals(run(["apt-get", "--simulate", "-q", *INSTALL, *packages], timeout=300).stdout)
+
+
+def removals(simulated: str) -> list[str]:
+    """Return the packages that are removed in what `apt-get --simulate` printed, sorted."""
+    return sorted(re.findall(r"^(?:Remv|Purg) (\S+)", simulated, re.MULTILINE))
+
+
+def remover(wanting: Sequence[str], gone: Sequence[str]) -> str:
+    """Return the sentence on packages whose installation would remove others."""
+    programs = [program for program, package in TOOLS.items() if package in wanting]
+    ways = [f"bring the program {' and '.join(programs)} onto PATH another way"] if programs else []
+    if "vagrant" in wanting:
+        ways = [f"install Vagrant's own package ({OWN_VAGRANT}), which removes none"]
+    ways.append(f"remove what you can do without (`sudo apt-get remove {' '.join(gone)}`)")
+    return (
+        f"apt would remove {', '.join(gone)} to install {', '.join(wanting)}, and the lab removes no package, so nothing was installed: "
+        f"{', or '.join(ways)}, then run the command again"
+    )
 
 
 def _units() -> set[str]:
