@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 
 from outlive import cli
+from outlive.base.errors import LabError
 from outlive.base.locks import alone
 from outlive.base.paths import ROOT, cache
 from outlive.host import private, reach, steps
+from outlive.host.doctor import checklist
+from outlive.host.settings import Settings
 from outlive.lab import inventory
 
 
@@ -57,6 +60,9 @@ def test_playbook_waits_for_nobody(folder: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_up_in_another_folder(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     class There:
+        def __init__(self, _settings: Settings) -> None:
+            pass
+
         def require_box(self) -> None:
             pass
 
@@ -64,9 +70,22 @@ def test_up_in_another_folder(folder: Path, monkeypatch: pytest.MonkeyPatch, cap
             assert Path("playbooks/check.yml").exists()
             return 4 if argv[0] == "vagrant" else 0
 
+    monkeypatch.setattr(checklist, "before_anything", lambda _settings: None)
     monkeypatch.setattr(reach, "reach", There)
     assert cli.main(["up"]) == 2
     assert capsys.readouterr().err.startswith("error: `vagrant up --no-tty` ended with status 4: see its words above")
+
+
+def test_up_stops_at_what_would_break_the_lab(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before a libvirt is started or a machine made."""
+
+    def refuse(_settings: Settings) -> None:
+        raise LabError("VirtualBox is too new: install a newer Vagrant")
+
+    monkeypatch.setattr(checklist, "before_anything", refuse)
+    monkeypatch.setattr(reach, "reach", lambda _settings: pytest.fail("the lab was reached"))
+    assert cli.main(["up"]) == 2
+    assert capsys.readouterr().err == "error: VirtualBox is too new: install a newer Vagrant\n"
 
 
 def test_lab_in_another_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -326,12 +326,16 @@ outlive.add("Step by step")
 @outlive.command()
 @on_host
 def up() -> None:
-    """Check the inventory (playbooks/check.yml), then make and start the machines (vagrant up)."""
+    """Look at the host and check the inventory (playbooks/check.yml), then make and start the machines (vagrant up)."""
     from outlive.base.locks import alone
+    from outlive.host.doctor import checklist
     from outlive.host.reach import reach
+    from outlive.host.settings import decide
 
     with alone():
-        there = reach()
+        settings = decide()
+        checklist.before_anything(settings)
+        there = reach(settings)
         there.require_box()
         for argv in (["ansible-playbook", "playbooks/check.yml"], ["vagrant", "up", "--no-tty"]):
             _done(argv, there.run(argv))

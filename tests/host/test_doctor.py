@@ -13,8 +13,9 @@ import pytest
 
 from outlive.base.errors import LabError
 from outlive.base.paths import ROOT
+from outlive.host import virtualization
 from outlive.host.doctor import Finding, checklist, fine, note, wrong
-from outlive.host.settings import Settings
+from outlive.host.settings import Settings, decide
 
 
 class Host:
@@ -73,6 +74,14 @@ def test_old_tools_and_a_clock_that_is_behind(host: Host) -> None:
     assert any("WRONG" in line and "the checkout's newest commit is of 2100-01-01 00:00 UTC: certificates" in line for line in lines)
     wrongs = sum(line.startswith("  WRONG  ") for line in lines)
     assert lines[-1] == f"{wrongs} things would break the lab: cure what is marked WRONG"
+
+
+def test_virtualbox_that_vagrant_does_not_take(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.prints("VBoxManage", "7.2.22_Debianr170000", when="--version")
+    monkeypatch.setattr(virtualization, "virtualbox", lambda: virtualization.Usability(True, "VBoxManage is there"))
+    monkeypatch.setenv("PATH", f"{host.bin}:{os.environ['PATH']}")
+    found = list(checklist.of_host(decide({"OUTLIVE_PROVIDER": "virtualbox"}), installable=False))
+    assert any(each.verdict == "WRONG" and each.sentence.startswith("VirtualBox is 7.2.22, and Vagrant 2.2.4 takes none") for each in found)
 
 
 def test_what_is_in_the_way_of_a_system_libvirt(host: Host) -> None:

@@ -436,6 +436,46 @@ def test_virtualbox_that_kvm_leaves_room(kvm: hypervisors.Kvm, version: str) -> 
     is_fine(hypervisors.kvm_beside_virtualbox(kvm, version), "VirtualBox: KVM doesn't keep virtualization to itself")
 
 
+VAGRANT_CURE = "(https://developer.hashicorp.com/vagrant/install; Debian's is 2.3, whatever the release)"
+
+
+@pytest.mark.parametrize(
+    ("vagrant", "virtualbox", "taken", "first"),
+    [
+        ("2.3.7", "7.2.22", "7.0", "2.4.9"),
+        ("2.3.4", "7.1.4", "7.0", "2.4.2"),
+        ("2.4.8", "7.2.0", "7.1", "2.4.9"),
+        ("2.2.19", "7.0.20", "6.1", "2.3.2"),
+    ],
+)
+def test_virtualbox_that_is_too_new_for_vagrant(vagrant: str, virtualbox: str, taken: str, first: str) -> None:
+    is_wrong(
+        hypervisors.vagrant_for_virtualbox(vagrant, virtualbox),
+        f"VirtualBox is {virtualbox}, and Vagrant {vagrant} takes none that is newer than {taken}: install Vagrant {first} or newer {VAGRANT_CURE}, "
+        f"or VirtualBox {taken}, or use KVM (OUTLIVE_PROVIDER 'libvirt')",
+    )
+
+
+@pytest.mark.parametrize(
+    ("vagrant", "virtualbox"), [("2.4.9", "7.2.22"), ("2.4.10", "7.2.4"), ("2.4.2", "7.1.4"), ("2.3.4", "7.0.20"), ("2.2.8", "6.1.50")]
+)
+def test_virtualbox_that_vagrant_takes(vagrant: str, virtualbox: str) -> None:
+    is_fine(hypervisors.vagrant_for_virtualbox(vagrant, virtualbox), f"VirtualBox {virtualbox}: Vagrant {vagrant} takes it")
+
+
+def test_virtualbox_and_vagrant_that_can_not_be_compared() -> None:
+    is_note(
+        hypervisors.vagrant_for_virtualbox("2.4.9", "8.0.2"),
+        "VirtualBox is 8.0.2, and the newest one that a Vagrant is known to take is 7.2 (Vagrant 2.4.9; here 2.4.9): if it refuses this one, "
+        "install a newer Vagrant (https://developer.hashicorp.com/vagrant/install) or VirtualBox 7.2",
+    )
+    is_fine(hypervisors.vagrant_for_virtualbox(None, "7.2.4"), "VirtualBox 7.2.4: not compared with a Vagrant of unknown version")
+    is_note(
+        hypervisors.vagrant_for_virtualbox("2.4.9", None),
+        "`VBoxManage --version` names no version, so whether Vagrant takes this VirtualBox is unknown: see what it prints, its kernel module may be missing",
+    )
+
+
 def test_system_libvirt() -> None:
     is_fine(hypervisors.system_libvirt(answers=True), "libvirt: the system's answers")
     is_wrong(

@@ -133,7 +133,9 @@ def of_host(settings: Settings, *, installable: bool) -> Iterator[Finding]:
         vagrant=software.version(vagrant or ""),
     )
     if not libvirt:
-        yield hypervisors.kvm_beside_virtualbox(hypervisors.read_kvm(), hypervisors.read_virtualbox())
+        virtualbox = hypervisors.read_virtualbox()
+        yield hypervisors.vagrant_for_virtualbox(software.version(vagrant or ""), virtualbox)
+        yield hypervisors.kvm_beside_virtualbox(hypervisors.read_kvm(), virtualbox)
     yield clock.plausible(time.time(), clock.read_written(mirror=settings.builds_mirror))
 
 

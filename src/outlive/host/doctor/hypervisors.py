@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from outlive.base.process import said
+from outlive.host import packages
 from outlive.host.doctor import Finding, fine, note, numbers, wrong
 
 ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
@@ -26,6 +27,10 @@ LENDS = "6.16"
 
 BORROWS = "7.2.10"
 """The first VirtualBox that makes use of that everywhere (reports on it: kernel 6.18 and 7.x work, 6.12 still doesn't)."""
+
+VAGRANT_FOR = {"7.0": "2.3.2", "7.1": "2.4.2", "7.2": "2.4.9"}
+"""VirtualBox's versions with the first Vagrant that takes each (its changelog; `driver_map` in its provider); what is older, every Vagrant that the lab works
+with takes."""
 
 
 def system(name: str, machine: str) -> Finding:
@@ -91,6 +96,36 @@ def kvm_beside_virtualbox(kvm: Kvm, version: str | None) -> Finding:
         )
     return wrong(
         f"VirtualBox can't start a VM while the module {kvm.module} is loaded, since kernels from {LOADS_ENABLED} on (here {kvm.kernel}) turn virtualization on for KVM alone: {cure}"
+    )
+
+
+def vagrant_for_virtualbox(vagrant: str | None, version: str | None) -> Finding:
+    """Say whether Vagrant takes VirtualBox of that version: it knows each by name, and refuses the others.
+
+    Args:
+        vagrant: Vagrant's version, None where it isn't known.
+        version: VirtualBox's, likewise.
+    """
+    if version is None:
+        return note(
+            "`VBoxManage --version` names no version, so whether Vagrant takes this VirtualBox is unknown: see what it prints, its kernel module may be missing"
+        )
+    if vagrant is None:
+        return fine(f"VirtualBox {version}: not compared with a Vagrant of unknown version")
+    minor = ".".join(map(str, numbers(version)[:2]))
+    newest = max(VAGRANT_FOR, key=numbers)
+    if numbers(minor) > numbers(newest):
+        return note(
+            f"VirtualBox is {version}, and the newest one that a Vagrant is known to take is {newest} (Vagrant {VAGRANT_FOR[newest]}; here {vagrant}): "
+            f"if it refuses this one, install a newer Vagrant ({packages.OWN_VAGRANT}) or VirtualBox {newest}"
+        )
+    first = VAGRANT_FOR.get(minor)
+    if first is None or numbers(vagrant) >= numbers(first):
+        return fine(f"VirtualBox {version}: Vagrant {vagrant} takes it")
+    taken = max((each for each, since in VAGRANT_FOR.items() if numbers(vagrant) >= numbers(since)), key=numbers, default="6.1")
+    return wrong(
+        f"VirtualBox is {version}, and Vagrant {vagrant} takes none that is newer than {taken}: install Vagrant {first} or newer ({packages.OWN_VAGRANT}; "
+        f"Debian's is 2.3, whatever the release), or VirtualBox {taken}, or use KVM (OUTLIVE_PROVIDER 'libvirt')"
     )
 
 
