@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import signal
 import subprocess
@@ -12,11 +13,15 @@ import pytest
 
 from outlive.base import process
 from outlive.base.errors import LabError, UnreachableError
+from outlive.base.paths import ROOT
 from outlive.base.process import Tree, born, end, logged, output, run, said, spoken, started
 from outlive.base.wait import wait_for
 
 # Two generations below it; the last one heeds nothing but SIGKILL, and holds no pipe.
 FAMILY = "(trap '' INT TERM; tail -f /dev/null </dev/null >/dev/null 2>&1 & echo $! > {0}/child; wait) & echo $$ > {0}/own; wait"
+
+STARTING = ("subprocess.run", "subprocess.Popen", "subprocess.c", "os.exec", "os.spawn", "os.posix_spawn", "os.system", "os.popen")
+"""How calls begin that start a program."""
 
 
 def noted(folder: Path) -> list[int]:
@@ -31,6 +36,26 @@ def noted(folder: Path) -> list[int]:
         every=0.05,
     )
     return [int(text) for text in texts]
+
+
+STARTERS = {
+    "src/outlive/base/process.py": "it is the one place, and says of a missing program what to do",
+    "src/outlive/cli.py": "`outlive run` takes this process's place, and looks for the program first",
+    "src/outlive/host/private/init.py": "process 1 of the namespaces has Python's library alone; it says what is missing",
+    "src/outlive/lab/machine_facts.py": "it runs on a node, with nothing but its Python",
+}
+"""Modules that start programs, and why."""
+
+
+def test_programs_are_started_in_one_place() -> None:
+    """Elsewhere a program that a user lacks would be an exception of Python's instead of a sentence."""
+    found = {
+        str(file.relative_to(ROOT))
+        for file in (ROOT / "src/outlive").rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith(STARTING)
+    }
+    assert found == set(STARTERS)
 
 
 def test_words_are_read_in_one_locale(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from typing import Self
 from outlive.base.clock import HOST_CLOCK, Clock, Instant
 from outlive.base.errors import LabError
 from outlive.base.paths import ROOT
+from outlive.base.process import start
 from outlive.base.wait import wait_for
 from outlive.drill.faults import shielded
 from outlive.drill.timeline import Moment
@@ -57,7 +58,7 @@ class WatcherProcess:
         Raises:
             LabError: it ended; the sentence is its own.
         """
-        self._process = subprocess.Popen(
+        self._process = start(
             [sys.executable, "-m", "outlive", "fence", "watch", "--log", str(self._log)],
             cwd=ROOT,
             env={**os.environ, "OUTLIVE_SHELL": str(ROOT)},  # where this process reaches the lab, it does too
