@@ -94,6 +94,7 @@ def test_checkouts_side_by_side(tmp_path: Path, cache: Path) -> None:
             prefix, seen = checkout.program(name).splitlines()
             assert (Path(prefix).resolve(), seen) == (Path(own).resolve(), code)
         assert checkout.program("no-python") == "hello\n"
+        assert (checkout.root / ".venv" / environment.SOCKETS).stat().st_mode & 0o777 == 0o700
         assert " " not in str((checkout.root / ".venv").resolve()), "Ansible can't call a Python whose path has white space"
     note = (one.root / ".venv" / environment.NOTE).stat().st_mtime_ns
     assert one.make() == "", "the second time does nothing"
@@ -158,7 +159,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
             Path(argv[-1]).mkdir(parents=True, exist_ok=True)
 
     def own(folder: Path, _shared: Path, _python: str) -> Path:
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     monkeypatch.setattr(environment, "ROOT", tmp_path)

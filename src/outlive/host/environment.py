@@ -23,12 +23,19 @@ from outlive.base.process import logged, output, said
 LINK = ROOT / ".venv"
 NOTE = "outlive.json"
 """What a checkout's environment was made from; written last."""
+SOCKETS = "ssh"
+"""The folder in it for ssh's control sockets, whose paths have to be short: used where the checkout's is not."""
 PROGRAM = b"""\
 #!/bin/sh
 '''exec' "$(dirname -- "$(readlink -f -- "$0")")/python" "$0" "$@"
 ' '''
 """
 """The head of a program of the shared packages, for the shell and for Python: it runs in the environment that it lies in, however long its path."""
+
+
+def own() -> Path:
+    """Return the folder of this checkout's environment: in the cache, by the checkout's checksum."""
+    return cache() / "venv/checkouts" / hashlib.sha256(str(ROOT).encode()).hexdigest()[:12]
 
 
 def has_ensurepip() -> bool:
@@ -67,12 +74,12 @@ def make() -> Path:
     folder = cache() / "venv"
     with exclusive(folder / "lock"):
         shared = _shared(folder, python, f"py{major}.{minor}")
-        own = _own(folder / "checkouts", shared, python)
-        _prune(folder / "checkouts")
-    if not LINK.is_symlink() or LINK.readlink() != own:
+        made = _own(own(), shared, python)
+        _prune(made.parent)
+    if not LINK.is_symlink() or LINK.readlink() != made:
         LINK.unlink(missing_ok=True)
-        LINK.symlink_to(own)
-    return own
+        LINK.symlink_to(made)
+    return made
 
 
 def _python() -> str:
@@ -96,9 +103,8 @@ def _shared(folder: Path, python: str, version: str) -> Path:
     return shared
 
 
-def _own(folder: Path, shared: Path, python: str) -> Path:
+def _own(own: Path, shared: Path, python: str) -> Path:
     """Return the folder of this checkout's thin environment, made where it isn't there as it has to be."""
-    own = folder / hashlib.sha256(str(ROOT).encode()).hexdigest()[:12]
     note = {
         "checkout": str(ROOT),
         "shared": str(shared),
@@ -116,6 +122,8 @@ def _own(folder: Path, shared: Path, python: str) -> Path:
     pip = [str(own / "bin/python"), "-m", "pip", "--disable-pip-version-check", "install"]
     pip += ["--no-index", "--no-deps", "--no-build-isolation", "--editable", str(ROOT)]
     logged("outlive", pip, LOGS / "pip.log")
+    # By this user, also where root is the one who logs in to the machines.
+    (own / SOCKETS).mkdir(mode=0o700)
     (own / NOTE).write_text(json.dumps(note), encoding="utf-8")
     return own
 

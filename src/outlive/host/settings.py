@@ -9,7 +9,9 @@ import importlib.util
 import ipaddress
 import os
 import platform
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,7 +19,7 @@ from typing import Literal
 from outlive.base.errors import LabError
 from outlive.base.paths import BIN, KUBECONFIG, ROOT, STATE, cache
 from outlive.base.process import LOCALE, said
-from outlive.host import virtualization
+from outlive.host import environment, virtualization
 
 Provider = Literal["libvirt", "virtualbox"]
 Driver = Literal["kvm", "qemu"]
@@ -33,6 +35,15 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "OUTLIVE_LIBVIRT": ("auto", "private", "system"),
 }
 """The settings and what each may be."""
+
+SOCKET_PATH = 107
+"""Characters that the path of a socket may have (unix(7): 108 with the zero at its end)."""
+
+CONTROL_PATH = 28
+"""Characters of it that come behind the folder of ssh's control sockets: a slash and Ansible's 10, and while ssh makes one, a dot and 16 more."""
+
+PROXY_EXCEPTIONS = ("no_proxy", "NO_PROXY")
+"""Variables that name the hosts for which no proxy is asked: some programs know the one, some the other."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +95,10 @@ class Settings:
             "VAGRANT_CHECKPOINT_DISABLE": "1",
             "VAGRANT_NO_COLOR": "1",
         }
+        variables |= dict.fromkeys(PROXY_EXCEPTIONS, self._without_proxy())
+        own, other = control_folders()
+        if len(os.fsencode(own)) + CONTROL_PATH > SOCKET_PATH:
+            variables["ANSIBLE_SSH_CONTROL_PATH_DIR"] = str(other)  # else ansible.cfg's
         if self.provider == "libvirt":
             variables["LIBVIRT_DEFAULT_URI"] = "qemu:///system"
         if self.driver == "qemu" and (mitogen := importlib.util.find_spec("ansible_mitogen")) and mitogen.submodule_search_locations:
@@ -98,6 +113,28 @@ class Settings:
         if self.private:
             variables["VAGRANT_HOME"] = str(STATE / "vagrant.d")
         return variables
+
+    def _without_proxy(self) -> str:
+        """Return the hosts for which no proxy is asked: the user's, and the lab's own addresses, which none but this host reaches.
+
+        Each address by itself, since not every program takes a network.
+        """
+        given = [host for name in PROXY_EXCEPTIONS for host in os.environ.get(name, "").split(",")]
+        files = (ROOT / name / "hosts.yml" for name in self.inventories)
+        hosts = "".join(file.read_text(encoding="utf-8") for file in files if file.exists())
+        lab = re.findall(r"\b\d{1,3}(?:\.\d{1,3}){3}(?:/\d+)?", re.sub(r"#.*", "", hosts))
+        first = []
+        for network in (each for each in lab if "/" in each):
+            with suppress(ValueError):  # that it is none is the inventory's check to say
+                # This host's own address in the lab's network, where its mirror answers.
+                first.append(str(ipaddress.ip_network(network, strict=False)[1]))
+        listed = [*given, "localhost", "127.0.0.1", *lab, *first, self.mirror]
+        return ",".join(dict.fromkeys(host.strip() for host in listed if host.strip()))
+
+
+def control_folders() -> tuple[Path, Path]:
+    """Return where ssh's control sockets are in a checkout with a short path, as ansible.cfg has it, and where they are else, in the cache."""
+    return STATE / "ssh", environment.own() / environment.SOCKETS
 
 
 def decide(given: Mapping[str, str] = os.environ) -> Settings:
