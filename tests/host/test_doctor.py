@@ -87,6 +87,9 @@ def test_virtualbox_that_vagrant_does_not_take(host: Host, monkeypatch: pytest.M
 def test_what_is_in_the_way_of_a_system_libvirt(host: Host) -> None:
     host.prints("virsh", "qemu:///system", when='"-c qemu:///system uri"')
     host.prints("virsh", "11111111-2222-3333-4444-555555555555 outlive_k8s-node1", when='*"list --all --uuid --name"')
+    volumes = " Name                     Path\n----------------------------------\n"
+    volumes += "".join(f" outlive_{name}.img   /var/lib/libvirt/images/outlive_{name}.img\n" for name in ("k8s-node1", "k8s-node2"))
+    host.prints("virsh", volumes, when='"-c qemu:///system vol-list default"')
     host.prints("ip", json.dumps([{"ifname": "br-0123456789ab", "addr_info": [{"local": "192.168.56.1", "prefixlen": 24}]}]))
     host.settings |= {"OUTLIVE_PROVIDER": "libvirt", "OUTLIVE_DRIVER": "kvm", "OUTLIVE_LIBVIRT": "system"}
     status, lines = host.doctor()
@@ -96,6 +99,10 @@ def test_what_is_in_the_way_of_a_system_libvirt(host: Host) -> None:
         "lab_network is 192.168.56.0/24, and the host's interface br-0123456789ab (a network of Docker's, see `docker network ls`) has ",
     ):
         assert any(line.startswith(f"  WRONG  {sentence}") for line in lines), (sentence, lines)
+    assert any(
+        line.startswith("  WRONG  libvirt's pool 'default' has outlive_k8s-node2.img, left of machines that are no more") for line in lines
+    ), lines
+    assert not any("outlive_k8s-node1.img" in line for line in lines), "its machine is there"
     assert not any(" Go " in line for line in lines), "only the mirror is built with Go"
 
 

@@ -6,6 +6,7 @@ import calendar
 import functools
 import http.server
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -18,8 +19,8 @@ import pytest
 from outlive import OLDEST_PYTHON
 from outlive.base.paths import ROOT
 from outlive.base.process import said
-from outlive.host import environment, private
-from outlive.host.doctor import Finding, clock, hypervisors, leftovers, networks, numbers, resources, software
+from outlive.host import environment, private, settings
+from outlive.host.doctor import Finding, checkout, clock, hypervisors, leftovers, networks, numbers, resources, software
 
 
 def link(name: str, *addresses: str) -> dict[str, object]:
@@ -485,6 +486,19 @@ def test_system_libvirt() -> None:
     )
 
 
+def test_disks_that_apparmor_denies() -> None:
+    is_fine(hypervisors.confined("/var/lib/libvirt/images", apparmor=True), "AppArmor: allows the disks of VMs where they lie")
+    is_fine(hypervisors.confined("/home/me/images", apparmor=True), "AppArmor: allows the disks of VMs where they lie")
+    is_fine(hypervisors.confined(None, apparmor=True), "AppArmor: allows the disks of VMs where they lie")
+    is_fine(hypervisors.confined("/home/me/.vms", apparmor=False), "AppArmor: is off")
+    for pool in ("/home/me/.local/share/libvirt/images", "/root/.vms", "/home/me/bin"):
+        is_wrong(
+            hypervisors.confined(pool, apparmor=True),
+            f"libvirt's pool 'default' lies in {pool}, where libvirt's AppArmor profile denies QEMU the disks of VMs: give the pool another folder "
+            "(`virsh -c qemu:///system pool-edit default`), such as /var/lib/libvirt/images",
+        )
+
+
 @pytest.mark.parametrize(
     ("reason", "device", "flags", "module", "cure"),
     [
@@ -546,6 +560,91 @@ def test_way_out_of_emulation(reason: str, device: bool, flags: set[str], module
         hypervisors.emulated(reason, device, flags, module),
         f"the VMs are emulated, which is slow, since KVM can't be used ({reason}): {cure}",
     )
+
+
+# Where checkout and cache lie
+
+NO_MODES = "whose files have no modes of their own, so that ssh refuses the VMs' keys and Ansible its settings"
+MOUNTS = """\
+76 102 8:32 / / rw,relatime - ext4 /dev/sdc rw,discard,errors=remount-ro,data=ordered
+98 76 0:51 / /mnt/c rw,noatime - 9p C:\\134 rw,aname=drvfs;path=C:\\;uid=1000;gid=1000;symlinkroot=/mnt/,mmap,access=client,msize=65536,trans=fd,rfd=5,wfd=5
+99 76 0:52 / /media/a\\040stick rw - vfat /dev/sdd1 rw
+100 76 0:53 / /srv rw - ext4 /dev/sde rw
+101 76 0:54 / /srv rw - xfs /dev/sdf rw
+"""
+"""As WSL 2 lists what is mounted, and three more."""
+
+
+@pytest.mark.parametrize(
+    ("folder", "kind"),
+    [
+        ("/mnt/c/Users/me/outlive", "9p"),
+        ("/mnt/c", "9p"),
+        ("/mnt/cd", "ext4"),
+        ("/home/me/outlive", "ext4"),
+        ("/media/a stick/outlive", "vfat"),
+        ("/srv/outlive", "xfs"),
+    ],
+)
+def test_file_system_of_a_folder(folder: str, kind: str) -> None:
+    assert checkout.type_of(Path(folder), MOUNTS) == kind
+
+
+def test_file_system_that_is_not_named() -> None:
+    assert checkout.type_of(Path("/home/me"), "") is None
+    assert checkout.type_of(ROOT, Path("/proc/self/mountinfo").read_text(encoding="utf-8")) is not None
+
+
+def test_checkout_on_a_drive_of_windows() -> None:
+    here = Path("/mnt/c/Users/me/outlive")
+    for kind in ("9p", "virtiofs", "drvfs"):
+        is_wrong(
+            checkout.file_system("checkout", here, kind, wsl=True),
+            f"the checkout /mnt/c/Users/me/outlive lies on a drive of Windows (WSL's {kind}), {NO_MODES}: clone the project into a folder of Linux' own, such as in the home folder",
+        )
+    is_fine(checkout.file_system("checkout", here, "9p", wsl=False), "the checkout lies on a file system of type 9p")
+    is_fine(checkout.file_system("checkout", here, None, wsl=True), "the checkout lies on a file system of type unknown")
+
+
+def test_folders_without_modes() -> None:
+    is_wrong(
+        checkout.file_system("cache", Path("/media/stick/cache"), "vfat", wsl=False),
+        f"the cache /media/stick/cache lies on a file system of type vfat, {NO_MODES}: set OUTLIVE_CACHE to a folder of Linux' own, such as in the home folder",
+    )
+
+
+def test_sockets_of_ssh() -> None:
+    short, long = Path("/srv/outlive/.lab/ssh"), Path(f"/srv/{'o' * 70}/.lab/ssh")
+    is_fine(checkout.sockets(short, long), "ssh's sockets: they lie in the checkout")
+    is_fine(checkout.sockets(long, short), f"ssh's sockets: they lie in {short}, as the checkout's path is too long")
+    is_wrong(
+        checkout.sockets(long, long),
+        f"neither {long} nor {long} is short enough for ssh's sockets, whose paths may have 107 characters with the 28 that Ansible and ssh add: "
+        "clone the project into a folder with a shorter path, or set OUTLIVE_CACHE to one",
+    )
+    exact = Path(f"/{'x' * (settings.SOCKET_PATH - settings.CONTROL_PATH - 1)}")
+    assert checkout.sockets(exact, long).ok
+    assert not checkout.sockets(exact.with_name(f"{exact.name}y"), long).ok
+    assert not checkout.sockets(exact.with_name("ä" * (len(exact.name) - 1)), long).ok, "bytes count"
+
+
+def test_length_of_a_socket_s_path(tmp_path: Path) -> None:
+    """The kernel's own limit."""
+    folder = tmp_path / "s"
+    folder.mkdir()
+    room = settings.SOCKET_PATH - len(str(folder)) - 1
+    if room < 1:
+        pytest.skip("the tests' own folder has a path that is too long")
+    with socket.socket(socket.AF_UNIX) as fits, socket.socket(socket.AF_UNIX) as too_long:
+        fits.bind(str(folder / ("x" * room)))
+        with pytest.raises(OSError, match="too long"):
+            too_long.bind(str(folder / ("x" * (room + 1))))
+
+
+def test_this_checkout_is_looked_at() -> None:
+    found = [finding.sentence for finding in checkout.read()]
+    assert [sentence.split(" lies ")[0] for sentence in found[:2]] == ["the checkout", "the cache"]
+    assert "ssh's sockets" in found[2]
 
 
 # The clock
@@ -649,6 +748,53 @@ def test_machines_of_others_with_the_lab_s_names() -> None:
         "(`virsh -c qemu:///system undefine outlive_n1 --remove-all-storage --snapshots-metadata`), "
         "or give lab_libvirt_prefix in inventories/lab/group_vars/all/vagrant.yml another value",
     )
+
+
+def test_machine_that_the_inventory_names_no_more() -> None:
+    is_fine(leftovers.renamed({"n1": ONE}, ["n1", "n2"]), "the inventory names each machine that this checkout has")
+    is_note(
+        leftovers.renamed({"n1": ONE, "n3": TWO}, ["n1"]),
+        "this checkout has n3, which inventories/lab/hosts.yml doesn't name any more, and Vagrant leaves alone: "
+        "run `outlive destroy`, which removes the whole lab, or name it again there",
+    )
+    is_wrong(
+        leftovers.renamed({"n1": ONE, "n2": TWO}, ["n1", "worker"]),
+        "this checkout has n2, which inventories/lab/hosts.yml doesn't name any more, while worker is to be made, maybe with an address that is in use: "
+        "run `outlive destroy`, which removes the whole lab, or name it again there",
+    )
+    assert "has n1, n2, which" in leftovers.renamed(["n1", "n2"], ["a", "b"]).sentence
+    assert "while a, b are to be made" in leftovers.renamed(["n1", "n2"], ["a", "b"]).sentence
+
+
+def test_disks_of_machines_that_are_no_more() -> None:
+    there = {
+        "outlive_n1.img",
+        "outlive_n1-vdb.qcow2",
+        "outlive_n2.img",
+        "outlive_n10.img",
+        "outlive-VAGRANTSLASH-full_vagrant_box_image_1_box.img",
+    }
+    is_wrong(
+        leftovers.volumes({"outlive_n1"}, there),
+        "libvirt's pool 'default' has outlive_n1-vdb.qcow2, outlive_n1.img, left of machines that are no more, and Vagrant would make no machine over them: "
+        "remove them (`outlive run virsh vol-delete --pool default outlive_n1-vdb.qcow2`, likewise the others)",
+    )
+    assert leftovers.volumes({"outlive_n2"}, there).sentence.endswith("`outlive run virsh vol-delete --pool default outlive_n2.img`)")
+    is_fine(leftovers.volumes({"outlive_n3"}, there), "libvirt: no disks left of machines that are no more")
+    is_fine(leftovers.volumes(set(), there), "libvirt: no disks left of machines that are no more")
+
+
+def test_disks_and_machines_of_a_private_libvirt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(private, "FOLDER", tmp_path)
+    assert leftovers.read_private_pool() == leftovers.read_defined() == set()
+    for file in ("lib/images/outlive_n1.img", "etc/qemu/outlive_n2.xml", "etc/qemu/networks/outlive_lab.xml"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    assert leftovers.read_private_pool() == {"outlive_n1.img"}
+    assert leftovers.read_defined() == {"outlive_n2"}
+    shutil.rmtree(tmp_path / "etc/qemu")
+    (tmp_path / "etc/qemu").touch()
+    assert leftovers.read_defined() is None
 
 
 def test_definitions_of_a_private_libvirt(tmp_path: Path) -> None:

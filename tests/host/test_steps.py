@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -13,7 +14,7 @@ from outlive.base import paths
 from outlive.base.errors import LabError
 from outlive.base.locks import alone, exclusive
 from outlive.base.process import remove
-from outlive.host import bench, box, molecule, private, reach, steps
+from outlive.host import bench, box, doctor, molecule, packages, private, reach, steps
 from outlive.host.reach import Reached
 from outlive.host.settings import Settings, decide
 
@@ -160,7 +161,8 @@ def checkout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(steps, "alone", lambda: alone(tmp_path / ".lab/lab.lock"))
     monkeypatch.setattr(private, "ROOT", tmp_path)
     monkeypatch.setattr(private, "FOLDER", tmp_path / ".lab/private")
-    monkeypatch.setattr(steps, "machine_ids", lambda: {"k8s-master": "1"})
+    there = iter([{"k8s-master": "1"}])  # until it is destroyed
+    monkeypatch.setattr(steps, "machine_ids", lambda: next(there, {}))
     return tmp_path
 
 
@@ -186,6 +188,47 @@ def test_what_vagrant_could_not_remove_is_not_forgotten(checkout: Path, monkeypa
         with pytest.raises(LabError, match="`vagrant destroy` ended with status 1, so the lab's state stays"):
             steps.destroy()
         assert {each.name for each in checkout.iterdir()} == {".lab", ".vagrant"}
+
+
+@pytest.mark.parametrize(
+    ("provider", "off", "gone"),
+    [
+        ("libvirt", "virsh --quiet destroy 2", "virsh --quiet undefine 2 --remove-all-storage --snapshots-metadata --managed-save"),
+        ("virtualbox", "VBoxManage controlvm 2 poweroff", "VBoxManage unregistervm 2 --delete"),
+    ],
+)
+@pytest.mark.parametrize("status", [0, 1])
+def test_machine_that_the_inventory_names_no_more_is_removed_too(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, provider: Literal["libvirt", "virtualbox"], off: str, gone: str, status: int
+) -> None:
+    """`vagrant destroy` knows nothing of it, and would leave it running with an address of the lab's."""
+    ran: list[str] = []
+
+    def note(_self: Reached, command: list[str]) -> int:
+        ran.append(" ".join(command))
+        return 0 if command[0] == "vagrant" else 1 if ran[-1] == off else status
+
+    monkeypatch.setattr(doctor.leftovers, "read_existing", lambda _settings: {"2", "7"})
+    ids = iter([{"k8s-master": "1", "k8s-node2": "2"}, {"k8s-node2": "2", "k8s-node3": "3"}])  # the last one is gone already
+    monkeypatch.setattr(steps, "machine_ids", lambda: next(ids))
+    monkeypatch.setattr(steps, "decide", lambda: Settings(provider, None, "upstream", private=False, why=""))
+    monkeypatch.setattr(Reached, "run", note)
+    if status == 0:
+        steps.destroy()
+        assert list(checkout.iterdir()) == []
+    else:
+        with pytest.raises(LabError, match=f"`{gone}` ended with status 1, so k8s-node2 and the lab's state stay: see its words above"):
+            steps.destroy()
+        assert {each.name for each in checkout.iterdir()} == {".lab", ".vagrant"}
+    assert ran == ["vagrant destroy --force", off, gone]
+
+
+def test_nothing_is_installed_where_the_lab_cannot_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    sentence = "the checkout /mnt/c/outlive lies on a drive of Windows: clone it elsewhere"
+    monkeypatch.setattr(doctor.checkout, "read", lambda: [doctor.fine("the cache is good"), doctor.wrong(sentence)])
+    monkeypatch.setattr(packages, "install_packages", lambda *_, **__: pytest.fail("packages were installed"))
+    with pytest.raises(LabError, match=f"^{sentence}$"):
+        steps.setup()
 
 
 @pytest.mark.parametrize("command", ["lab", "test", "reset", "destroy", "molecule"])

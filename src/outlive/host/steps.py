@@ -15,11 +15,11 @@ from pathlib import Path
 
 from outlive.base.errors import FailedError, LabError, UnreachableError
 from outlive.base.locks import alone
-from outlive.base.paths import LOCK, LOGS, REPORTS, ROOT, STATE, cache, kubectl, machine_ids
+from outlive.base.paths import LOCK, LOGS, REPORTS, ROOT, STATE, kubectl, machine_ids
 from outlive.base.process import OUTLIVE, logged, remove, shown
 from outlive.base.wait import wait_for
 from outlive.host import durations, environment, molecule, packages, private
-from outlive.host.doctor import checklist
+from outlive.host.doctor import checklist, checkout, leftovers
 from outlive.host.reach import Reached, build_mirror, build_scanner, check_of, closing_line, log_of, reach
 from outlive.host.settings import Settings, decide
 from outlive.lab import objects
@@ -309,11 +309,13 @@ def _remove() -> None:
             # Ending it ends the VMs; their disks lie in its folder.
             private.stop()
         elif machine_ids():
-            status = Reached(decide(), None).run(["vagrant", "destroy", "--force"])
+            lab = Reached(decide(), None)
+            status = lab.run(["vagrant", "destroy", "--force"])
             if status != 0:
                 raise LabError(
                     f"`vagrant destroy` ended with status {status}, so the lab's state stays: see its words above, then run `outlive destroy` again"
                 )
+            _remove_unnamed(lab)
         private.forget_vms()
         locks = (private.lock(), LOCK)
         for each in STATE.iterdir() if STATE.exists() else ():
@@ -325,13 +327,39 @@ def _remove() -> None:
             STATE.rmdir()
 
 
+def _remove_unnamed(lab: Reached) -> None:
+    """Remove the machines that are left after `vagrant destroy`, which knows those alone that the inventory names now.
+
+    Raises:
+        LabError: the provider doesn't remove one.
+    """
+    existing = leftovers.read_existing(lab.settings)
+    for name, identity in machine_ids().items():
+        if existing is not None and identity not in existing:
+            continue
+        print(f"removing {name}, which the inventory doesn't name any more")
+        if lab.settings.provider == "virtualbox":
+            off, gone = ["VBoxManage", "controlvm", identity, "poweroff"], ["VBoxManage", "unregistervm", identity, "--delete"]
+        else:
+            off = ["virsh", "--quiet", "destroy", identity]
+            gone = ["virsh", "--quiet", "undefine", identity, "--remove-all-storage", "--snapshots-metadata", "--managed-save"]
+        lab.run(off)  # which one that is off already refuses
+        if (status := lab.run(gone)) != 0:
+            raise LabError(
+                f"`{' '.join(gone)}` ended with status {status}, so {name} and the lab's state stay: see its words above, then run `outlive destroy` again"
+            )
+
+
 def setup() -> None:
     """Install what the host lacks and make the virtual environment; where the mirror is built, install what builds it.
 
     Raises:
-        LabError: see `src/outlive/host/packages.py`; Go, with which the mirror is built, can't be had.
+        LabError: the checkout or the cache lies where the lab can't work; see `src/outlive/host/packages.py`; Go, with which the mirror is built, can't be had.
     """
-    cache()  # one that can't be used is refused before anything is installed
+    # What can't be used is refused before anything is installed.
+    for finding in checkout.read():
+        if finding.verdict == "WRONG":
+            raise LabError(finding.sentence)
     # Only hosts that build the mirror need its tools; whether this one does is known once QEMU is there to try KVM.
     packages.install_packages(packages.missing_packages(packages.TOOLS, packages.LIBVIRT if _wants_libvirt() else {}))
     own = environment.make()

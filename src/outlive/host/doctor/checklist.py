@@ -16,7 +16,7 @@ from pathlib import Path
 from outlive.base.errors import LabError
 from outlive.base.paths import ROOT, SCENARIOS, STATE, cache, machine_ids
 from outlive.host import environment, packages, private, virtualization
-from outlive.host.doctor import Finding, clock, fine, hypervisors, leftovers, networks, resources, software, wrong
+from outlive.host.doctor import Finding, checkout, clock, fine, hypervisors, leftovers, networks, resources, software, wrong
 from outlive.host.settings import Settings, decide
 from outlive.lab import inventory
 from outlive.mirror import golang
@@ -107,6 +107,7 @@ def needed_memory(lab: inventory.Inventory) -> int:
 
 def of_host(settings: Settings, *, installable: bool) -> Iterator[Finding]:
     """Look at what a lab with `settings` needs of the host, whatever the inventory says; `installable`: `make setup` comes yet."""
+    yield from checkout.read()
     libvirt = settings.provider == "libvirt"
     lacking = packages.missing_packages(packages.TOOLS, packages.LIBVIRT if libvirt else {})
     if settings.builds_mirror:
@@ -143,22 +144,28 @@ def of_lab(settings: Settings, lab: inventory.Inventory, memory: int) -> Iterato
     """Look at what the inventory asks of the host; `memory` as `needed_memory` has it."""
     machines = machine_ids()
     yield leftovers.purpose(machines, scenarios=SCENARIOS.exists(), bare=settings.bare)
+    yield leftovers.renamed(machines, lab.hosts)
     running = bool(machines) and not leftovers.read_running(settings).isdisjoint(machines.values())
     if not running:
         yield resources.memory(memory, resources.read_meminfo())
         yield resources.disk(STATE if settings.private else POOLS[settings.provider], resources.LAB_DISK, "the lab")
     if settings.builds_mirror and not (cache() / "boxes/full.json").exists():
         yield resources.disk(cache(), resources.MIRROR_DISK, "the mirror")
+    prefix = str(lab.setting("lab_libvirt_prefix"))
+    unmade = {f"{prefix}{name}" for name in lab.hosts if name not in machines}
     if settings.private:
+        if (defined := leftovers.read_defined()) is not None:
+            yield leftovers.volumes(unmade - defined, leftovers.read_private_pool())
         # Its networks, ports and machines are its own: nothing of the host's can be in their way.
         return
     network = str(lab.setting("lab_network"))
-    prefix = str(lab.setting("lab_libvirt_prefix"))
     if settings.provider == "libvirt":
         wanted = {f"{prefix}{name}" for name in lab.hosts}
         domains = leftovers.read_domains()
         yield hypervisors.system_libvirt(answers=domains is not None)
         yield leftovers.foreign(wanted, domains or {}, machines)
+        yield leftovers.volumes(unmade.difference(domains or {}), leftovers.read_system_pool())
+        yield hypervisors.confined(hypervisors.read_pool(), apparmor=hypervisors.read_apparmor())
     if not running:
         links = networks.read_links()
         if settings.provider == "libvirt":

@@ -138,6 +138,20 @@ def system_libvirt(*, answers: bool) -> Finding:
     )
 
 
+def confined(pool: str | None, *, apparmor: bool) -> Finding:
+    """Say whether AppArmor lets QEMU at the VMs' disks: libvirt's helper that grants it is denied hidden folders, and bin, of all homes.
+
+    Args:
+        pool: The folder of libvirt's pool `default`, in which Vagrant makes the disks; None where there is no such pool yet.
+        apparmor: AppArmor is on (the helper's profile: /etc/apparmor.d/usr.lib.libvirt.virt-aa-helper).
+    """
+    if apparmor and pool is not None and re.match(r"(/home/[^/]+|/root)/(\.|bin(/|$))", pool):
+        return wrong(
+            f"libvirt's pool 'default' lies in {pool}, where libvirt's AppArmor profile denies QEMU the disks of VMs: give the pool another folder (`virsh -c qemu:///system pool-edit default`), such as /var/lib/libvirt/images"
+        )
+    return fine(f"AppArmor: {'allows the disks of VMs where they lie' if apparmor else 'is off'}")
+
+
 def emulated(reason: str, device: bool, flags: Collection[str], module: str | None) -> Finding:
     """Say how to get KVM on a host that has to emulate.
 
@@ -195,3 +209,17 @@ def read_virtualbox() -> str | None:
 def read_system() -> tuple[str, str]:
     """Return the system's and the machine's name, as uname has them."""
     return os.uname().sysname, os.uname().machine
+
+
+def read_pool() -> str | None:
+    """Return the folder of the system libvirt's pool `default`."""
+    found = re.search(r"<path>(.+?)</path>", said(("virsh", "-c", "qemu:///system", "pool-dumpxml", "default")) or "")
+    return found[1] if found else None
+
+
+def read_apparmor() -> bool:
+    """Say whether AppArmor is on."""
+    try:
+        return Path("/sys/module/apparmor/parameters/enabled").read_text(encoding="ascii").strip() == "Y"
+    except OSError:
+        return False

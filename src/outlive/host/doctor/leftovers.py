@@ -65,6 +65,44 @@ def purpose(machines: Collection[str], *, scenarios: bool, bare: bool) -> Findin
     return fine("no machines of this checkout that are there for something else")
 
 
+def renamed(machines: Collection[str], named: Collection[str]) -> Finding:
+    """Say whether a machine that the inventory doesn't name any more is in the way of one that is to be made.
+
+    Args:
+        machines: Those of this checkout that Vagrant made.
+        named: Those that the inventory names.
+    """
+    old, new = sorted(set(machines) - set(named)), sorted(set(named) - set(machines))
+    if not old:
+        return fine("the inventory names each machine that this checkout has")
+    said = f"this checkout has {', '.join(old)}, which inventories/lab/hosts.yml doesn't name any more"
+    cure = f"run `outlive destroy`, which removes the whole lab, or name {'it' if len(old) == 1 else 'them'} again there"
+    if new:
+        return wrong(
+            f"{said}, while {', '.join(new)} {'is' if len(new) == 1 else 'are'} to be made, maybe with an address that is in use: {cure}"
+        )
+    return note(f"{said}, and Vagrant leaves alone: {cure}")
+
+
+def volumes(domains: Collection[str], there: Collection[str]) -> Finding:
+    """Say whether disks are left of machines that are to be made.
+
+    Args:
+        domains: Names that these will have in libvirt, which has none of them.
+        there: The volumes in libvirt's pool `default`.
+    """
+    # As vagrant-libvirt names them: the disks of the box, and those that the Vagrantfile adds.
+    left = sorted(
+        volume for volume in there for domain in domains if re.fullmatch(rf"{re.escape(domain)}(\.img|_\d+\.img|-[a-z]+\.\w+)", volume)
+    )
+    if left:
+        more = ", likewise the others" if len(left) > 1 else ""
+        return wrong(
+            f"libvirt's pool 'default' has {', '.join(left)}, left of machines that are no more, and Vagrant would make no machine over them: remove them (`outlive run virsh vol-delete --pool default {left[0]}`{more})"
+        )
+    return fine("libvirt: no disks left of machines that are no more")
+
+
 def foreign(wanted: Collection[str], domains: Mapping[str, str], machines: Mapping[str, str]) -> Finding:
     """Say whether the system's libvirt has machines of the lab's names that aren't this checkout's.
 
@@ -101,6 +139,29 @@ def read_existing(settings: Settings) -> set[str] | None:
         found = read_domains()
         return None if found is None else set(found.values())
     return definitions(private.FOLDER / "etc/qemu")
+
+
+def read_system_pool() -> set[str]:
+    """Return the volumes of the system libvirt's pool `default`."""
+    printed = said(("virsh", "-c", "qemu:///system", "vol-list", "default")) or ""
+    return {words[0] for line in printed.splitlines()[2:] if (words := line.split())}
+
+
+def read_private_pool() -> set[str]:
+    """Return the volumes of the pool of this checkout's own libvirt."""
+    try:
+        return {file.name for file in private.pool().iterdir()}
+    except OSError:
+        return set()
+
+
+def read_defined() -> set[str] | None:
+    """Return the names of the machines that this checkout's own libvirt has; None where this user can't read them."""
+    folder = private.FOLDER / "etc/qemu"
+    try:
+        return {file.stem for file in folder.iterdir() if file.suffix == ".xml"} if folder.exists() else set()
+    except OSError:
+        return None
 
 
 def definitions(folder: Path) -> set[str] | None:
