@@ -84,6 +84,18 @@ def test_virtualbox_that_vagrant_does_not_take(host: Host, monkeypatch: pytest.M
     assert any(each.verdict == "WRONG" and each.sentence.startswith("VirtualBox is 7.2.22, and Vagrant 2.2.4 takes none") for each in found)
 
 
+def test_vagrant_that_does_not_see_the_distribution_s_plugin(host: Host, tmp_path: Path) -> None:
+    host.prints("vagrant", "Vagrant 2.4.9\n# exec /opt/vagrant/embedded/bin/ruby")
+    host.settings |= {"OUTLIVE_PROVIDER": "libvirt", "OUTLIVE_DRIVER": "kvm", "OUTLIVE_LIBVIRT": "system", "VAGRANT_HOME": str(tmp_path)}
+    sentence = f"  WRONG  vagrant is its maker's own package (/opt/vagrant), which doesn't see the distribution's vagrant-libvirt, and has none of its own in {tmp_path}: "
+    status, lines = host.doctor()
+    assert status == 1
+    assert any(line.startswith(sentence) for line in lines), lines
+    plugins = {"version": "1", "installed": {"vagrant-libvirt": {"installed_gem_version": "0.12.2"}}}
+    (tmp_path / "plugins.json").write_text(json.dumps(plugins), encoding="utf-8")
+    assert "  ok     vagrant-libvirt 0.12.2 (oldest that works: 0.10.0)" in host.doctor()[1]
+
+
 def test_what_is_in_the_way_of_a_system_libvirt(host: Host) -> None:
     host.prints("virsh", "qemu:///system", when='"-c qemu:///system uri"')
     host.prints("virsh", "11111111-2222-3333-4444-555555555555 outlive_k8s-node1", when='*"list --all --uuid --name"')

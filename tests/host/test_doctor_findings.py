@@ -143,6 +143,46 @@ def test_plugin() -> None:
     )
 
 
+def noted_plugin(version: str) -> str:
+    """Return a file in which Vagrant notes its plugins."""
+    return json.dumps(
+        {"version": "1", "installed": {"vagrant-libvirt": {"ruby_version": "3.3.8", "gem_version": "", "installed_gem_version": version}}}
+    )
+
+
+INSTEAD = "take the distribution's Vagrant (`sudo apt-get remove vagrant`, then `make setup`)"
+
+
+def test_plugin_of_the_maker_s_vagrant() -> None:
+    is_fine(
+        software.makers_plugin([noted_plugin("0.12.2")], "~/.vagrant.d", private=False),
+        "vagrant-libvirt 0.12.2 (oldest that works: 0.10.0)",
+    )
+    is_wrong(
+        software.makers_plugin([noted_plugin("0.9.0")], "~/.vagrant.d", private=False),
+        "vagrant-libvirt is 0.9.0, and the lab needs 0.10.0 or newer (the first with Vagrant's snapshots, for `outlive reset`): "
+        "install a newer one, Debian 12 has one",
+    )
+    nothing: list[list[str]] = [[], ["{"], ["[]"], ['{"version": "1", "installed": {}}']]
+    for plugins in nothing:
+        is_wrong(
+            software.makers_plugin(plugins, "~/.vagrant.d", private=False),
+            "vagrant is its maker's own package (/opt/vagrant), which doesn't see the distribution's vagrant-libvirt, and has none of its own in ~/.vagrant.d: "
+            f"run `vagrant plugin install vagrant-libvirt` (it needs a compiler and libvirt-dev), or {INSTEAD}",
+        )
+    is_wrong(
+        software.makers_plugin([], "/x/.lab/vagrant.d", private=True),
+        "vagrant is its maker's own package (/opt/vagrant), which doesn't see the distribution's vagrant-libvirt, and has none of its own in /x/.lab/vagrant.d: "
+        f"{INSTEAD}",
+    )
+
+
+def test_plugins_are_read(tmp_path: Path) -> None:
+    assert software.read_plugins(tmp_path / "none") == software.read_plugins(tmp_path)
+    (tmp_path / "plugins.json").write_text(noted_plugin("0.12.2"), encoding="utf-8")
+    assert software.read_plugins(tmp_path)[0] == noted_plugin("0.12.2")
+
+
 def test_go() -> None:
     is_fine(software.go("1.27.3", there=True), "Go 1.27.3: there")
     is_note(
@@ -187,6 +227,14 @@ def test_privileges() -> None:
         software.privileges(root=False, sudo=False),
         "this user isn't root and there is no sudo, which the lab's own libvirt needs: install sudo, run as root, or use the system's libvirt "
         "(be a member of the group libvirt, OUTLIVE_LIBVIRT 'system')",
+    )
+
+
+def test_privileges_to_install() -> None:
+    is_fine(software.privileges(root=False, sudo=True, installs=True), "root: by sudo")
+    is_wrong(
+        software.privileges(root=False, sudo=False, installs=True),
+        "this user isn't root and there is no sudo, by which `make setup` installs packages: install sudo, or the packages as root",
     )
 
 
@@ -289,6 +337,89 @@ def test_daemon_json_that_is_broken(text: str) -> None:
     assert finding.verdict == "note"
     assert finding.sentence.startswith("/etc/docker/daemon.json can't be read (")
     assert finding.sentence.endswith("), so Docker's networks weren't compared with 10.8.1.0/24: correct it")
+
+
+def test_settings_of_the_snap_s_docker() -> None:
+    """The snap reads none in /etc."""
+    file = "/var/snap/docker/current/config/daemon.json"
+    is_note(
+        networks.docker("172.17.5.0/24", None, [], file),
+        f"lab_network is 172.17.5.0/24, and Docker may take 172.17.0.0/16 for the 1st network that it makes from now on, if the lab isn't up then: "
+        f"{DOCKER_CURE.replace('/etc/docker/daemon.json', file)}",
+    )
+    assert networks.docker("10.8.1.0/24", "{", [], file).sentence.startswith(f"{file} can't be read (")
+
+
+def test_docker_s_settings_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual, snap = str(tmp_path / "etc.json"), str(tmp_path / "snap.json")
+    monkeypatch.setattr(networks, "DOCKER_SETTINGS", (usual, snap))
+    assert networks.read_docker()[1] is None
+    Path(snap).write_text("{}", encoding="utf-8")
+    assert networks.read_docker() == (snap, "{}")
+    Path(usual).write_text('{"bip": "10.8.1.1/24"}', encoding="utf-8")
+    assert networks.read_docker() == (usual, '{"bip": "10.8.1.1/24"}')
+
+
+@pytest.mark.parametrize(("policy", "does"), [("DROP", "drops"), (None, "by default drops")])
+def test_docker_that_cuts_libvirt_s_nat(policy: str | None, does: str) -> None:
+    is_note(
+        networks.forwarding("nftables", None, policy),
+        f"Docker {does} what this host forwards (`sudo iptables -S FORWARD`), and libvirt's rules in nftables don't lift that, so the VMs may reach no packages and "
+        'images: write `firewall_backend = "iptables"` into /etc/libvirt/network.conf and restart libvirt (`sudo systemctl restart libvirtd`), '
+        'or write "ip-forward-no-drop": true into /etc/docker/daemon.json (Docker 28 or newer) and restart this host',
+    )
+
+
+@pytest.mark.parametrize(
+    ("backend", "daemon_json", "policy"),
+    [
+        ("iptables", None, "DROP"),
+        ("nftables", None, "ACCEPT"),
+        ("nftables", '{"ip-forward-no-drop": true}', None),
+        ("nftables", '{"iptables": false}', None),
+    ],
+)
+def test_docker_that_leaves_libvirt_s_nat(backend: str, daemon_json: str | None, policy: str | None) -> None:
+    is_fine(networks.forwarding(backend, daemon_json, policy), "Docker: doesn't cut the network by which the VMs reach out")
+
+
+@pytest.mark.parametrize("broken", ["{", "[]"])
+def test_docker_s_settings_that_say_nothing(broken: str) -> None:
+    assert networks.forwarding("nftables", broken, "DROP").verdict == "note"
+
+
+@pytest.mark.parametrize(
+    ("text", "nft", "backend"),
+    [
+        (None, True, "iptables"),
+        ("# nothing of it\n", True, "iptables"),
+        ('#firewall_backend = "nftables"\n', True, "nftables"),
+        ('#firewall_backend = "nftables"\n', False, "iptables"),
+        ('#firewall_backend = "iptables"\n', True, "iptables"),
+        ('#firewall_backend = "nftables"\nfirewall_backend = "iptables"\n', True, "iptables"),
+        ('#firewall_backend = "iptables"\nfirewall_backend="nftables"\n', False, "nftables"),
+    ],
+)
+def test_where_libvirt_has_its_rules(text: str | None, nft: bool, backend: str) -> None:
+    assert networks.libvirt_backend(text, nft=nft) == backend
+
+
+@pytest.mark.parametrize(
+    ("printed", "policy"), [("-P FORWARD DROP\n-A FORWARD -j DOCKER-USER\n", "DROP"), ("-P FORWARD ACCEPT\n", "ACCEPT"), (None, None)]
+)
+def test_policy_as_iptables_shows_it(monkeypatch: pytest.MonkeyPatch, printed: str | None, policy: str | None) -> None:
+    monkeypatch.setattr(networks, "said", lambda _argv: printed)
+    assert networks.read_forward_policy() == policy
+
+
+def test_proxy() -> None:
+    is_fine(networks.proxy({"no_proxy": "localhost", "http_proxy": ""}, sources="upstream"), "proxy: none")
+    is_fine(networks.proxy({"HTTP_PROXY": "http://10.0.0.1:3128"}, sources="mirror"), "proxy: isn't asked for the lab's own addresses")
+    is_note(
+        networks.proxy({"https_proxy": "http://me:secret@10.0.0.1:3128", "HTTP_PROXY": "x"}, sources="upstream"),
+        "HTTP_PROXY and https_proxy name a proxy for this host, and the VMs aren't told of it: where nothing but the proxy leads out, they get no packages and images "
+        "from upstream, so set OUTLIVE_SOURCES to 'mirror'",
+    )
 
 
 def test_virtualbox_range() -> None:
@@ -560,6 +691,14 @@ def test_way_out_of_emulation(reason: str, device: bool, flags: set[str], module
         hypervisors.emulated(reason, device, flags, module),
         f"the VMs are emulated, which is slow, since KVM can't be used ({reason}): {cure}",
     )
+
+
+def test_pool_as_virsh_shows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = "<pool type='dir'>\n  <name>default</name>\n  <target>\n    <path>/home/me/.vms</path>\n  </target>\n</pool>\n"
+    monkeypatch.setattr(hypervisors, "said", lambda _argv: shown)
+    assert hypervisors.read_pool() == "/home/me/.vms"
+    monkeypatch.setattr(hypervisors, "said", lambda _argv: None)
+    assert hypervisors.read_pool() is None
 
 
 # Where checkout and cache lie

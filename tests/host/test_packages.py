@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -103,6 +104,40 @@ def test_what_apt_would_remove_is_read() -> None:
     assert packages.removals(SIMULATED) == ["virtualbox", "virtualbox-dkms", "virtualbox-qt"]
     assert packages.removals("Inst vagrant (2.3.4 Debian:12 [all])\nConf vagrant (2.3.4 Debian:12 [all])\n") == []
     assert packages.removals("Purg old [1]\n") == ["old"]
+
+
+def test_vagrant_of_its_maker_takes_no_plugin_of_the_distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A link to what lies in /opt/vagrant, or a script that calls it."""
+    program = tmp_path / "vagrant"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    files = {"/nowhere/vagrant-libvirt-*.gemspec": "vagrant-libvirt"}
+    assert not packages.makers_vagrant()
+    program.write_text("#!/usr/bin/ruby\n", encoding="ascii")
+    program.chmod(0o755)
+    assert not packages.makers_vagrant()
+    assert "vagrant-libvirt" in packages.missing_packages({}, files)
+    program.write_text('#!/bin/bash\n/opt/vagrant/bin/vagrant "$@"\n', encoding="ascii")
+    assert packages.makers_vagrant()
+    assert "vagrant-libvirt" not in packages.missing_packages({}, files)
+    there = tmp_path / "opt/vagrant/bin/vagrant"
+    there.parent.mkdir(parents=True)
+    program.rename(there)
+    there.write_bytes(b"\x7fELF")
+    program.symlink_to(there)
+    assert packages.makers_vagrant()
+
+
+def test_user_who_cannot_become_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    apt = tmp_path / "apt-get"
+    apt.write_text("#!/bin/sh\n", encoding="ascii")
+    apt.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(LabError) as refused:
+        packages.install_packages(["curl", "vagrant"])
+    assert str(refused.value) == (
+        "missing on this system: curl, vagrant, and this user isn't root and has no sudo: run `apt-get install curl vagrant` as root, or install sudo"
+    )
 
 
 @needs_apt

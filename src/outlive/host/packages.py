@@ -46,11 +46,23 @@ UNITS = (Path("/usr/lib/systemd/system"), Path("/lib/systemd/system"))
 """Where packages put their services."""
 
 
+def makers_vagrant() -> bool:
+    """Say whether the Vagrant on PATH is its maker's own package, which lies in /opt/vagrant and doesn't see the distribution's plugins."""
+    found = shutil.which("vagrant")
+    try:
+        # A link to /opt/vagrant/bin, or a script that calls what is in there.
+        return found is not None and ("/opt/vagrant/" in str(Path(found).resolve()) or b"/opt/vagrant/" in Path(found).read_bytes()[:2048])
+    except OSError:
+        return False
+
+
 def missing_packages(tools: dict[str, str], files: dict[str, str]) -> list[str]:
     """Return the Debian packages whose program or file isn't there, sorted."""
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     lacking = {package for tool, package in tools.items() if shutil.which(tool, path=path) is None}
     lacking |= {package for pattern, package in files.items() if not list(Path("/").glob(pattern.lstrip("/")))}
+    if makers_vagrant():
+        lacking.discard("vagrant-libvirt")  # it would come in vain
     if not environment.has_ensurepip():
         lacking.add("python3-venv")
     return sorted(lacking)
@@ -75,13 +87,17 @@ def install_packages(packages: list[str], *, services: bool = True) -> None:
             own nginx and docker-registry, and nobody has asked for others on ports 80 and 5000.
 
     Raises:
-        LabError: the system has no apt (the sentence lists what is missing), apt would remove a package (the sentence names it), or apt fails.
+        LabError: the system has no apt, or this user can't become root (the sentence lists what is missing); apt would remove a package (the sentence names it), or apt fails.
     """
     if not packages:
         return
     if shutil.which("apt-get") is None:
         raise LabError(
             f"missing on this system, which has no apt-get: {', '.join(packages)} (Debian's package names); install them and run the command again"
+        )
+    if os.geteuid() != 0 and shutil.which("sudo") is None:
+        raise LabError(
+            f"missing on this system: {', '.join(packages)}, and this user isn't root and has no sudo: run `apt-get install {' '.join(packages)}` as root, or install sudo"
         )
     before = _units()
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}

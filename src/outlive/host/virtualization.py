@@ -98,8 +98,8 @@ def _kernel(scratch: Path) -> Path | None:
         return own[-1]
     packages = sorted(cache().glob("store/*/pool/**/linux-image-[0-9]*.deb"))
     if not packages and shutil.which("apt-get"):
-        # The metapackage's dependency is the kernel itself.
-        depends = said(["apt-cache", "depends", "linux-image-cloud-amd64"]) or ""
+        # The dependency of Debian's metapackage, or of Ubuntu's, is the kernel itself.
+        depends = said(["apt-cache", "depends", "linux-image-cloud-amd64", "linux-image-virtual"]) or ""
         names = [line.split()[-1] for line in depends.splitlines() if line.strip().startswith("Depends: linux-image")]
         said(["env", "--chdir", str(scratch), "apt-get", "-qq", "download", *names], FETCH_SECONDS)
         packages = sorted(scratch.glob("linux-image-[0-9]*.deb"))

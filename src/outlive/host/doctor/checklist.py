@@ -117,7 +117,10 @@ def of_host(settings: Settings, *, installable: bool) -> Iterator[Finding]:
     if "vagrant" not in lacking:
         vagrant = software.read(software.VAGRANT)
         yield software.tool(software.VAGRANT, vagrant)
-    if libvirt and "vagrant-libvirt" not in lacking:
+    if libvirt and packages.makers_vagrant():
+        home = settings.environment().get("VAGRANT_HOME") or os.environ.get("VAGRANT_HOME") or "~/.vagrant.d"
+        yield software.makers_plugin(software.read_plugins(Path(home).expanduser()), home, private=settings.private)
+    elif libvirt and "vagrant-libvirt" not in lacking:
         yield software.plugin(software.read_gemspecs())
     if settings.driver == "qemu":
         if "libvirt-clients" not in lacking:
@@ -126,8 +129,9 @@ def of_host(settings: Settings, *, installable: bool) -> Iterator[Finding]:
             yield software.tool(software.QEMU, software.read(software.QEMU))
     if settings.builds_mirror:
         yield software.go(golang.pinned(), there=golang.is_there())
-    if settings.private or settings.builds_mirror:
-        yield software.privileges(root=os.geteuid() == 0, sudo=shutil.which("sudo") is not None)
+    installs = bool(lacking) and installable
+    if settings.private or settings.builds_mirror or installs:
+        yield software.privileges(root=os.geteuid() == 0, sudo=shutil.which("sudo") is not None, installs=installs)
     yield hypervisors.architecture(
         hypervisors.read_system()[1],
         emulated=settings.driver == "qemu",
@@ -185,9 +189,14 @@ def advice(settings: Settings, lab: inventory.Inventory | None) -> Iterator[Find
     if settings.driver == "qemu" and os.environ.get("OUTLIVE_DRIVER", "auto") == "auto":
         kvm = virtualization.kvm()
         yield hypervisors.emulated(kvm.reason, Path("/dev/kvm").exists(), hypervisors.read_flags(), hypervisors.read_kvm().module)
-    daemon = networks.read_file("/etc/docker/daemon.json")
-    if lab is not None and not settings.private and (daemon is not None or shutil.which("dockerd") is not None):
-        yield networks.docker(str(lab.setting("lab_network")), daemon, networks.read_links())
+    file, daemon = networks.read_docker()
+    links = networks.read_links()
+    runs = any(link.get("ifname") == "docker0" for link in links)
+    if lab is not None and not settings.private and (runs or daemon is not None or shutil.which("dockerd") is not None):
+        yield networks.docker(str(lab.setting("lab_network")), daemon, links, file)
+    if settings.provider == "libvirt" and not settings.private and not settings.builds_mirror and runs:
+        yield networks.forwarding(networks.read_backend(), daemon, networks.read_forward_policy(), file)
+    yield networks.proxy(os.environ, sources=settings.sources)
     if settings.private:
         ended = private.ended()
         yield leftovers.ended(ended.pid if ended else None, machine_ids())

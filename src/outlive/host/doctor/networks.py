@@ -1,10 +1,12 @@
-"""Addresses and ports: the host's interfaces, Docker's networks, VirtualBox's range, the mirror's ports."""
+"""Addresses and ports: the host's interfaces, Docker's networks and firewall, VirtualBox's range, the mirror's ports, proxies."""
 
 from __future__ import annotations
 
 import ipaddress
 import json
+import os
 import re
+import shutil
 import socket
 import struct
 import urllib.request
@@ -31,6 +33,9 @@ DOCKER_POOLS: tuple[tuple[str, int], ...] = (
 
 DOCKER_SOON = 5
 """New networks of Docker before the lab's is reached, up to which it is worth a note (a judgement: a compose project makes one)."""
+
+PROXIES = ("http_proxy", "https_proxy", "all_proxy")
+"""Variables that name a proxy, in small letters or capitals."""
 
 VIRTUALBOX_RANGE = "192.168.56.0/21"
 """Where VirtualBox allows host-only addresses without /etc/vbox/networks.conf (its manual, "Host-Only Networking")."""
@@ -59,13 +64,18 @@ def free(wanted: str, links: Iterable[Mapping[str, object]], own: str, setting: 
     return fine(f"network {wanted} is free")
 
 
-def docker(wanted: str, daemon_json: str | None, links: Iterable[Mapping[str, object]]) -> Finding:
+DOCKER_SETTINGS = ("/etc/docker/daemon.json", "/var/snap/docker/current/config/daemon.json")
+"""Docker's own settings: of a distribution's package or Docker's, and of the snap, which has a root file system of its own."""
+
+
+def docker(wanted: str, daemon_json: str | None, links: Iterable[Mapping[str, object]], file: str = DOCKER_SETTINGS[0]) -> Finding:
     """Say whether Docker would soon give a network of its own addresses of the network `wanted`.
 
     Args:
         wanted: The lab's network.
-        daemon_json: The text of /etc/docker/daemon.json, None where there is none.
+        daemon_json: The text of Docker's settings, None where there are none.
         links: The interfaces, as `ip -j address` lists them.
+        file: Where Docker's settings lie.
     """
     lab = _network(wanted)
     if isinstance(lab, ValueError):
@@ -77,12 +87,10 @@ def docker(wanted: str, daemon_json: str | None, links: Iterable[Mapping[str, ob
         pools = [(ipaddress.ip_network(base, strict=False), size) for base, size in named or DOCKER_POOLS]
         bridge = ipaddress.ip_interface(str(bip)).network if bip else None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        return note(f"/etc/docker/daemon.json can't be read ({error}), so Docker's networks weren't compared with {wanted}: correct it")
-    cure = 'give Docker other "default-address-pools" in /etc/docker/daemon.json, or lab_network and the addresses in inventories/lab/hosts.yml another network'
+        return note(f"{file} can't be read ({error}), so Docker's networks weren't compared with {wanted}: correct it")
+    cure = f'give Docker other "default-address-pools" in {file}, or lab_network and the addresses in inventories/lab/hosts.yml another network'
     if bridge is not None and bridge.overlaps(lab):
-        return note(
-            f'lab_network is {wanted}, and "bip" in /etc/docker/daemon.json gives Docker {bridge}, once it is started: change either'
-        )
+        return note(f'lab_network is {wanted}, and "bip" in {file} gives Docker {bridge}, once it is started: change either')
     taken = [address.network for _, address in _addresses(links)]
     before = 0
     for base, size in pools:
@@ -99,6 +107,46 @@ def docker(wanted: str, daemon_json: str | None, links: Iterable[Mapping[str, ob
             if before >= 256:
                 return fine(f"Docker: makes {before} networks and more before it could reach {wanted}")
     return fine(f"Docker: takes no network of {wanted}")
+
+
+def forwarding(backend: str, daemon_json: str | None, policy: str | None, file: str = DOCKER_SETTINGS[0]) -> Finding:
+    """Say whether Docker's firewall cuts the network by which libvirt's VMs reach out (its NAT).
+
+    Docker, where it turns forwarding on, sets the policy of iptables' chain FORWARD to DROP. A packet has to pass every table: that libvirt lets it
+    through in a table of nftables is not enough, while its rules in iptables come before the policy.
+
+    Args:
+        backend: Where libvirt has its rules: iptables or nftables.
+        daemon_json: The text of Docker's settings, None where there are none.
+        policy: The chain's, None where this user may not look.
+        file: Where Docker's settings lie.
+    """
+    try:
+        settings = json.loads(daemon_json or "{}")
+        kept = settings.get("iptables") is False or settings.get("ip-forward-no-drop") is True
+    except (ValueError, AttributeError):
+        kept = False  # that it can't be read is `docker`'s to say
+    if backend != "nftables" or policy == "ACCEPT" or kept:
+        return fine("Docker: doesn't cut the network by which the VMs reach out")
+    seen = "drops" if policy == "DROP" else "by default drops"
+    return note(
+        f"Docker {seen} what this host forwards (`sudo iptables -S FORWARD`), and libvirt's rules in nftables don't lift that, so the VMs may reach no packages and images: "
+        'write `firewall_backend = "iptables"` into /etc/libvirt/network.conf and restart libvirt (`sudo systemctl restart libvirtd`), '
+        f'or write "ip-forward-no-drop": true into {file} (Docker 28 or newer) and restart this host'
+    )
+
+
+def libvirt_backend(network_conf: str | None, *, nft: bool) -> str:
+    """Return where libvirt has its rules, by the text of /etc/libvirt/network.conf: what is set, else the default that stands there as a comment.
+
+    Args:
+        network_conf: The text, None where there is none; libvirt before 10.4 doesn't know the setting.
+        nft: There is a program nft, without which nftables isn't chosen.
+    """
+    found = re.findall(r'^(#?)\s*firewall_backend\s*=\s*"(\w+)"', network_conf or "", re.MULTILINE)
+    chosen = next((value for comment, value in found if not comment), None)
+    default = next((value for comment, value in found if comment), "iptables")
+    return chosen or ("nftables" if default == "nftables" and nft else "iptables")
 
 
 def virtualbox_range(wanted: str, networks_conf: str | None, version: str | None) -> Finding:
@@ -145,6 +193,24 @@ def mirror_ports(ports: Collection[int], listening: Mapping[int, bool]) -> Findi
             "the mirror isn't served, and only a lab with a libvirt of its own starts its server by itself: once `outlive mirror build` has built it, run `outlive mirror serve` in another terminal before playbooks/site.yml begins"
         )
     return fine(f"mirror: served on ports {' and '.join(map(str, ports))}")
+
+
+def proxy(variables: Mapping[str, str], *, sources: str) -> Finding:
+    """Say what becomes of the proxy that this host uses.
+
+    Args:
+        variables: The environment's.
+        sources: Where packages and images come from: upstream or mirror.
+    """
+    names = [name for name in variables if name.lower() in PROXIES and variables[name]]
+    if not names:
+        return fine("proxy: none")
+    if sources == "upstream":
+        # Not its value, which may have a password in it.
+        return note(
+            f"{' and '.join(sorted(names))} name a proxy for this host, and the VMs aren't told of it: where nothing but the proxy leads out, they get no packages and images from upstream, so set OUTLIVE_SOURCES to 'mirror'"
+        )
+    return fine("proxy: isn't asked for the lab's own addresses")
 
 
 def _network(text: str) -> Network | ValueError:
@@ -206,6 +272,26 @@ def read_file(path: str) -> str | None:
         return Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
+
+
+def read_docker() -> tuple[str, str | None]:
+    """Return where Docker's settings lie, and their text; the first that are there."""
+    texts = {file: read_file(file) for file in DOCKER_SETTINGS}
+    found = next((file for file, text in texts.items() if text is not None), None)
+    file = found or DOCKER_SETTINGS[Path("/var/snap/docker").is_dir()]
+    return file, texts[file]
+
+
+def read_backend() -> str:
+    """Return where libvirt has its rules, see `libvirt_backend`."""
+    nft = shutil.which("nft", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") is not None
+    return libvirt_backend(read_file("/etc/libvirt/network.conf"), nft=nft)
+
+
+def read_forward_policy() -> str | None:
+    """Return the policy of iptables' chain FORWARD; None where this user may not look."""
+    found = re.search(r"^-P FORWARD (\w+)", said(("iptables", "-S", "FORWARD")) or "", re.MULTILINE)
+    return found[1] if found else None
 
 
 def listeners(table: str) -> dict[int, str]:

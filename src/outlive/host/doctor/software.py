@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -57,6 +58,34 @@ def plugin(gemspecs: Sequence[str]) -> Finding:
     )
 
 
+def makers_plugin(plugins: Sequence[str], home: str, *, private: bool) -> Finding:
+    """Say whether vagrant-libvirt is installed for the Vagrant of its maker's own package, which doesn't see the distribution's.
+
+    Args:
+        plugins: The texts of the files in which that Vagrant notes its plugins.
+        home: The folder in which the user's are (VAGRANT_HOME).
+        private: The lab runs a libvirt of its own, whose Vagrant has a home of its own that is removed with the lab.
+    """
+    there: list[str] = []
+    for text in plugins:
+        try:
+            noted = json.loads(text)["installed"].get("vagrant-libvirt")
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue
+        if noted is not None:
+            there.append(str(noted.get("installed_gem_version") or noted.get("gem_version") or ""))
+    if there:
+        newest = max((each for each in there if each), key=numbers, default=None)
+        return _compare(
+            "vagrant-libvirt", newest, PLUGIN_OLDEST, "the first with Vagrant's snapshots, for `outlive reset`", f"{home}/plugins.json"
+        )
+    own = "" if private else "run `vagrant plugin install vagrant-libvirt` (it needs a compiler and libvirt-dev), or "
+    return wrong(
+        f"vagrant is its maker's own package (/opt/vagrant), which doesn't see the distribution's vagrant-libvirt, and has none of its own in {home}: {own}"
+        "take the distribution's Vagrant (`sudo apt-get remove vagrant`, then `make setup`)"
+    )
+
+
 def go(pinned: str, *, there: bool) -> Finding:
     """Say whether the Go that the mirror's programs are built with is there."""
     if not there:
@@ -92,10 +121,14 @@ def missing(lacking: Sequence[str], *, installable: bool) -> Finding:
     return fine("programs: all there")
 
 
-def privileges(*, root: bool, sudo: bool) -> Finding:
-    """Say whether this user can become root, for a libvirt of the lab's own and for the mirror's file systems."""
+def privileges(*, root: bool, sudo: bool, installs: bool = False) -> Finding:
+    """Say whether this user can become root, for a libvirt of the lab's own and for the mirror's file systems; `installs`: packages are missing."""
     if root or sudo:
         return fine(f"root: {'this user' if root else 'by sudo'}")
+    if installs:
+        return wrong(
+            "this user isn't root and there is no sudo, by which `make setup` installs packages: install sudo, or the packages as root"
+        )
     return wrong(
         "this user isn't root and there is no sudo, which the lab's own libvirt needs: install sudo, run as root, or use the system's libvirt (be a member of the group libvirt, OUTLIVE_LIBVIRT 'system')"
     )
@@ -124,3 +157,14 @@ def read_gemspecs() -> list[str]:
     """Return the names of vagrant-libvirt's gem specifications."""
     pattern = next(pattern for pattern, package in packages.LIBVIRT.items() if package == "vagrant-libvirt")
     return [path.name for path in Path("/").glob(pattern.lstrip("/"))]
+
+
+def read_plugins(home: Path) -> list[str]:
+    """Return the texts of the files in which a Vagrant of its maker's own package notes its plugins: the user's, and the system's."""
+    found = []
+    for file in (home / "plugins.json", Path("/opt/vagrant/embedded/plugins.json")):
+        try:
+            found.append(file.read_text(encoding="utf-8"))
+        except OSError:
+            continue
+    return found
