@@ -118,6 +118,12 @@ def _extras() -> Iterable[str]:
     return sorted([*lock.EXTRAS, lock.EARLIER])
 
 
+def _archives() -> Iterable[str]:
+    from outlive.mirror import lock
+
+    return sorted([*lock.EXTRAS, *lock.BOXES])
+
+
 class Sections(click.Group):
     """A group whose help lists its commands by section, in the order in which they were added."""
 
@@ -591,7 +597,7 @@ def mirror() -> None:
 
 
 @mirror.command("build")
-@click.option("--box", type=click.Choice(["full", "bare", "all"]), default="full", show_default=True, help="which box to make")
+@click.option("--box", type=click.Choice(["full", "bare", "generic", "all"]), default="full", show_default=True, help="which box to make")
 @click.option(
     "--also", multiple=True, type=Named("extra", _extras), help="an extra image or the earlier Kubernetes; kept up to date from then on"
 )
@@ -641,7 +647,7 @@ def mirror_scanner() -> None:
 
 
 @mirror.command("lock")
-@click.option("--also", multiple=True, type=Named("extra", _extras), help="the packages of an extra image instead")
+@click.option("--also", multiple=True, type=Named("archive", _archives), help="the packages of an extra image or a box instead")
 def mirror_lock(also: tuple[str, ...]) -> None:
     """Resolve the Debian packages anew and write them into the lock file."""
     from outlive.mirror import command

@@ -88,17 +88,27 @@ debian:
   sets:
     image-mysql-9.7: [base-files]
 """
+_BOX = """
+disk_gib: {{size: 2, filled: 1}}
+debian:
+  suite: small
+  mirror: {site}
+  snapshot: {site}/snapshot
+  sets:
+    generic: [base-files, greeter]
+"""
 
 
 @dataclass(frozen=True)
 class World:
-    """What a mirror is built from: the archive's address and key, the folder of the Go modules, the lock file and that of an extra image."""
+    """What a mirror is built from: the archive's address and key, the folder of the Go modules, the lock files: its own, an extra image's, a box's."""
 
     site: str
     keyring: Path
     go: Path
     lock: Path
     extra: Path
+    box: Path
 
 
 @contextmanager
@@ -121,7 +131,9 @@ def world(folder: Path) -> Iterator[World]:
         lock.write_text(_LOCK.format(site=site, integrity=f"sha512-{base64.b64encode(digest).decode()}"))
         extra = folder / "lock-mysql-9.7.yml"
         extra.write_text(_EXTRA.format(site=site))
-        yield World(site, signer.keyring, folder / "go", lock, extra)
+        box = folder / "lock-generic.yml"
+        box.write_text(_BOX.format(site=site))
+        yield World(site, signer.keyring, folder / "go", lock, extra, box)
 
 
 def make_deb(target: Path, fields: Mapping[str, str], files: Mapping[str, str]) -> None:

@@ -3,7 +3,6 @@
 Made by the real tools of a root file system of a few files; a whole box is started by `make lab` only.
 """
 
-import dataclasses
 import json
 import os
 import shutil
@@ -24,7 +23,8 @@ needs_tools = [
     pytest.mark.skipif(os.geteuid() != 0, reason="mkfs.ext4 keeps the owners of a root file system only as root"),
     pytest.mark.skipif(bool(MISSING), reason=f"this host lacks {', '.join(MISSING)}, with which a disk is made"),
 ]
-LOCK = dataclasses.replace(lock.load(), disk_gib=1)
+LOCK = lock.load()
+DISK = lock.Disk(1, 1)
 START = 2048 * 512
 BOOT, CORE = b"boot" * 128, b"core" * 1000
 
@@ -39,9 +39,9 @@ def root(tmp_path: Path) -> Path:
     return folder
 
 
-def _disk(root: Path, work: Path) -> Path:
+def _disk(root: Path, work: Path, disk: lock.Disk = DISK) -> Path:
     work.mkdir()
-    return boxes._make_disk(root, work, LOCK, work / "log")
+    return boxes._make_disk(root, work, disk, LOCK.source_date_epoch, work / "log")
 
 
 class TestDisk:
@@ -60,6 +60,18 @@ class TestDisk:
         assert raw.stat().st_size == 1 << 30
         name = subprocess.check_output(["debugfs", "-R", "cat /etc/hostname", f"{raw}?offset={START}"], stderr=subprocess.DEVNULL)
         assert name == b"small\n"
+
+    def test_leaves_room_to_grow(self, root: Path, tmp_path: Path) -> None:
+        """A public box's file system fills its disk at the first start only."""
+        raw = tmp_path / "raw"
+        subprocess.run(["qemu-img", "convert", "-O", "raw", _disk(root, tmp_path / "work", lock.Disk(2, 1)), raw], check=True)
+        (partition,) = json.loads(subprocess.check_output(["sfdisk", "--json", raw]))["partitiontable"]["partitions"]
+        assert raw.stat().st_size == 2 << 30
+        assert (partition["start"] + partition["size"]) * 512 == 1 << 30
+        told = subprocess.check_output(["dumpe2fs", "-h", f"{raw}?offset={START}"], text=True, stderr=subprocess.DEVNULL)
+        (blocks,) = (int(line.split()[-1]) for line in told.splitlines() if line.startswith("Block count:"))
+        (size,) = (int(line.split()[-1]) for line in told.splitlines() if line.startswith("Block size:"))
+        assert blocks * size == partition["size"] * 512
 
     def test_has_nothing_of_the_day_on_which_it_is_made(self, root: Path, tmp_path: Path) -> None:
         """The same files, unpacked and read at other times, give the same bytes."""
@@ -83,12 +95,12 @@ class TestDisk:
 def test_box_says_what_it_is(tmp_path: Path) -> None:
     disk = tmp_path / "box.img"
     disk.write_bytes(b"disk")
-    boxes._pack_box(tmp_path / "bare.box", disk, tmp_path, LOCK, tmp_path / "log")
+    boxes._pack_box(tmp_path / "bare.box", disk, tmp_path, lock.Disk(10, 3), LOCK.source_date_epoch, tmp_path / "log")
     with tarfile.open(tmp_path / "bare.box") as box:
         assert box.getnames() == ["metadata.json", "Vagrantfile", "box.img"]
         metadata = box.extractfile("metadata.json")
         assert metadata is not None
-        assert json.load(metadata) == {"provider": "libvirt", "format": "qcow2", "virtual_size": 1}
+        assert json.load(metadata) == {"provider": "libvirt", "format": "qcow2", "virtual_size": 10}
 
 
 def test_catalogue_names_the_newest_box_alone(tmp_path: Path) -> None:

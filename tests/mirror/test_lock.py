@@ -15,6 +15,7 @@ from outlive.mirror.paths import GO, LOCK_FILE
 
 LOCK = lock.load()
 EXTRAS = {name: lock.load_extra(name) for name in lock.EXTRAS}
+BOXES = {name: lock.load_box(name) for name in lock.BOXES}
 EARLIER = lock.earlier(LOCK)
 REFERENCES = {each for references in (*LOCK.images.values(), *(extra.references for extra in EXTRAS.values())) for each in references}
 INVENTORIES = ROOT / "inventories"
@@ -78,7 +79,11 @@ def test_busybox_has_the_version_of_its_package() -> None:
 def test_every_image_package_and_root_is_known_on_both_sides() -> None:
     assert set(LOCK.images) == set(images.IMAGES)
     assert set(LOCK.packages) - {"repository"} == set(packages.PACKAGES)
-    assert {part for _, parts in debian.ROOTS.values() for part in parts} <= {*LOCK.debian.sets, *(f"image-{name}" for name in EXTRAS)}
+    assert {part for _, parts in debian.ROOTS.values() for part in parts} <= {
+        *LOCK.debian.sets,
+        *(f"image-{name}" for name in EXTRAS),
+        *BOXES,
+    }
     assert set(boxes.BOXES) <= set(debian.ROOTS)
 
 
@@ -91,6 +96,23 @@ def test_extra_image_has_a_lock_file_of_its_own(name: str) -> None:
     assert {reference.rpartition("/")[2].replace(":", "-") for reference in extra.references} >= {name}
     version = extra.references[0].rpartition(":")[2]
     assert [package.filename for package in extra.debian.packages if package.filename.startswith(f"mysql-server-core_{version}-")]
+
+
+@pytest.mark.parametrize("name", BOXES)
+def test_box_with_a_lock_file_of_its_own(name: str) -> None:
+    box = BOXES[name]
+    assert name in boxes.BOXES
+    assert name not in LOCK.debian.sets
+    assert debian.ROOTS[name][1] == tuple(box.debian.sets) == (name,)
+    assert box.disk.filled < box.disk.size
+    # Its machines get the cluster's packages from the mirror.
+    assert box.debian.suite == LOCK.debian.suite
+
+
+def test_public_box_has_what_the_public_box_has() -> None:
+    names = {package.filename.partition("_")[0] for package in BOXES["generic"].debian.packages}
+    assert names >= {"cloud-init", "netplan.io", "apparmor", "unattended-upgrades", "linux-image-amd64", "systemd-resolved", "polkitd"}
+    assert not names & {"containerd", "nfs-kernel-server", "linux-image-cloud-amd64"}
 
 
 def test_programs_in_images_are_built() -> None:
@@ -131,7 +153,7 @@ def test_emulated_control_plane_waits_in_an_image_of_the_tutorial() -> None:
     assert [each["image"] for each in waiting] == ["{{ storage_tutorial_busybox_image }}"]
 
 
-@pytest.mark.parametrize("archive", [LOCK.debian, *(extra.debian for extra in EXTRAS.values())], ids=lambda each: each.name)
+@pytest.mark.parametrize("archive", [LOCK.debian, *(lock.archive_of(name)[1] for name in (*EXTRAS, *BOXES))], ids=lambda each: each.name)
 def test_debian_packages_have_names_and_checksums(archive: lock.Debian) -> None:
     assert archive.packages
     for package in archive.packages:

@@ -37,7 +37,7 @@ pytestmark = [
     pytest.mark.skipif(bool(MISSING), reason=f"this host lacks {', '.join(MISSING)}, with which a mirror is built"),
 ]
 
-ROOTS = ("bare", "image-network", "image-mysql", "image-mysql-9.7")
+ROOTS = ("bare", "generic", "image-network", "image-mysql", "image-mysql-9.7")
 IMAGES = ("kube-scheduler", "coredns", "busybox", "mysql")
 Visit = Callable[[str, str], None]
 
@@ -75,7 +75,9 @@ def small(mirrors_go: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         patch.setattr(build, "NEEDED_GIB", 0)
         for module in (lock, build):
             patch.setattr(module, "EXTRAS", {"mysql-9.7": given.extra})
-        for file, wanted in ((given.lock, lock.load(given.lock).debian), (given.extra, lock.load_extra("mysql-9.7").debian)):
+        for module in (lock, build, debian):
+            patch.setattr(module, "BOXES", {"generic": given.box})
+        for file, wanted in ((given.lock, lock.load(given.lock).debian), *map(lock.archive_of, ("mysql-9.7", "generic"))):
             lock.write_debian(file, *debian.resolve(wanted))
         made = Small(Store(folder / "cache", said.append), lock.load(given.lock), given, said)
         made.build()
@@ -334,7 +336,7 @@ def test_earlier_kubernetes_is_made_where_it_is_asked_for(small: Small) -> None:
     assert small.build() == []
 
 
-@pytest.mark.parametrize(("box", "failed"), [("bare", "useradd"), ("full", "dpkg")])
+@pytest.mark.parametrize(("box", "failed"), [("bare", "useradd"), ("full", "dpkg"), ("generic", "sed")])
 def test_box_that_fails_leaves_nothing_and_everything_else(
     small: Small, cache: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, box: str, failed: str
 ) -> None:

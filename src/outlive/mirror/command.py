@@ -69,8 +69,8 @@ def build_scanner() -> None:
 
 
 def lock_anew(also: Sequence[str]) -> None:
-    """Resolve the Debian packages of the lock file, or of the named extras, and write them into it."""
-    for file, wanted in [(lock.EXTRAS[name], lock.load_extra(name).debian) for name in also] or [(LOCK_FILE, lock.load().debian)]:
+    """Resolve the Debian packages of the lock file, or of the named extra images and boxes, and write them into it."""
+    for file, wanted in [lock.archive_of(name) for name in also] or [(LOCK_FILE, lock.load().debian)]:
         timestamp, packages = debian.resolve(wanted)
         lock.write_debian(file, timestamp, packages)
         report(f"{file.name}: {len(packages)} Debian packages as of {timestamp}")

@@ -79,6 +79,24 @@ EARLIER = "kubernetes-earlier"
 
 EXTRAS: Mapping[str, Path] = {"mysql-9.7": PACKAGE / "lock-mysql-9.7.yml"}
 """The extra images' lock files."""
+BOXES: Mapping[str, Path] = {"generic": PACKAGE / "lock-generic.yml"}
+"""Lock files of the boxes that don't share the mirror's Debian packages: a public box is as new as the archive, whatever the mirror has."""
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A box's disk and the file system on it, in GiB."""
+
+    size: int
+    filled: int
+
+
+@dataclass(frozen=True)
+class OwnBox:
+    """A box with Debian packages of its own, built only where it's asked for."""
+
+    disk: Disk
+    debian: Debian
 
 
 @dataclass(frozen=True)
@@ -92,7 +110,7 @@ class Lock:
     packages: Mapping[str, str]
     mysql: Mysql
     images: Mapping[str, tuple[str, ...]]
-    disk_gib: int
+    disk: Disk
     debian: Debian
 
 
@@ -133,7 +151,7 @@ def parse(data: Mapping[str, Any]) -> Lock:
         packages=dict(data["packages"]),
         mysql=Mysql(**data["mysql"]),
         images={name: tuple(references) for name, references in data["images"].items()},
-        disk_gib=int(data["boxes"]["disk_gib"]),
+        disk=Disk(data["boxes"]["disk_gib"], data["boxes"]["disk_gib"]),
         debian=_debian("debian", data["debian"]),
     )
 
@@ -160,6 +178,16 @@ def load(path: Path = LOCK_FILE) -> Lock:
 def load_extra(name: str) -> Extra:
     """Read the lock file of an extra image, or raise LabError with the reason."""
     return _read(EXTRAS[name], lambda data: Extra(name, tuple(data["image"]), _debian(name, data["debian"])))
+
+
+def load_box(name: str) -> OwnBox:
+    """Read the lock file of a box with packages of its own, or raise LabError with the reason."""
+    return _read(BOXES[name], lambda data: OwnBox(Disk(**data["disk_gib"]), _debian(name, data["debian"])))
+
+
+def archive_of(name: str) -> tuple[Path, Debian]:
+    """Give the lock file of an extra image or a box and the packages in it, or raise LabError with the reason."""
+    return (BOXES[name], load_box(name).debian) if name in BOXES else (EXTRAS[name], load_extra(name).debian)
 
 
 def _read(path: Path, parser: Callable[[Any], T]) -> T:

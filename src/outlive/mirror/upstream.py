@@ -56,8 +56,10 @@ def lay_out(store: Store, lock: Lock, folder: Path) -> None:
         suite = lock.debian.suite
         _signed_again(debian, Path("dists") / suite, site / "deb.debian.org/debian", signer)
         # Nothing is newer than what the mirror has.
-        _empty(site / "deb.debian.org/debian", f"{suite}-updates", signer)
-        _empty(site / "security.debian.org/debian-security", f"{suite}-security", signer)
+        for later in ("updates", "backports"):
+            _empty(site / "deb.debian.org/debian", f"{suite}-{later}", signer)
+        for host in ("security.debian.org", "deb.debian.org"):
+            _empty(site / host / "debian-security", f"{suite}-security", signer)
         published = site / "pkgs.k8s.io" / lock.packages["repository"].partition("/")[2]
         _signed_again(kubernetes, Path(), published, signer)
         (published / "Release.key").unlink()

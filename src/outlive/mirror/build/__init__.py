@@ -12,7 +12,7 @@ from outlive.base.process import uninterrupted
 from outlive.mirror import golang
 from outlive.mirror.build import boxes, debian, images, packages, programs, registry
 from outlive.mirror.build.signing import Signer
-from outlive.mirror.lock import EARLIER, EXTRAS, Lock, earlier, load_extra
+from outlive.mirror.lock import BOXES, EARLIER, EXTRAS, Debian, Lock, earlier, load_box, load_extra
 from outlive.mirror.store import Artefact, Store
 from outlive.mirror.tools import require_tools
 
@@ -82,7 +82,8 @@ def build(store: Store, lock: Lock, box_names: Sequence[str], extras: Collection
         older = _earlier(store, earlier(lock), version, signer, parts) if wanted(EARLIER, "programs") else []
         registry.make_registry(store, [*layouts, *older])
         for name in box_names:
-            boxes.make_box(store, lock, name, boxes.Parts(roots[name], kubernetes, layouts))
+            disk = load_box(name).disk if name in BOXES else lock.disk
+            boxes.make_box(store, lock, name, disk, boxes.Parts(roots[name], kubernetes, layouts))
     finally:
         signer.close()
 
@@ -94,8 +95,10 @@ def _programs(store: Store, lock: Lock, version: str) -> dict[str, Artefact]:
 def _debian(store: Store, lock: Lock, box_names: Sequence[str], signer: Signer) -> tuple[Artefact, dict[str, Artefact]]:
     debs = debian.fetch_packages(store, lock.debian)
     repository = debian.make_repository(store, lock.debian, debs, signer)
-    wanted = ["image-network", "image-mysql", *box_names]
-    return debs, {name: debian.make_root(store, lock.debian, lock.source_date_epoch, name, repository, signer) for name in wanted}
+    wanted = ["image-network", "image-mysql", *(name for name in box_names if name not in BOXES)]
+    roots = {name: debian.make_root(store, lock.debian, lock.source_date_epoch, name, repository, signer) for name in wanted}
+    own = {name: _own_root(store, lock, load_box(name).debian, name, signer)[1] for name in box_names if name in BOXES}
+    return debs, roots | own
 
 
 def _earlier(store: Store, lock: Lock, version: str, signer: Signer, parts: images.Parts) -> list[Artefact]:
@@ -108,9 +111,13 @@ def _earlier(store: Store, lock: Lock, version: str, signer: Signer, parts: imag
 
 def _extra(store: Store, lock: Lock, name: str, signer: Signer) -> Artefact:
     """Make an extra image, of packages and a root file system of its own."""
-    extra = load_extra(name)
-    debs = debian.fetch_packages(store, extra.debian)
-    repository = debian.make_repository(store, extra.debian, debs, signer)
-    root = f"image-{name}"
-    made = debian.make_root(store, extra.debian, lock.source_date_epoch, root, repository, signer)
+    extra, root = load_extra(name), f"image-{name}"
+    debs, made = _own_root(store, lock, extra.debian, root, signer)
     return images.make_image(store, lock, name, extra.references, images.Parts({}, {root: made}, debs))
+
+
+def _own_root(store: Store, lock: Lock, archive: Debian, name: str, signer: Signer) -> tuple[Artefact, Artefact]:
+    """Fetch the packages of an archive of its own and make the root file system `name` of them; give both."""
+    debs = debian.fetch_packages(store, archive)
+    repository = debian.make_repository(store, archive, debs, signer)
+    return debs, debian.make_root(store, archive, lock.source_date_epoch, name, repository, signer)

@@ -1,4 +1,4 @@
-"""Make Vagrant boxes for libvirt: Debian 13 with ssh and Python (bare), or with everything in it (full)."""
+"""Make Vagrant boxes for libvirt: Debian 13 with ssh and Python (bare), with everything in it (full), or as a public box is (generic)."""
 
 import json
 import shutil
@@ -8,12 +8,12 @@ from pathlib import Path
 
 from outlive.base.errors import LabError
 from outlive.mirror.build import images
-from outlive.mirror.lock import Lock
+from outlive.mirror.lock import Disk, Lock
 from outlive.mirror.paths import FILES
 from outlive.mirror.store import Artefact, Store, digest_file, digest_tree, publish, write_atomically
 from outlive.mirror.tools import as_root, run
 
-BOXES = ("bare", "full")
+BOXES = ("bare", "full", "generic")
 
 # What these lines make changes with them. Read once: an edit during a build must not count as built.
 _SOURCE = digest_file(Path(__file__))
@@ -58,16 +58,17 @@ _DISABLED = {
 
 @dataclass(frozen=True)
 class Parts:
-    """The artefacts that a box is made of; the full box takes them all, the bare one the root only."""
+    """The artefacts that a box is made of; the full box takes them all, the others the root only."""
 
     root: Artefact
     kubernetes: Artefact
     layouts: Sequence[Artefact]
 
 
-def make_box(store: Store, lock: Lock, name: str, parts: Parts) -> Artefact:
+def make_box(store: Store, lock: Lock, name: str, disk: Disk, parts: Parts) -> Artefact:
     """Make the box `name` and enter it in the cache's catalogue as outlive/`name`."""
     full = name == "full"
+    files = [FILES / "generic"] if name == "generic" else [FILES / "box", FILES / "full", FILES / "import-images"]
     log = store.log(f"box-{name}")
 
     def build(target: Path) -> None:
@@ -80,19 +81,23 @@ def make_box(store: Store, lock: Lock, name: str, parts: Parts) -> Artefact:
             if full:
                 _install_kubernetes(root, lock, parts.kubernetes, log)
                 _import_images(root, work, parts.layouts, log)
-            _configure(root, name, lock, log)
+            if name == "generic":
+                _configure_as_public(root, log)
+            else:
+                _configure_for_lab(root, name, lock, log)
+            _finish(root, log)
             _date_files(root, lock, log)
-            disk = _make_disk(root, work, lock, log)
+            image = _make_disk(root, work, disk, lock.source_date_epoch, log)
         finally:
             run(as_root(["rm", "-rf", "--one-file-system", str(root)]), log, cleanup=True)
-        _pack_box(target / f"{name}.box", disk, work, lock, log)
+        _pack_box(target / f"{name}.box", image, work, disk, lock.source_date_epoch, log)
         shutil.rmtree(work)
 
     inputs = [
         parts.root.key,
         [parts.kubernetes.key, [layout.key for layout in parts.layouts]] if full else [],
-        digest_tree(FILES / "box", FILES / "full", FILES / "import-images"),
-        lock.disk_gib,
+        digest_tree(*files),
+        [disk.size, disk.filled],
         _SOURCE,
     ]
     box = store.make(f"box-{name}", inputs, build)
@@ -164,8 +169,18 @@ def _import_images(root: Path, work: Path, layouts: Sequence[Artefact], log: Pat
     archive.unlink()
 
 
-def _configure(root: Path, name: str, lock: Lock, log: Path) -> None:
-    """Make a system of the root that Vagrant can take over."""
+def _configure_as_public(root: Path, log: Path) -> None:
+    """Leave a system that cloud-init configures at its first start: no account, no name, no network (docs/mirror.md says whose settings these are)."""
+    run(as_root(["cp", "--recursive", "--no-preserve=ownership", f"{FILES / 'generic'}/.", str(root)]), log)
+    _chroot(root, log, "sed", "--in-place", "s/^#PasswordAuthentication yes/PasswordAuthentication no/", "/etc/ssh/sshd_config")
+    _chroot(root, log, "sed", "--in-place", "$aClientAliveInterval 120", "/etc/ssh/sshd_config")
+    _chroot(root, log, "systemctl", "enable", "systemd-networkd", "systemd-resolved")
+    _chroot(root, log, "truncate", "--size=0", "/etc/hostname")
+    _chroot(root, log, "ln", "-sfn", "../run/systemd/resolve/stub-resolv.conf", "/etc/resolv.conf")
+
+
+def _configure_for_lab(root: Path, name: str, lock: Lock, log: Path) -> None:
+    """Make a system of the root that Vagrant can take over, without what a lab's machine doesn't need."""
     account = ("--create-home", "--uid", "1000", "--shell", "/bin/bash", "vagrant")
     # It writes down on which day the password was set.
     _chroot(root, log, "useradd", *account, SOURCE_DATE_EPOCH=str(lock.source_date_epoch))
@@ -181,15 +196,19 @@ def _configure(root: Path, name: str, lock: Lock, log: Path) -> None:
     _chroot(root, log, "systemctl", "set-default", "multi-user.target")
     if _DISABLED[name]:
         _chroot(root, log, "systemctl", "disable", *_DISABLED[name])
+    _chroot(root, log, "ln", "-sfn", "/run/systemd/resolve/resolv.conf", "/etc/resolv.conf")
+    # Nothing is to be brought up to date at the first start: /usr hasn't changed since.
+    _chroot(root, log, "touch", "--reference=/usr", "/etc/.updated", "/var/.updated")
+
+
+def _finish(root: Path, log: Path) -> None:
+    """Take away what is each machine's own, and write the boot loader."""
     # Each machine makes its own.
     _chroot(root, log, "truncate", "--size=0", "/etc/machine-id")
     _chroot(root, log, "rm", "-rf", "/var/lib/dbus/machine-id", "/var/lib/apt/lists")
     _chroot(root, log, "mkdir", "-p", "/var/lib/apt/lists/partial", "/boot/grub")
-    _chroot(root, log, "ln", "-sfn", "/run/systemd/resolve/resolv.conf", "/etc/resolv.conf")
     grub = ["grub-mkimage", "--format=i386-pc", "--output=/boot/grub/core.img", "--prefix=(hd0,msdos1)/boot/grub"]
     _chroot(root, log, *grub, *_GRUB_MODULES)
-    # Nothing is to be brought up to date at the first start: /usr hasn't changed since.
-    _chroot(root, log, "touch", "--reference=/usr", "/etc/.updated", "/var/.updated")
 
 
 def _date_files(root: Path, lock: Lock, log: Path) -> None:
@@ -198,26 +217,27 @@ def _date_files(root: Path, lock: Lock, log: Path) -> None:
     run(as_root(["find", str(root), "-newermt", date, "-exec", "touch", "--no-dereference", f"--date={date}", "{}", "+"]), log)
 
 
-def _make_disk(root: Path, work: Path, lock: Lock, log: Path) -> Path:
-    """Make a bootable qcow2 disk of the root: GRUB in the gap before the one partition, ext4 on that."""
+def _make_disk(root: Path, work: Path, disk: Disk, epoch: int, log: Path) -> Path:
+    """Make a bootable qcow2 disk of the root: GRUB in the gap before the one partition, ext4 on that; what it doesn't fill is left for it to grow."""
     raw = work / "disk.raw"
-    size = lock.disk_gib * _GIB
     with raw.open("wb") as file:
-        file.truncate(size)
+        file.truncate(disk.size * _GIB)
     table = work / "partitions"
-    table.write_text(f"label: dos\nlabel-id: {_DISK_ID}\nstart={_PARTITION_START}, type=83, bootable\n")
+    end = disk.filled * _GIB
+    partition = f"start={_PARTITION_START}, size={end // _SECTOR - _PARTITION_START}, type=83, bootable"
+    table.write_text(f"label: dos\nlabel-id: {_DISK_ID}\n{partition}\n")
     run(["sfdisk", "--quiet", raw], log, stdin=table)
     offset = _PARTITION_START * _SECTOR
     options = f"offset={offset},hash_seed={_UUID},root_owner=0:0,nodiscard,assume_storage_prezeroed=1"
     command = ["mkfs.ext4", "-q", "-F", "-L", _LABEL, "-U", _UUID, "-m", "1", "-J", "size=64"]
     # Bookworm's mke2fs turns on features that GRUB doesn't read.
     command += ["-O", "^metadata_csum_seed,^orphan_file", "-E", options, "-d", str(root), str(raw)]
-    blocks = f"{(size - offset) // 1024}k"
-    clock = {"E2FSPROGS_FAKE_TIME": str(lock.source_date_epoch)}
+    blocks = f"{(end - offset) // 1024}k"
+    clock = {"E2FSPROGS_FAKE_TIME": str(epoch)}
     run(as_root([*command, blocks]), log, env=clock)
     # mkfs.ext4 copies when a file was last changed and read, which is when it was unpacked here, and no program can set the former.
     dates = work / "dates"
-    lines = "".join(f'set_inode_field "/%P" {field} @{lock.source_date_epoch}\\n' for field in ("ctime", "atime"))
+    lines = "".join(f'set_inode_field "/%P" {field} @{epoch}\\n' for field in ("ctime", "atime"))
     run(as_root(["find", str(root), "-fprintf", str(dates), lines]), log)
     # Without its echo of every line.
     quiet = ["sh", "-c", 'exec debugfs -w "$0" > /dev/null']
@@ -231,16 +251,16 @@ def _make_disk(root: Path, work: Path, lock: Lock, log: Path) -> Path:
         file.write(boot.read_bytes()[:440])
         file.seek(_SECTOR)
         file.write(core.read_bytes())
-    disk = work / "box.img"
+    image = work / "box.img"
     compression = ["-c", "-o", "compression_type=zstd"]
-    run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", *compression, "-m", "4", raw, disk], log)
+    run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", *compression, "-m", "4", raw, image], log)
     raw.unlink()
-    return disk
+    return image
 
 
-def _pack_box(target: Path, disk: Path, work: Path, lock: Lock, log: Path) -> None:
+def _pack_box(target: Path, image: Path, work: Path, disk: Disk, epoch: int, log: Path) -> None:
     """Pack the disk with what Vagrant wants to know of it."""
-    (work / "metadata.json").write_text(json.dumps({"provider": "libvirt", "format": "qcow2", "virtual_size": lock.disk_gib}) + "\n")
+    (work / "metadata.json").write_text(json.dumps({"provider": "libvirt", "format": "qcow2", "virtual_size": disk.size}) + "\n")
     (work / "Vagrantfile").write_text((FILES / "Vagrantfile").read_text())
-    command = ["tar", "--create", "--file", str(target), "--directory", str(work), f"--mtime=@{lock.source_date_epoch}"]
-    run([*command, "--numeric-owner", "--owner=0", "--group=0", "metadata.json", "Vagrantfile", disk.name], log)
+    command = ["tar", "--create", "--file", str(target), "--directory", str(work), f"--mtime=@{epoch}"]
+    run([*command, "--numeric-owner", "--owner=0", "--group=0", "metadata.json", "Vagrantfile", image.name], log)

@@ -13,7 +13,7 @@ from outlive.base.errors import LabError
 from outlive.mirror.build import apt_repository
 from outlive.mirror.build.download import Download, fetch_all
 from outlive.mirror.build.signing import Signer
-from outlive.mirror.lock import Debian, DebianPackage
+from outlive.mirror.lock import BOXES, Debian, DebianPackage
 from outlive.mirror.paths import FILES
 from outlive.mirror.store import Artefact, Store, digest_file, digest_tree
 from outlive.mirror.tools import as_root, run
@@ -30,6 +30,7 @@ _KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 ROOTS = {
     "bare": ("apt", ("bare",)),
     "full": ("apt", ("bare", "full")),
+    "generic": ("apt", ("generic",)),
     "image-network": ("essential", ("image-network",)),
     "image-mysql": ("essential", ("image-mysql",)),
     "image-mysql-9.7": ("essential", ("image-mysql-9.7",)),
@@ -186,7 +187,8 @@ def make_root(store: Store, debian: Debian, epoch: int, name: str, repository: A
     """
     variant, _ = ROOTS[name]
     names = names_of(debian, name)
-    overlay = FILES / "root"
+    # A public box has no settings of this project's.
+    overlays = [] if name in BOXES else [FILES / "root"]
 
     def build(target: Path) -> None:
         command = ["mmdebstrap", f"--variant={variant}", "--architectures=amd64", f"--include={','.join(names)}"]
@@ -197,7 +199,7 @@ def make_root(store: Store, debian: Debian, epoch: int, name: str, repository: A
         left_over = ("etc/apt/apt.conf.d/99mmdebstrap", "etc/apt/sources.list", "etc/ssh/ssh_host_*")
         command += [f'--customize-hook=rm -f "$1"/{path}' for path in left_over]
         # What has to be there before the packages are configured: initramfs-tools' settings, for one.
-        command += [f'--essential-hook=cp -a {shlex.quote(str(overlay))}/. "$1"']
+        command += [f'--essential-hook=cp -a {shlex.quote(str(overlay))}/. "$1"' for overlay in overlays]
         source = f"deb [signed-by={signer.keyring}] copy:{repository.path} {debian.suite} main"
         run(
             as_root([*command, debian.suite, str(target / "root.tar"), source]),
@@ -205,5 +207,5 @@ def make_root(store: Store, debian: Debian, epoch: int, name: str, repository: A
             env={"SOURCE_DATE_EPOCH": str(epoch)},
         )
 
-    inputs = [repository.key, _SOURCE, names, digest_tree(overlay), epoch]
+    inputs = [repository.key, _SOURCE, names, digest_tree(*overlays), epoch]
     return store.make(f"root-{name}", inputs, build)
