@@ -154,6 +154,42 @@ def test_profiles_of_the_inventory_leave_time_to_stop(playbook: Playbook, tmp_pa
     assert "delay 40, limit 60." in result.stdout, result.stdout + result.stderr
 
 
+def test_logind_s_limit_has_the_last_word(playbook: Playbook, tmp_path: Path) -> None:
+    """Drop-ins are read in the order of their names, whatever folder they are in, and the last one decides: the kubelet's own isn't."""
+    task = role_tasks.task_of(role_tasks.read("node_base", "keep"), "Let the kubelet hold up a shutdown for as long as it is told to")
+    name = Path(task["ansible.builtin.template"]["dest"])
+    others = ["99-kubelet.conf", "unattended-upgrades-logind-maxdelay.conf"]
+    assert name.parent == Path("/etc/systemd/logind.conf.d")
+    assert max(name.name, *others) == name.name
+    task["ansible.builtin.template"]["dest"] = str(tmp_path / "written")
+    del task["notify"]
+    for delays, seconds in ((["0s", "40s", "1m30s"], 90), ([], 5)):
+        result = role_tasks.run(playbook, tmp_path, "node_base", [task], {"node_base_shutdown_delays": delays})
+        assert result.returncode == 0, result.stdout + result.stderr
+        assert (tmp_path / "written").read_text().splitlines()[-2:] == ["[Login]", f"InhibitDelayMaxSec={seconds}"]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_cloud_init_leaves_names_alone_where_it_is(playbook: Playbook, tmp_path: Path, there: bool) -> None:
+    folder = tmp_path / "cloud.cfg.d"
+    if there:
+        folder.mkdir()
+        (folder / "99_vagrant.cfg").touch()
+    tasks = role_tasks.read("node_base", "keep")
+    look, write = (role_tasks.task_of(tasks, name) for name in ("Check for cloud-init", "Leave names to this role"))
+    name = Path(write["ansible.builtin.template"]["dest"])
+    assert str(name.parent) == look["ansible.builtin.stat"]["path"] == "/etc/cloud/cloud.cfg.d"
+    look["ansible.builtin.stat"]["path"] = str(folder)
+    write["ansible.builtin.template"]["dest"] = str(folder / name.name)
+    result = role_tasks.run(playbook, tmp_path, "node_base", [look, write], {})
+    assert result.returncode == 0, result.stdout + result.stderr
+    written = sorted(path.name for path in folder.glob("*"))
+    # cloud-init reads them in the order of their names.
+    assert written == (["99_vagrant.cfg", name.name] if there else [])
+    if there:
+        assert yaml.safe_load((folder / name.name).read_text()) == {"preserve_hostname": True, "manage_etc_hosts": False}
+
+
 @pytest.mark.parametrize(("order", "key"), [("poweroff", "o"), ("reboot", "b")])
 def test_limit_of_a_shutdown(playbook: Playbook, tmp_path: Path, order: str, key: str) -> None:
     """The time is up, the disks' file systems are written, each by itself, and the kernel does what was ordered; here all of these are files."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from ipaddress import ip_network
 from typing import Any
 
+import pytest
 import testinfra
 
 from outlive.lab.inventory import Host, Inventory
@@ -48,6 +49,42 @@ def test_a_shutdown_has_a_limit(host: testinfra.host.Host) -> None:
         assert unit in host.check_output("systemctl show --property=Wants --value %s", f"{order}.target").split()
         shown = host.check_output("systemctl show --property=SurviveFinalKillSignal,RefuseManualStart,ActiveState,Slice %s", unit)
         assert set(shown.splitlines()) == {"SurviveFinalKillSignal=yes", "RefuseManualStart=yes", "ActiveState=inactive", "Slice=-.slice"}
+
+
+def test_the_kubelet_may_hold_up_a_shutdown(host: testinfra.host.Host, told: Callable[[str], Any]) -> None:
+    """For as long as any profile lets it, whatever other packages say: unattended-upgrades says 30 s."""
+    manager = "org.freedesktop.login1 /org/freedesktop/login1 org.freedesktop.login1.Manager"
+    kind, microseconds = host.check_output(f"busctl get-property {manager} InhibitDelayMaxUSec").split()
+    periods = [profile["kubelet_configuration"].get("shutdownGracePeriod", "5s") for profile in told("recovery_profiles").values()]
+    assert kind == "t"
+    assert int(microseconds) == 1_000_000 * max(int(period.removesuffix("s")) for period in periods)
+
+
+def test_routes_of_others_stay_when_the_network_is_restarted(host: testinfra.host.Host, tested: Host) -> None:
+    """By itself systemd-networkd removes flannel's, and the one to Services."""
+    route = "192.0.2.0/24"
+    _, interface, *_ = host.check_output("ip -oneline -4 address show to %s", tested.address).split()
+    host.check_output("ip route replace %s dev %s protocol 99", route, interface)
+    try:
+        host.check_output("systemctl restart systemd-networkd && networkctl status")
+        assert interface in host.check_output("ip route show %s", route)
+    finally:
+        host.run("ip route delete %s", route)
+
+
+def test_the_machine_keeps_its_name_whatever_cloud_init_is_told(host: testinfra.host.Host, tested: Host) -> None:
+    """What Debian's images had up to 11, and what others still have."""
+    if not host.exists("cloud-init"):
+        pytest.skip("this box has no cloud-init: OUTLIVE_BOX=generic has")
+    told_by = "/etc/cloud/cloud.cfg.d/98_told.cfg"
+    host.check_output("printf 'manage_etc_hosts: true\nhostname: another\n' >%s", told_by)
+    try:
+        for module in ("set_hostname", "update_hostname", "update_etc_hosts"):
+            host.check_output("cloud-init single --name %s --frequency always", module)
+    finally:
+        host.check_output("rm %s", told_by)
+    assert "Written by Ansible" in host.file("/etc/hosts").content_string
+    assert host.check_output("hostname") == tested.name
 
 
 def test_services_are_reached_through_the_nodes_network(host: testinfra.host.Host, tested: Host) -> None:
