@@ -52,17 +52,26 @@ def described(**variables: object) -> Inventory:
     return inventory.parse(listed, "of the tests")
 
 
+HELD = "kubelet 0 root 812 kubelet shutdown Kubelet needs time to handle node shutdown delay\n"
+OTHERS = (
+    "Unattended Upgrades Shutdown 0 root 640 unattended-upgr shutdown Stop ongoing upgrades or perform upgrades before shutdown delay\n"
+)
+
+
 class Machines(FakeRemote):
-    """An NFS server that says lease and grace period."""
+    """An NFS server that says lease and grace period, and nodes that say who holds up their shutdown."""
 
     def __init__(self) -> None:
         """Have those of the default."""
         super().__init__()
         self.lease, self.grace = "90", "90"
+        self.held = OTHERS + HELD
 
     def run(self, name: str, command: str, *arguments: str) -> Output:
         """Say what is asked for."""
         super().run(name, command, *arguments)
+        if "systemd-inhibit" in command:
+            return Output(0, self.held, "")
         return Output(0, f"{self.lease if 'lease' in command else self.grace}\n", "")
 
 
@@ -103,6 +112,17 @@ def test_settings_are_read_where_they_are_in_force(lab: Lab, api: FakeApi, machi
     assert settings.of_lab(lab) == DEFAULT
     has(api, machines, TUNED)
     assert settings.of_lab(lab) == TUNED
+
+
+def test_grace_period_that_logind_does_not_keep_is_none(lab: Lab, api: FakeApi, machines: Machines) -> None:
+    """Else a fail-over would be as slow as without, and look tuned."""
+    machines.held = OTHERS
+    assert settings.of_lab(lab) == DEFAULT
+    has(api, machines, TUNED)
+    with pytest.raises(
+        SilenceError, match=r"n1's kubelet has a shutdownGracePeriod of 40s and doesn't hold up a shutdown: its lock isn't in `sys"
+    ):
+        settings.of_lab(lab)
 
 
 @pytest.mark.parametrize(

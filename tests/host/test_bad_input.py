@@ -22,7 +22,13 @@ from outlive.host.settings import Settings, decide
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("OUTLIVE_PROVIDER", "vmware"), ("OUTLIVE_DRIVER", "xen"), ("OUTLIVE_SOURCES", "cloud"), ("OUTLIVE_LIBVIRT", "mine")],
+    [
+        ("OUTLIVE_PROVIDER", "vmware"),
+        ("OUTLIVE_DRIVER", "xen"),
+        ("OUTLIVE_SOURCES", "cloud"),
+        ("OUTLIVE_LIBVIRT", "mine"),
+        ("OUTLIVE_BOX", "debian"),
+    ],
 )
 def test_unknown_value_of_a_setting(setting: str, value: str) -> None:
     with pytest.raises(LabError, match=f"{setting} is '{value}', which isn't known: set it to one of auto, "):
@@ -69,6 +75,17 @@ def test_kvm_keeps_kubernetes_defaults_and_upstream_sources() -> None:
     settings = decide({"OUTLIVE_PROVIDER": "libvirt", "OUTLIVE_DRIVER": "kvm", "OUTLIVE_LIBVIRT": "system"})
     assert settings.inventories == ["inventories/common", "inventories/lab"]
     assert "ANSIBLE_STRATEGY" not in settings.environment()
+
+
+def test_box_of_the_mirror_that_is_asked_for() -> None:
+    emulated = {"OUTLIVE_PROVIDER": "libvirt", "OUTLIVE_DRIVER": "qemu"}
+    assert decide(emulated).box == decide({**emulated, "OUTLIVE_BOX": "full"}).box == "full"
+    settings = decide({**emulated, "OUTLIVE_BOX": "generic"})
+    assert settings.inventories == [f"inventories/{name}" for name in ("common", "lab", "offline", "generic", "emulated")]
+    with pytest.raises(
+        LabError, match="OUTLIVE_BOX is 'generic', a box of the mirror's, and this lab's comes from the public catalogue: leave it out"
+    ):
+        decide({**SYSTEM, "OUTLIVE_BOX": "generic"})
 
 
 def test_private_libvirt_takes_the_mirror_and_refuses_upstream() -> None:

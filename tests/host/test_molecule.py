@@ -6,6 +6,7 @@ import importlib.util
 import json
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from outlive.host.settings import Settings
 ACTIONS = {"backup": "verify/lifecycle/test_backup.py", "upgrade": "verify/rehearsal/test_upgrade.py"}
 """Roles that make nothing of a machine, but do something with a whole lab, and what holds them instead of a scenario."""
 ROLES = sorted({path.parent.name for path in (ROOT / "roles").glob("*/tasks")} - ACTIONS.keys())
-EMULATED = Settings(provider="libvirt", driver="qemu", sources="mirror", private=True, why="as asked", bare=True)
+EMULATED = Settings(provider="libvirt", driver="qemu", sources="mirror", private=True, why="as asked", box="bare", scenarios=True)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -100,14 +101,14 @@ def test_wrong_words_are_refused_before_anything_is_made(
 
 
 def test_machines_of_one_kind_are_not_taken_for_the_other_s() -> None:
-    assert leftovers.purpose([], scenarios=True, bare=False).ok
-    assert leftovers.purpose(["n1"], scenarios=True, bare=True).ok
-    assert leftovers.purpose(["n1"], scenarios=False, bare=False).ok
-    assert leftovers.purpose(["n2", "n1"], scenarios=False, bare=True).sentence == (
+    assert leftovers.purpose([], scenarios=True, wanted=False).ok
+    assert leftovers.purpose(["n1"], scenarios=True, wanted=True).ok
+    assert leftovers.purpose(["n1"], scenarios=False, wanted=False).ok
+    assert leftovers.purpose(["n2", "n1"], scenarios=False, wanted=True).sentence == (
         "this checkout has machines that are a lab's (n1, n2), and `outlive molecule` makes others of the same names: "
         "run `outlive destroy`, which removes them, or use another checkout"
     )
-    found = leftovers.purpose(["n1"], scenarios=True, bare=False)
+    found = leftovers.purpose(["n1"], scenarios=True, wanted=False)
     assert found.verdict == "WRONG"
     assert "machines that are `outlive molecule`'s (n1), and the lab makes others" in found.sentence
 
@@ -137,11 +138,13 @@ def test_molecule_gets_the_inventories_with_the_bare_box() -> None:
     assert f"--chdir={ROOT}/roles/nfs_server" in command
     given = next(word for word in command if word.startswith("OUTLIVE_INVENTORY_OPTIONS=")).partition("=")[2]
     assert json.loads(given) == [f"--inventory={ROOT}/inventories/{name}" for name in ("common", "lab", "offline", "bare", "emulated")]
+    generic = molecule.argv(replace(EMULATED, box="generic"), "nfs_server", "test")
+    assert "/inventories/generic" in next(word for word in generic if word.startswith("OUTLIVE_INVENTORY_OPTIONS="))
     assert command[-3:] == ["molecule", "test", "--no-command-borders"]
 
 
 def test_upstream_s_box_is_bare_already() -> None:
-    settings = Settings(provider="libvirt", driver="kvm", sources="upstream", private=False, why="as asked", bare=True)
+    settings = Settings(provider="libvirt", driver="kvm", sources="upstream", private=False, why="as asked", box="bare", scenarios=True)
     assert settings.inventories == ["inventories/common", "inventories/lab"]
 
 

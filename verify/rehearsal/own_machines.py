@@ -25,7 +25,6 @@ COMMON = ROOT / "inventories/common"
 LAB = ROOT / "inventories/lab"
 METAL = ROOT / "inventories/metal"
 OFFLINE = ROOT / "inventories/offline"
-BARE = ROOT / "inventories/bare"
 EMULATED = ROOT / "inventories/emulated"
 
 PLAY_SECONDS = 2400.0
@@ -68,6 +67,17 @@ def settings(**changes: Any) -> Staged:  # noqa: ANN401 - the fields of Staged
     """Return this host's settings for a libvirt of the lab's own, changed as asked."""
     found = decide()
     return Staged(**{field.name: getattr(found, field.name) for field in fields(found)} | changes)
+
+
+def box() -> str:
+    """Return the box of machines that have nothing yet: the bare one, or the one that OUTLIVE_BOX asks for; the full one would ask nobody for anything."""
+    asked = decide().box
+    return "bare" if asked == "full" else asked
+
+
+def of_box(name: str) -> Path:
+    """Return the inventory that makes the machines of a box."""
+    return ROOT / "inventories" / name
 
 
 def one_node(folder: Path) -> Path:

@@ -95,7 +95,7 @@ def served(lab: Reached, namespace: str) -> Iterator[None]:
 def room(empty: None) -> Iterator[Room]:
     """Make a lab of one bare node that takes everything from the other host, and run site.yml."""
     build_mirror("bare")
-    folders = (own_machines.COMMON, own_machines.one_node(STATE / "one-node"), own_machines.OFFLINE, own_machines.BARE)
+    folders = (own_machines.COMMON, own_machines.one_node(STATE / "one-node"), own_machines.OFFLINE, own_machines.of_box("bare"))
     nothing = STATE / "no-cache"
     nothing.mkdir(parents=True)
     lab = own_machines.raise_lab(own_machines.settings(sources="mirror", mirror=SERVER, folders=folders, cache=nothing), [])

@@ -13,6 +13,7 @@ from outlive.base.wait import persist
 from outlive.lab import mysql, nfs, objects
 from outlive.lab.inventory import Inventory
 from outlive.lab.session import Lab
+from outlive.lab.ssh import Remote
 
 Settings = Mapping[str, object]
 """Values by what they are the values of, as lab or inventory write them: durations as Go does, other times in seconds."""
@@ -27,6 +28,8 @@ ANSWER_WITHIN = 300.0
 """Seconds for machines and API server to answer: a playbook may just have restarted what is asked."""
 KEYS = ("node_monitor_grace_period", "toleration_seconds", "nfs_lease_time", "nfs_grace_time", "kubelet_configuration")
 """What each of the inventory's profiles has."""
+GRACE_PERIOD_KEY = "shutdownGracePeriod"
+"""What a kubelet calls the time for which it holds up its node's shutdown."""
 UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 """Units of a duration as Go writes it, in seconds."""
 DURATION = re.compile(rf"(\d+(?:\.\d+)?)({'|'.join(UNITS)})")
@@ -154,6 +157,12 @@ def _read(lab: Lab, kubelet_keys: Sequence[str]) -> Settings:
     deployment = lab.cluster.deployment(mysql.NAMESPACE, mysql.DEPLOYMENT)
     seconds = {each: deployment.tolerated_seconds(each) for each in ("not-ready", "unreachable")}
     kubelets = {worker: lab.cluster.kubelet_configuration(worker) for worker in lab.workers}
+    for worker, each in kubelets.items():
+        if _meaning(each.get(GRACE_PERIOD_KEY)) and not _holds_up_a_shutdown(lab.remote, worker):
+            raise UnreachableError(
+                f"{worker}'s kubelet has a {GRACE_PERIOD_KEY} of {each[GRACE_PERIOD_KEY]} and doesn't hold up a shutdown: its lock isn't in "
+                f"`systemd-inhibit --list` there, and `journalctl -u kubelet` says why; where logind's InhibitDelayMaxSec is shorter, node_base sets it"
+            )
     return {
         f"{GRACE_FLAG} of kube-controller-manager": objects.flag(manager, GRACE_FLAG) or GRACE_PERIOD,
         **{_toleration(condition): FOR_EVER if each is None else each for condition, each in seconds.items()},
@@ -161,6 +170,12 @@ def _read(lab: Lab, kubelet_keys: Sequence[str]) -> Settings:
         f"the NFSv4 grace period of {server} (s)": nfs.grace_seconds(lab.remote, server),
         **{_kubelet(key, worker): each.get(key) for worker, each in kubelets.items() for key in kubelet_keys},
     }
+
+
+def _holds_up_a_shutdown(remote: Remote, worker: str) -> bool:
+    """Say whether logind waits for the kubelet: one that didn't get enough time of logind goes on without, and tells nobody but its log."""
+    held = remote.check(worker, "systemd-inhibit --list --no-legend --no-pager").splitlines()
+    return any(line.split()[:1] == ["kubelet"] and "shutdown" in line.split() for line in held)
 
 
 def _toleration(condition: str) -> str:

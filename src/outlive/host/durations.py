@@ -44,7 +44,8 @@ def _parts(seconds: Mapping[str, float]) -> str:
 
 
 def _key(settings: Settings) -> str:
-    return f"{settings.provider} {settings.driver or ''} {settings.sources}".replace("  ", " ")
+    box = "" if settings.box == "full" else f" {settings.box}"
+    return f"{settings.provider} {settings.driver or ''} {settings.sources}{box}".replace("  ", " ")
 
 
 def _read() -> dict[str, dict[str, float]]:

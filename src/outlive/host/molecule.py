@@ -1,4 +1,4 @@
-"""Roles on machines that have nothing yet: each role's scenario, run by Molecule on this checkout's machines, made from the bare box."""
+"""Roles on machines that have nothing yet: each role's scenario, run by Molecule on this checkout's machines, made from a box without them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def applied_roles(playbook: Path) -> list[str]:
 
 
 def prepare(named: Sequence[str], step: str) -> Settings:
-    """Look at everything that would stop a scenario, and make the mirror and its bare box as far as they aren't made.
+    """Look at everything that would stop a scenario, and make the mirror and the box as far as they aren't made: the bare one, or the one asked for.
 
     Args:
         named: Roles; none for all.
@@ -68,10 +68,11 @@ def prepare(named: Sequence[str], step: str) -> Settings:
         raise LabError(
             f"--step is '{step}', which is a step of one role's scenario: name that role, such as `outlive molecule {wanted[0]} --step {step}`"
         )
-    settings = replace(decide(), bare=True)
+    settings = decide()
+    settings = replace(settings, scenarios=True, box="bare" if settings.box == "full" else settings.box)
     checklist.before_anything(settings)
     if settings.builds_mirror:
-        build_mirror("bare")
+        build_mirror(settings.box)
     return settings
 
 

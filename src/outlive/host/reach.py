@@ -156,7 +156,7 @@ def reach(settings: Settings | None = None) -> Reached:
         LabError: a setting is wrong, or the private libvirt doesn't start.
     """
     settings = settings or decide()
-    if not settings.bare and not machine_ids():
+    if not settings.scenarios and not machine_ids():
         shutil.rmtree(SCENARIOS, ignore_errors=True)
     if settings.builds_mirror:
         copy_kubectl()

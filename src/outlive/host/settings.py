@@ -24,6 +24,7 @@ from outlive.host import environment, virtualization
 Provider = Literal["libvirt", "virtualbox"]
 Driver = Literal["kvm", "qemu"]
 Sources = Literal["upstream", "mirror"]
+Box = Literal["full", "bare", "generic"]
 
 FILES = ROOT / "src/outlive/host/files"
 """What comes in the lab's shell before the host's programs, and says what is missing."""
@@ -33,6 +34,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "OUTLIVE_DRIVER": ("auto", "kvm", "qemu"),
     "OUTLIVE_SOURCES": ("auto", "upstream", "mirror"),
     "OUTLIVE_LIBVIRT": ("auto", "private", "system"),
+    "OUTLIVE_BOX": ("auto", "full", "bare", "generic"),
 }
 """The settings and what each may be."""
 
@@ -60,8 +62,10 @@ class Settings:
     why: str
     mirror: str = ""
     """Address of another host that serves the mirror to this lab (`outlive mirror serve` there); empty where this one does."""
-    bare: bool = False
-    """The machines come from a box without packages and images: the mirror's other one; the upstream's has none anyway."""
+    box: Box = "full"
+    """Which of the mirror's boxes the machines are made of, where they come from the mirror; upstream there is one."""
+    scenarios: bool = False
+    """The machines are for the roles' scenarios, not for a lab."""
 
     @property
     def builds_mirror(self) -> bool:
@@ -74,8 +78,8 @@ class Settings:
         chosen = ["inventories/common", "inventories/lab"]
         if self.sources == "mirror":
             chosen.append("inventories/offline")
-        if self.sources == "mirror" and self.bare:
-            chosen.append("inventories/bare")
+        if self.sources == "mirror" and self.box != "full":
+            chosen.append(f"inventories/{self.box}")
         if self.driver == "qemu":
             chosen.append("inventories/emulated")
         return chosen
@@ -192,6 +196,12 @@ def decide(given: Mapping[str, str] = os.environ) -> Settings:
             "OUTLIVE_SOURCES is 'upstream', but the lab's own libvirt has no way out: leave it at 'auto' or 'mirror', "
             "or use the system's libvirt (be a member of the group libvirt, OUTLIVE_LIBVIRT 'system')"
         )
+    made_of = wish["OUTLIVE_BOX"]
+    if made_of != "auto" and sources == "upstream":
+        raise LabError(
+            f"OUTLIVE_BOX is '{made_of}', a box of the mirror's, and this lab's comes from the public catalogue: leave it out, "
+            "or set OUTLIVE_SOURCES to 'mirror'"
+        )
     return Settings(
         provider="libvirt" if provider == "libvirt" else "virtualbox",
         driver=None if provider == "virtualbox" else ("qemu" if driver == "qemu" else "kvm"),
@@ -199,6 +209,7 @@ def decide(given: Mapping[str, str] = os.environ) -> Settings:
         private=private,
         why="; ".join(why) or "as asked",
         mirror=mirror,
+        box="generic" if made_of == "generic" else "bare" if made_of == "bare" else "full",
     )
 
 

@@ -55,9 +55,10 @@ def test(*, everything: bool = False) -> None:
         ours = not machine_ids()
     lint()
     if everything:
-        if decide().builds_mirror:
+        settings = decide()
+        if settings.builds_mirror:
             # The last chapter's; without it its page and its image's tests are skipped, and what was skipped never passes.
-            build_mirror("full", "mysql-9.7")
+            build_mirror(settings.box, "mysql-9.7")
         build_scanner()
     unit()
     VERIFIED.unlink(missing_ok=True)
@@ -100,7 +101,7 @@ def test(*, everything: bool = False) -> None:
 
 
 def roles(named: Sequence[str] = (), step: str = "test") -> None:
-    """Run the roles' scenarios on machines of the bare box; remove the machines afterwards.
+    """Run the roles' scenarios on machines of the bare box, or of the one that is asked for; remove the machines afterwards.
 
     Args:
         named: The roles' names; none for all.
@@ -173,7 +174,7 @@ def _make_cluster(settings: Settings) -> tuple[Reached, dict[str, float]]:
     checklist.before_anything(settings)
     took: dict[str, float] = {}
     if settings.builds_mirror:
-        took["mirror"] = build_mirror()
+        took["mirror"] = build_mirror(settings.box)
     lab = reach()
     took["inventory"] = lab.step("inventory", ["ansible-playbook", "playbooks/check.yml"], task_of)
     took["up"] = lab.step("virtual machines", ["vagrant", "up", "--no-tty"], vagrant_line)

@@ -147,13 +147,13 @@ def of_host(settings: Settings, *, installable: bool) -> Iterator[Finding]:
 def of_lab(settings: Settings, lab: inventory.Inventory, memory: int) -> Iterator[Finding]:
     """Look at what the inventory asks of the host; `memory` as `needed_memory` has it."""
     machines = machine_ids()
-    yield leftovers.purpose(machines, scenarios=SCENARIOS.exists(), bare=settings.bare)
+    yield leftovers.purpose(machines, scenarios=SCENARIOS.exists(), wanted=settings.scenarios)
     yield leftovers.renamed(machines, lab.hosts)
     running = bool(machines) and not leftovers.read_running(settings).isdisjoint(machines.values())
     if not running:
         yield resources.memory(memory, resources.read_meminfo())
         yield resources.disk(STATE if settings.private else POOLS[settings.provider], resources.LAB_DISK, "the lab")
-    if settings.builds_mirror and not (cache() / "boxes/full.json").exists():
+    if settings.builds_mirror and not (cache() / f"boxes/{settings.box}.json").exists():
         yield resources.disk(cache(), resources.MIRROR_DISK, "the mirror")
     prefix = str(lab.setting("lab_libvirt_prefix"))
     unmade = {f"{prefix}{name}" for name in lab.hosts if name not in machines}

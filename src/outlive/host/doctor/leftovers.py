@@ -49,18 +49,18 @@ def vagrant_state(machines: Mapping[str, str], existing: Collection[str] | None)
     return fine(f"Vagrant's machines: {', '.join(sorted(machines)) or 'none yet'}")
 
 
-def purpose(machines: Collection[str], *, scenarios: bool, bare: bool) -> Finding:
+def purpose(machines: Collection[str], *, scenarios: bool, wanted: bool) -> Finding:
     """Say whether this checkout's machines are there for something else.
 
     Args:
         machines: Their names.
         scenarios: They were made for the roles' scenarios, not for a lab.
-        bare: Machines for the roles' scenarios are wanted, not a lab's.
+        wanted: Machines for the roles' scenarios are wanted, not a lab's.
     """
-    if machines and scenarios != bare:
-        there, wanted = ("`outlive molecule`'s", "the lab") if scenarios else ("a lab's", "`outlive molecule`")
+    if machines and scenarios != wanted:
+        there, others = ("`outlive molecule`'s", "the lab") if scenarios else ("a lab's", "`outlive molecule`")
         return wrong(
-            f"this checkout has machines that are {there} ({', '.join(sorted(machines))}), and {wanted} makes others of the same names: run `outlive destroy`, which removes them, or use another checkout"
+            f"this checkout has machines that are {there} ({', '.join(sorted(machines))}), and {others} makes others of the same names: run `outlive destroy`, which removes them, or use another checkout"
         )
     return fine("no machines of this checkout that are there for something else")
 
