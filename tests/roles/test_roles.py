@@ -15,6 +15,7 @@ import yaml
 
 from outlive.lab.inventory import ansible_program
 
+from . import role_tasks
 from .conftest import ROOT
 
 ROLES = sorted(path.parent for path in (ROOT / "roles").glob("*/tasks"))
@@ -24,6 +25,10 @@ OTHERS = {"upgrade": ("kubernetes_packages",)}
 
 def _read(path: Path) -> dict[str, Any]:
     return yaml.safe_load(path.read_text(encoding="utf-8")) or {} if path.exists() else {}
+
+
+def _read_tasks(path: Path) -> list[dict[str, Any]]:
+    return list(role_tasks.each(yaml.safe_load(path.read_text(encoding="utf-8")) or []))
 
 
 def entry_points(role: Path) -> dict[str, dict[str, Any]]:
@@ -110,6 +115,13 @@ def play(project: Path, *options: str) -> subprocess.CompletedProcess[str]:
         timeout=300,
         check=False,
     )
+
+
+def test_apt_waits_for_the_machine_s_own() -> None:
+    """A public image brings its packages up to date by itself, whenever it likes, and holds apt's lock meanwhile."""
+    tasks = [task for path in (ROOT / "roles").glob("*/tasks/*.yml") for task in _read_tasks(path) if "ansible.builtin.apt" in task]
+    assert len(tasks) >= 5
+    assert [task["name"] for task in tasks if task["ansible.builtin.apt"].get("lock_timeout", 60) < 300] == []
 
 
 def test_requirements_are_the_collections_that_are_used() -> None:
