@@ -13,7 +13,7 @@ import pytest
 from outlive.base.paths import cache
 from outlive.host.doctor import resources
 from outlive.mirror import golang
-from tests import clean_debian
+from verify.rehearsal import clean_debian
 
 SCRIPT = Path(__file__).with_name("first_minutes.sh")
 FOLDERS = {clean_debian.USER: f"a student's share/{'a rather long path ' * 7}/outlive", "root": "outlive"}
