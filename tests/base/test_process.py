@@ -14,7 +14,7 @@ import pytest
 from outlive.base import process
 from outlive.base.errors import LabError, UnreachableError
 from outlive.base.paths import ROOT
-from outlive.base.process import Tree, born, end, logged, output, run, said, spoken, started
+from outlive.base.process import Tree, as_root, as_user, born, end, logged, output, run, said, spoken, started
 from outlive.base.wait import wait_for
 
 # Two generations below it; the last one heeds nothing but SIGKILL, and holds no pipe.
@@ -184,3 +184,69 @@ def test_process_that_ends_while_its_children_are_looked_for_has_none(monkeypatc
 
     monkeypatch.setattr(os, "scandir", gone)
     assert tree.alive() == [os.getpid()]
+
+
+SUDO = """#!/bin/sh
+echo "$*" >>{0}/asked
+case "$*" in
+"--reset-timestamp --non-interactive true") exit {1} ;;
+"--non-interactive true") [ {1} = 0 ] || [ -e {0}/remembered ] ;;
+true) touch {0}/remembered ;;
+esac
+"""
+
+
+@pytest.fixture
+def ordinary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Be an ordinary user, whose sudo wants a password and notes each of its calls in the file that is returned."""
+    sudo = tmp_path / "sudo"
+    sudo.write_text(SUDO.format(tmp_path, 1))
+    sudo.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(os, "getegid", lambda: 100)
+    monkeypatch.setattr(process, "_root", False)
+    monkeypatch.setattr(process, "_in_foreground", lambda: True)
+    monkeypatch.setattr(process, "_stay_root", lambda: None)
+    return tmp_path / "asked"
+
+
+def test_sudo_asks_once_and_it_is_said_before(ordinary: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    process.require_root("start it")
+    assert as_root(["true"]) == ["sudo", "--preserve-env", "true"]
+    assert as_root(["true"]) == ["sudo", "--preserve-env", "true"]
+    assert ordinary.read_text().splitlines().count("true") == 1
+    assert capfd.readouterr().out == "To start it, sudo asks for your password, once.\n"
+
+
+def test_sudo_that_wants_no_password_asks_nothing(ordinary: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (ordinary.parent / "sudo").write_text(SUDO.format(ordinary.parent, 0))
+    as_root(["true"])
+    assert "true" not in ordinary.read_text().splitlines()
+    assert capfd.readouterr().out == ""
+
+
+@pytest.mark.usefixtures("ordinary")
+def test_password_that_cannot_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the background, or without a terminal: sudo would be stopped there, or fail in words of its own."""
+    monkeypatch.setattr(process, "_in_foreground", lambda: False)
+    with pytest.raises(LabError, match="to start it, sudo is needed, and it refused or can't ask for a password here: run `sudo true`"):
+        process.require_root("start it")
+
+
+def test_no_sudo(ordinary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(ordinary.parent / "nothing"))
+    with pytest.raises(LabError, match="to start it, sudo is needed, and it isn't there: install it, or run the command as root"):
+        process.require_root("start it")
+
+
+@pytest.mark.usefixtures("ordinary")
+def test_root_becomes_the_user_again() -> None:
+    assert as_user(["id", "-un"]) == ["setpriv", "--reuid=1000", "--regid=100", "--init-groups", "id", "-un"]
+    assert spoken(as_root(as_user(["env", "KEY=value", "id", "-un"]))) == "id -un"
+
+
+def test_root_stays_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(process, "_sudo", lambda *_: pytest.fail("sudo has nothing to do here"))
+    assert as_root(["id"]) == as_user(["id"]) == ["id"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -11,9 +12,14 @@ from pathlib import Path
 import pytest
 
 from outlive import cli
+from outlive.base import process
+from outlive.base.errors import LabError
 from outlive.base.paths import ROOT
 from outlive.base.process import born
 from outlive.host import private
+
+PRIVATE_ENSURE = private.ensure
+"""The function itself: tests/conftest.py keeps all tests from it."""
 
 
 @pytest.fixture
@@ -90,14 +96,48 @@ def test_checkout_that_this_user_may_not_look_into_is_there(tmp_path: Path, monk
     assert private.orphans() == []
 
 
-def test_start_that_is_given_up_leaves_no_process() -> None:
-    outer = subprocess.Popen(["sleep", "600"], start_new_session=True)
-    private._abandon(outer)
-    assert outer.poll() is not None
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's processes count")
+def test_start_that_is_given_up_leaves_no_process(tmp_path: Path) -> None:
+    started, other = (
+        subprocess.Popen(["sh", "-c", "tail -f /dev/null & wait", str(private.PROGRAM), "--state", str(folder)], start_new_session=True)
+        for folder in (tmp_path, tmp_path / "other")
+    )
+    try:
+        private._abandon(tmp_path)
+        assert started.wait(timeout=60) == -signal.SIGKILL
+        assert other.poll() is None
+    finally:
+        for process in (started, other):
+            os.killpg(process.pid, signal.SIGKILL)
+        other.wait()
 
 
-PRIVATE_ENSURE = private.ensure
-"""The function itself: tests/conftest.py keeps all tests from it."""
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone becomes another user")
+def test_process_of_another_user_is_never_taken_for_the_libvirt(tmp_path: Path) -> None:
+    """Its namespaces are entered as root."""
+    argv = ["setpriv", "--reuid=65534", "sh", "-c", "echo ready; read -r _", str(private.PROGRAM), "--state", str(tmp_path)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "ready\n"
+        assert private._starting(tmp_path) == {}
+        other.kill()
+
+
+def test_start_that_sudo_refuses_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(private, "as_root", lambda _argv: ["sh", "-c", "echo 'no such luck' >&2; exit 1"])
+    monkeypatch.setattr(private, "clear_orphans", lambda: None)
+    with pytest.raises(LabError, match="the private libvirt did not start: no such luck"):
+        PRIVATE_ENSURE(hide_kvm=True, mirror=[], folder=tmp_path)
+
+
+def test_commands_inside_are_the_user_s_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(process, "require_root", lambda: None)
+    argv = private.enter(private.Init(7, 0, ""), ["virsh", "list"], {"KEY": "value"})
+    assert argv[:4] == ["sudo", "--preserve-env", "nsenter", "--target"]
+    assert argv[argv.index("--") + 1 :][:2] == ["setpriv", "--reuid=1000"]
+    assert process.spoken(argv) == "virsh list"
+
 
 INIT = """
 import os, pathlib, signal, sys, time

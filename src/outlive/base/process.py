@@ -29,13 +29,84 @@ PATIENCE = 60.0
 OUTLIVE = (sys.executable, "-P", "-m", "outlive")
 """This checkout's program; Python looks for nothing in the folder that the user is in."""
 
+REMEMBERED = 60.0
+"""Seconds for which sudo remembers a password at least: nobody sets less, and its default is 15 minutes."""
+
 LOCALE = {"LC_ALL": "C.UTF-8"}
 """What every program runs under: its words are read, and Ansible refuses a locale without UTF-8."""
 
 
 def as_root(argv: Sequence[str]) -> list[str]:
-    """Return `argv` preceded by sudo where this process isn't root; the environment is kept."""
-    return list(argv) if os.geteuid() == 0 else ["sudo", "--preserve-env", *argv]
+    """Return `argv` preceded by sudo where this process isn't root; the environment is kept.
+
+    Raises:
+        LabError: see `require_root`.
+    """
+    if os.geteuid() == 0:
+        return list(argv)
+    require_root()
+    return ["sudo", "--preserve-env", *argv]
+
+
+def as_user(argv: Sequence[str]) -> list[str]:
+    """Return `argv` preceded by what makes root this process's user again, where that isn't root: what it writes is to be the user's."""
+    if os.geteuid() == 0:
+        return list(argv)
+    return ["setpriv", f"--reuid={os.geteuid()}", f"--regid={os.getegid()}", "--init-groups", *argv]
+
+
+def require_root(what: str = "run a part of this command as root") -> None:
+    """Make sure that sudo asks for no password from here on: it asks now, where it has to, and once.
+
+    Args:
+        what: What root is needed for, as the user reads it.
+
+    Raises:
+        LabError: there is no sudo, it wants a password and there is no terminal in which to ask, or it refuses.
+    """
+    global _root
+    if _root or os.geteuid() == 0:
+        return
+    if shutil.which("sudo") is None:
+        raise LabError(f"to {what}, sudo is needed, and it isn't there: install it, or run the command as root")
+    with _asking:
+        if _sudo("--non-interactive", "true"):
+            _root = True
+        elif _in_foreground():
+            print(f"To {what}, sudo asks for your password, once.", flush=True)
+            _root = _sudo("true", asks=True)
+        if not _root:
+            raise LabError(
+                f"to {what}, sudo is needed, and it refused or can't ask for a password here: run `sudo true` in this terminal, then the command again"
+            )
+        if not _sudo("--reset-timestamp", "--non-interactive", "true"):  # it wants a password, whatever it remembers
+            threading.Thread(target=_stay_root, daemon=True).start()
+
+
+_root = False
+_asking = threading.Lock()
+
+
+def _sudo(*words: str, asks: bool = False) -> bool:
+    """Say whether sudo does something; only where it `asks`, it has the terminal."""
+    words = ("sudo", *words)
+    return subprocess.run(words, stdin=None if asks else subprocess.DEVNULL, capture_output=not asks, check=False).returncode == 0
+
+
+def _stay_root() -> None:
+    """Keep sudo from forgetting: it does after minutes, and would ask in the middle of a step."""
+    while True:
+        time.sleep(REMEMBERED)
+        _sudo("--non-interactive", "true")
+
+
+def _in_foreground() -> bool:
+    """Say whether this process has a terminal and may read from it: in the background it would be stopped."""
+    try:
+        with Path("/dev/tty").open("rb") as terminal:
+            return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
+    except OSError:
+        return False
 
 
 def environment(env: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -49,7 +120,7 @@ def spoken(argv: Sequence[str]) -> str:
     while words[1:]:
         if words[0] == "nsenter" and "--" in words:
             words = words[words.index("--") + 1 :]
-        elif re.match(r"(sudo|(.*/)?env|--preserve-env|(--chdir|\w+)=.*)$", words[0]):
+        elif re.match(r"(sudo|setpriv|(.*/)?env|--[a-z-]+(=.*)?|\w+=.*)$", words[0]):
             del words[0]
         else:
             break
@@ -221,9 +292,6 @@ def logged(
     with log.open("w", encoding="utf-8") as file:
         file.write(f"$ {shlex.join(argv)}\n")
         file.flush()
-        if argv[0] == "sudo" and shutil.which("sudo"):
-            # Asks for the password here: a program outside the terminal's foreground can't.
-            subprocess.run(["sudo", "--validate"], check=False)
         # A group of its own: `end` passes a Ctrl-C on, once, and finds all that the program started.
         options: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         options |= {"text": True, "encoding": "utf-8", "errors": "replace", "env": environment(env)}
@@ -287,6 +355,14 @@ def born(pid: int) -> int | None:
     return None if words[0] in ("Z", "X") else int(words[19])
 
 
+def _name(pid: int) -> str:
+    """Return the name of a process's program; empty if it has ended."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
+
+
 def _children(pid: int) -> list[int]:
     """Return the processes that a process has started; of one that ends meanwhile, those that were read."""
     found: list[int] = []
@@ -320,19 +396,26 @@ class Tree:
         return found
 
     def send(self, which: signal.Signals) -> None:
-        """Send a signal to each of them (sudo doesn't pass every signal on) and to the group; as root to what is root's."""
+        """Send a signal to each of them and to the group, once; as root to what is root's.
+
+        sudo, which passes on some signals and not others, gets none while there is something else: it ends with what it runs.
+        """
+        alive = self.alive()
         targets = [-self._pid] if self._leads else []
-        for each in self.alive():
+        for each in alive:
             with suppress(ProcessLookupError):
                 if not self._leads or os.getpgid(each) != self._pid:
                     targets.append(each)
+        passing_on = {each for each in alive if _name(each) == "sudo"}
+        spared = passing_on if which != signal.SIGKILL and passing_on != set(alive) else set()
         for target in targets:
             try:
                 os.kill(target, which)
             except ProcessLookupError:
                 continue
             except PermissionError:
-                subprocess.run(as_root(["kill", f"-{int(which)}", "--", str(target)]), capture_output=True, check=False)
+                if abs(target) not in spared:
+                    subprocess.run(as_root(["kill", f"-{int(which)}", "--", str(target)]), capture_output=True, check=False)
 
     def _note(self, pid: int) -> bool:
         """Note a process; return whether it is new."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from outlive.base.errors import LabError
 from outlive.base.paths import LOGS, ROOT
-from outlive.base.process import as_root, logged, output, run
+from outlive.base.process import as_root, logged, output, require_root, run
 from outlive.host import environment
 
 TOOLS: dict[str, str] = {
@@ -99,6 +99,7 @@ def install_packages(packages: list[str], *, services: bool = True) -> None:
         raise LabError(
             f"missing on this system: {', '.join(packages)}, and this user isn't root and has no sudo: run `apt-get install {' '.join(packages)}` as root, or install sudo"
         )
+    require_root(f"install {len(packages)} Debian packages")
     before = _units()
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     logged("package lists", as_root(["apt-get", "-qq", "update"]), LOGS / "apt-update.log", env=env)

@@ -15,7 +15,7 @@ from tempfile import NamedTemporaryFile, TemporaryDirectory
 
 from outlive.base.errors import EXIT_FAIL, FailedError, LabError, StepFailedError
 from outlive.base.paths import KUBECONFIG, KUBECTL, LOGS, ROOT, SCENARIOS, STATE, cache, machine_ids
-from outlive.base.process import OUTLIVE, Tree, end, logged, missing, run, spoken, start
+from outlive.base.process import OUTLIVE, Tree, end, logged, missing, require_root, run, spoken, start
 from outlive.base.wait import WaitTimeoutError, wait_for
 from outlive.host import box, private
 from outlive.host.doctor import checklist
@@ -182,6 +182,7 @@ def build_mirror(box: str = "full", *also: str) -> float:
     """Build the mirror, one of its boxes and the named extras, as far as they aren't built; return the seconds it took."""
     extras = [word for name in also for word in ("--also", name)]
     argv = [*OUTLIVE, "mirror", "build", "--box", box, *extras]
+    require_root("build the mirror's boxes")
     return logged("mirror", argv, LOGS / "mirror.log", show=Built())
 
 

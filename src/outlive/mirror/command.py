@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from outlive.base.paths import cache
+from outlive.base.process import require_root
 from outlive.mirror import build as steps
 from outlive.mirror import compare, golang, lock, sbom, scanner, upstream
 from outlive.mirror import serve as server
@@ -33,6 +34,7 @@ def _begin() -> Store:
 def build(box: str, also: Sequence[str]) -> None:
     """Make packages, images and a box (or ``all``), and the named extras, as far as they aren't there and right."""
     store = _begin()
+    require_root("build the mirror's boxes")
     with ended_by_signals(), store.locked():
         golang.prepare()
         steps.build(store, lock.load(), boxes.BOXES if box == "all" else (box,), list(also))

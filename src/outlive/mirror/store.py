@@ -15,7 +15,7 @@ from pathlib import Path
 
 from outlive.base.errors import LabError
 from outlive.base.locks import exclusive
-from outlive.base.process import remove
+from outlive.base.process import as_root, output, remove
 
 Build = Callable[[Path], None]
 Report = Callable[[str], None]
@@ -59,6 +59,13 @@ def digest_tree(*roots: Path) -> dict[str, str]:
             elif path.is_file():
                 found[str(path.relative_to(root.parent))] = f"{path.stat().st_mode & 0o111:o} {digest_file(path)}"
     return found
+
+
+def _take_over(folder: Path) -> None:
+    """Give this user what root has made in a folder: whose cache it is, his are the files."""
+    foreign = [str(path) for path in folder.rglob("*") if path.lstat().st_uid != os.geteuid()]
+    if foreign:
+        output(as_root(["chown", "--no-dereference", f"{os.geteuid()}:{os.getegid()}", *foreign]))
 
 
 class Store:
@@ -112,6 +119,7 @@ class Store:
         remove(fresh)
         fresh.mkdir(parents=True)
         build(fresh)
+        _take_over(fresh)
         self._manifest(name).unlink(missing_ok=True)
         remove(path)
         fresh.rename(path)

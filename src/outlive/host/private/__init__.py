@@ -20,7 +20,7 @@ from pathlib import Path
 from outlive.base.errors import LabError
 from outlive.base.locks import exclusive
 from outlive.base.paths import ROOT, STATE
-from outlive.base.process import as_root, born, environment, output, remove, run, said, start
+from outlive.base.process import as_root, as_user, born, environment, output, remove, require_root, run, said, started
 
 FOLDER = STATE / "private"
 PROGRAM = Path(__file__).with_name("init.py")
@@ -83,6 +83,7 @@ def ensure(*, hide_kvm: bool, mirror: list[str], folder: Path = FOLDER) -> Init:
     Raises:
         LabError: libvirtd doesn't come up; the sentence quotes the last line of its log.
     """
+    require_root("start the lab's own libvirt and reach its machines")
     return current(folder) or _started(folder, hide_kvm=hide_kvm, mirror=mirror)
 
 
@@ -103,51 +104,80 @@ def _started(folder: Path, *, hide_kvm: bool, mirror: list[str]) -> Init:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "ready").unlink(missing_ok=True)
     log = folder / "init.log"
-    argv = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private"]
-    argv += ["/usr/bin/python3", str(PROGRAM), "--state", str(folder)]
-    argv += (["--hide-kvm"] if hide_kvm else []) + ["--", *mirror]
-    with log.open("wb") as file:
-        # A session of its own: a Ctrl-C in the terminal is not meant for the lab's VMs.
-        outer = start(as_root(argv), stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True, cwd="/", env=environment())
+    # A session of its own: a Ctrl-C in the terminal, and its end, are not meant for the lab's VMs. Not sudo's: it knows by the session that it has
+    # asked for the password. It ends as soon as this is started, and its own terminal with it, which hangs up.
+    argv = [
+        "nohup",
+        "setsid",
+        "--fork",
+        "unshare",
+        "--mount",
+        "--net",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+        "--propagation",
+        "private",
+    ]
+    argv += ["/usr/bin/python3", str(PROGRAM), "--state", str(folder), "--group", str(os.getegid())]
+    argv += (["--hide-kvm"] if hide_kvm else []) + ["--", *(as_user(mirror) if mirror else [])]
     try:
-        _await_ready(outer, folder / "ready", log)
-        init = _found(outer.pid)
+        with (
+            log.open("wb") as file,
+            started(as_root(argv), stdin=subprocess.DEVNULL, stdout=file, stderr=file, cwd="/", env=environment()) as sudo,
+        ):
+            sudo.wait()
+        init = _await_ready(folder, log)
     except BaseException:
         # It isn't noted yet: nobody else could end it.
-        _abandon(outer)
+        _abandon(folder)
         raise
     (folder / "init.json").write_text(json.dumps(asdict(init)), encoding="utf-8")
     _register(init)
     return init
 
 
-def _await_ready(outer: subprocess.Popen[bytes], ready: Path, log: Path, seconds: float = 90) -> None:
+def _await_ready(folder: Path, log: Path, seconds: float = 90) -> Init:
     deadline = time.monotonic() + seconds
-    while not ready.exists():
-        if outer.poll() is not None or time.monotonic() > deadline:
+    while not (folder / "ready").exists():
+        if not _starting(folder) or time.monotonic() > deadline:
             words = log.read_text(errors="replace").strip().splitlines()
             raise LabError(
                 f"the private libvirt did not start: {words[-1] if words else 'no word from it'} (log: {log}); it needs root, unshare(1) and libvirtd"
             )
         time.sleep(0.1)
+    found = [pid for pid, words in _starting(folder).items() if words[0].endswith("python3")]
+    if not found:
+        raise LabError(f"the private libvirt ended as soon as it was ready (log: {log}): run the command again")
+    return Init(found[-1], born(found[-1]) or 0, str(ROOT))
 
 
-def _abandon(outer: subprocess.Popen[bytes]) -> None:
-    """End an init that is being started, with all that runs in its namespaces."""
-    with suppress(LabError, OSError):
-        _end(_found(outer.pid))
-    if outer.poll() is None:
-        # unshare takes its child with it (--kill-child); it heeds no other signal.
-        said(as_root(["kill", "-KILL", str(outer.pid)]))
-    outer.wait(timeout=60)
+def _starting(folder: Path) -> dict[int, list[str]]:
+    """Return the processes that start the private libvirt of a folder, and its init, with their command lines: root's alone, others may be called anything."""
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            if entry.stat().st_uid == 0 and str(PROGRAM) in words and str(folder) in words and born(int(entry.name)) is not None:
+                found[int(entry.name)] = words
+    return dict(sorted(found.items()))
+
+
+def _abandon(folder: Path, seconds: float = 20) -> None:
+    """End a private libvirt that is being started, with all that runs in its namespaces."""
+    deadline = time.monotonic() + seconds
+    while (pids := [str(pid) for pid in _starting(folder)]) and time.monotonic() < deadline:
+        # unshare takes its child with it (--kill-child), and the kernel all in the namespaces with that one.
+        said(as_root(["kill", "-KILL", *pids]))
+        time.sleep(0.1)
 
 
 def enter(init: Init, argv: list[str], variables: dict[str, str]) -> list[str]:
-    """Return the command line that runs `argv` inside the init's namespaces, in the checkout, under `variables`."""
+    """Return the command line that runs `argv` inside the init's namespaces, as this user, in this folder, under `variables`."""
     settings = [f"{name}={value}" for name, value in variables.items()]
-    return as_root(
-        ["nsenter", "--target", str(init.pid), "--mount", "--net", "--pid", "--", "env", f"--chdir={Path.cwd()}", *settings, *argv]
-    )
+    inner = as_user(["env", f"--chdir={Path.cwd()}", *settings, *argv])
+    return as_root(["nsenter", "--target", str(init.pid), "--mount", "--net", "--pid", "--", *inner])
 
 
 def serve_mirror(init: Init, ports: Sequence[int] = MIRROR_PORTS, seconds: float = 60) -> None:
@@ -180,6 +210,7 @@ def stop(folder: Path = FOLDER) -> None:
     """End this checkout's private libvirt and with it every process of its lab, and remove its state; its caller holds it."""
     init = current(folder)
     if init is not None:
+        require_root("end the lab's own libvirt")
         _end(init)
     remove(folder)
     entry = REGISTRY / f"{_name(str(ROOT))}.json"
@@ -220,19 +251,6 @@ def _end(init: Init, seconds: float = 20) -> None:
 def _signal(init: Init, which: signal.Signals) -> None:
     if _alive(init) is not None:
         said(as_root(["kill", f"-{which.name.removeprefix('SIG')}", str(init.pid)]))
-
-
-def _found(outer: int) -> Init:
-    """Return process 1 of the namespaces: the descendant of `outer` (sudo, unshare) that runs `init.py`."""
-    pid = outer
-    while True:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        if command[0].endswith(b"python3"):
-            return Init(pid, born(pid) or 0, str(ROOT))
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
-        if not children:
-            raise LabError(f"process {outer} has no init below it: run the command again")
-        pid = int(children[0])
 
 
 def _read(path: Path) -> Init | None:

@@ -14,6 +14,7 @@ import stat
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -40,7 +41,8 @@ max_core = 0
 LIBVIRTD_CONF = """\
 auth_unix_ro = "none"
 auth_unix_rw = "none"
-unix_sock_rw_perms = "0700"
+unix_sock_group = "+{group}"
+unix_sock_rw_perms = "0770"
 log_outputs = "3:file:/var/log/libvirt/libvirtd.log"
 """
 
@@ -50,8 +52,8 @@ def mount(*arguments: str) -> None:
     subprocess.run(["mount", *arguments], check=True)
 
 
-def lay_folders(state: Path) -> None:
-    """Lay the lab's folders over libvirt's, and a /sys that shows this network namespace."""
+def lay_folders(state: Path, group: int) -> None:
+    """Lay the lab's folders over libvirt's, and a /sys that shows this network namespace; libvirt answers members of a group."""
     for name, target in OVERLAYS.items():
         source = state / name
         source.mkdir(parents=True, exist_ok=True)
@@ -63,7 +65,7 @@ def lay_folders(state: Path) -> None:
     for passage in (state / "lib", state / "lib/images"):
         passage.chmod(0o755)
     (state / "etc/qemu.conf").write_text(QEMU_CONF, encoding="ascii")
-    (state / "etc/libvirtd.conf").write_text(LIBVIRTD_CONF, encoding="ascii")
+    (state / "etc/libvirtd.conf").write_text(LIBVIRTD_CONF.format(group=group), encoding="ascii")
     for stale in (state / "run").glob("*.pid"):
         stale.unlink()
     mount("-t", "sysfs", "sysfs", "/sys")
@@ -169,6 +171,7 @@ def main() -> int:
 def _run() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--group", type=int, default=0, help="the group, by its number, whose members libvirt answers")
     parser.add_argument("--hide-kvm", action="store_true")
     parser.add_argument("mirror", nargs="*", help="the mirror server's command line")
     options = parser.parse_args()
@@ -177,10 +180,13 @@ def _run() -> int:
     signal.signal(signal.SIGHUP, init.serve_mirror)
     # Not SIG_IGN, which libvirtd and all below it would inherit.
     signal.signal(signal.SIGINT, lambda *_: None)
-    lay_folders(options.state)
+    lay_folders(options.state, options.group)
     if options.hide_kvm:
         hide_kvm()
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    # The mirror's server is an ordinary user's, and the network the lab's own: any port may be his.
+    with suppress(OSError):
+        Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").write_text("0", encoding="ascii")
     init.start_libvirtd()
     init.wait_for_libvirtd(60)
     (options.state / "ready").write_text("ready\n", encoding="ascii")
