@@ -438,6 +438,7 @@ def run(argv: tuple[str, ...]) -> int:
         os.execvp(argv[0], list(argv))
     there = reach()
     if argv[:2] == ("vagrant", "up"):
+        there.require_libvirt()
         there.require_box()
     return there.run(list(argv))
 

@@ -18,8 +18,8 @@ from outlive.base.paths import KUBECONFIG, KUBECTL, LOGS, ROOT, SCENARIOS, STATE
 from outlive.base.process import OUTLIVE, Tree, end, logged, missing, require_root, run, spoken, start
 from outlive.base.wait import WaitTimeoutError, wait_for
 from outlive.host import box, private
-from outlive.host.doctor import checklist
-from outlive.host.settings import Settings, decide
+from outlive.host.doctor import checklist, hypervisors
+from outlive.host.settings import Settings, decide, system_libvirt
 
 HEALING = 1800.0
 """Seconds that an interrupted drill has to heal its fault: a shutdown that has to end first, a boot, and a node that becomes Ready."""
@@ -51,6 +51,17 @@ class Reached:
         catalog = _catalog(self.settings)
         if catalog is not None and not machine_ids():
             box.read_catalog(catalog)
+
+    def require_libvirt(self) -> None:
+        """Refuse to go on where the system's libvirt doesn't answer this user; Vagrant's own words name no cure.
+
+        Raises:
+            LabError: it is wanted, and it doesn't.
+        """
+        if self.settings.provider == "libvirt" and self.init is None:
+            finding = hypervisors.system_libvirt(answers=system_libvirt())
+            if finding.verdict == "WRONG":
+                raise LabError(finding.sentence)
 
     def run(self, command: list[str]) -> int:
         """Run `command` with this terminal; return its exit status, a shell's where a signal ended it. Interrupted, it has time to heal what it broke.

@@ -172,7 +172,7 @@ def decide(given: Mapping[str, str] = os.environ) -> Settings:
 
     emulated = provider == "libvirt" and driver == "qemu"
     private = provider == "libvirt" and (
-        wish["OUTLIVE_LIBVIRT"] == "private" or (wish["OUTLIVE_LIBVIRT"] == "auto" and (emulated or not _system_libvirt()))
+        wish["OUTLIVE_LIBVIRT"] == "private" or (wish["OUTLIVE_LIBVIRT"] == "auto" and (emulated or not system_libvirt()))
     )
     sources, mirror = wish["OUTLIVE_SOURCES"], _mirror(given.get("OUTLIVE_MIRROR", ""), private=private)
     if mirror and sources == "upstream":
@@ -237,6 +237,6 @@ def _choice(name: str, value: str) -> str:
     return value
 
 
-def _system_libvirt() -> bool:
+def system_libvirt() -> bool:
     """Say whether a libvirtd of the system answers this user."""
-    return said(["virsh", "-c", "qemu:///system", "uri"], 20) is not None
+    return said([*virtualization.VIRSH, "uri"], 20) is not None

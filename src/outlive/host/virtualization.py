@@ -19,6 +19,10 @@ BOOT_SECONDS = 25.0
 FETCH_SECONDS = 120.0
 """Time to fetch and to unpack a kernel where the host has none to try KVM with."""
 
+VIRSH = ("setsid", "--wait", "virsh", "--connect", "qemu:///system")
+"""The beginning of a command line that only looks at the system's libvirt. Without a terminal: in one, virsh would have polkit ask a user who isn't in
+the group libvirt for an administrator's password."""
+
 
 @dataclass(frozen=True)
 class Usability:

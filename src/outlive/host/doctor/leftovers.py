@@ -11,6 +11,7 @@ from outlive.base.process import said
 from outlive.host import private
 from outlive.host.doctor import Finding, fine, note, wrong
 from outlive.host.settings import Settings
+from outlive.host.virtualization import VIRSH
 
 
 def orphans(inits: Sequence[private.Init]) -> Finding:
@@ -122,7 +123,7 @@ def foreign(wanted: Collection[str], domains: Mapping[str, str], machines: Mappi
 
 def read_domains() -> dict[str, str] | None:
     """Return the ids of the system libvirt's domains, by name."""
-    printed = said(("virsh", "-c", "qemu:///system", "list", "--all", "--uuid", "--name"))
+    printed = said((*VIRSH, "list", "--all", "--uuid", "--name"))
     return None if printed is None else domains(printed)
 
 
@@ -183,7 +184,7 @@ def read_running(settings: Settings) -> set[str]:
     if settings.provider == "virtualbox":
         return _virtualbox("runningvms") or set()
     if not settings.private:
-        return set((said(("virsh", "-c", "qemu:///system", "list", "--uuid")) or "").split())
+        return set((said((*VIRSH, "list", "--uuid")) or "").split())
     return set(machine_ids().values()) if private.current() is not None else set()
 
 

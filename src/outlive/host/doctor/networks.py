@@ -16,6 +16,7 @@ from pathlib import Path
 
 from outlive.base.process import said
 from outlive.host.doctor import Finding, fine, note, numbers, wrong
+from outlive.host.virtualization import VIRSH
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -262,7 +263,7 @@ def read_links() -> list[dict[str, object]]:
 
 def read_bridge(network: str) -> str:
     """Return the bridge of one of the system libvirt's networks, empty where there is none."""
-    printed = said(("virsh", "-c", "qemu:///system", "net-info", network)) or ""
+    printed = said((*VIRSH, "net-info", network)) or ""
     return next((line.split()[-1] for line in printed.splitlines() if line.startswith("Bridge:")), "")
 
 
