@@ -20,6 +20,7 @@ TOOLS: dict[str, str] = {
     "qemu-img": "qemu-utils",
     "ip": "iproute2",
     "flock": "util-linux",
+    "ps": "procps",  # and kill
     "ssh": "openssh-client",
     "curl": "curl",
     "git": "git",

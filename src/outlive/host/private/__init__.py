@@ -177,7 +177,8 @@ def enter(init: Init, argv: list[str], variables: dict[str, str]) -> list[str]:
     """Return the command line that runs `argv` inside the init's namespaces, as this user, in this folder, under `variables`."""
     settings = [f"{name}={value}" for name, value in variables.items()]
     inner = as_user(["env", f"--chdir={Path.cwd()}", *settings, *argv])
-    return as_root(["nsenter", "--target", str(init.pid), "--mount", "--net", "--pid", "--", *inner])
+    # With its root folder, which in a chroot isn't that of the namespace.
+    return as_root(["nsenter", "--target", str(init.pid), "--mount", "--net", "--pid", "--root", "--", *inner])
 
 
 def serve_mirror(init: Init, ports: Sequence[int] = MIRROR_PORTS, seconds: float = 60) -> None:
