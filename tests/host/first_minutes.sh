@@ -38,3 +38,47 @@ echo "--- second"
 make setup 2>&1
 echo "--- path after"
 on_path
+echo "--- libvirt"
+# In a terminal that is closed then; the lab's own libvirt stays.
+script --quiet --command "outlive run sh -c 'id -un; virsh uri; touch .lab/seen'" /dev/null </dev/null 2>&1 | tr -d '\r'
+echo "--- status"
+outlive status
+echo "--- interrupted"
+outlive run bash -c 'trap "echo told >>.lab/told" INT; touch .lab/waits; until [ -e .lab/enough ]; do sleep 0.1; done' 2>&1 &
+command=$!
+until [ -e .lab/waits ]; do
+	kill -0 "$command" 2>/dev/null || break
+	sleep 0.2
+done
+kill -TERM "$command"
+until [ -e .lab/told ]; do
+	kill -0 "$command" 2>/dev/null || break
+	sleep 0.2
+done
+sleep 1 # a second interrupt would be there by now
+touch .lab/enough
+wait "$command"
+echo "status $?"
+cat .lab/told
+echo "--- foreign"
+find . ~/.cache -path ./.lab/private -prune -o ! -user "$(id -un)" -print
+echo "--- destroy"
+outlive destroy 2>&1
+ls -A .lab 2>/dev/null
+[ "$(id -u)" = 0 ] && exit
+# From here on sudo wants a password.
+sudo sh -c "echo '$USER:secret' | chpasswd && sed -i 's/NOPASSWD: //' '/etc/sudoers.d/$USER'"
+echo "--- password"
+python3 - 2>&1 <<'EOF' | tr -d '\r'
+import os, pty
+
+def typed(terminal):
+    shown = os.read(terminal, 1024)
+    if b"[sudo] password" in shown:
+        os.write(terminal, b"secret\n")
+    return shown
+
+pty.spawn(["sh", "-c", "outlive run id -un && outlive destroy; echo status $?"], typed)
+EOF
+echo "--- at the end"
+cat /proc/[0-9]*/comm

@@ -1,6 +1,7 @@
 """The README's two commands on a Debian 12 that has nothing, by an ordinary user and by root: what a developer's machine hides shows here.
 
-`make lab` runs for its first minutes, until the mirror's Go has fetched a module; it is interrupted then.
+`make lab` runs for its first minutes, until the mirror's Go has fetched a module; it is interrupted then. The lab's own libvirt starts and ends, without
+a machine.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from outlive.base.paths import cache
+from outlive.host import rehearsals
 from outlive.host.doctor import resources
 from outlive.mirror import golang
 from verify.rehearsal import clean_debian
@@ -29,7 +31,7 @@ Parts = Mapping[str, list[str]]
 @pytest.fixture(scope="module")
 def printed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Parts]]:
     """Return the lines that each part of the script printed, by user."""
-    reason = clean_debian.why_not()
+    reason = rehearsals.why_not_clean()
     findings = (resources.memory(MEMORY, resources.read_meminfo()), resources.disk(cache(), resources.MIRROR_DISK, "the mirror"))
     reason = reason or next((finding.sentence for finding in findings if finding.verdict == "WRONG"), None)
     if reason:
@@ -40,20 +42,22 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, P
             machine.put_checkout(folder, user)
         machine.run(SCRIPT, FOLDERS, log, LIMIT)
     by_user = log.read_text(encoding="utf-8", errors="replace").split("=== ")[1:]
-    yield {each.partition("\n")[0]: _parts(each) for each in by_user}
+    yield {each.partition("\n")[0]: clean_debian.parts(each) for each in by_user}
     left = [str(path) for path in (cache() / "clean-debian").glob("root*")]
     assert left == [], "nothing of the machine is left but its packed root file system and packages"
 
 
-def _parts(text: str) -> Parts:
-    return {part.partition("\n")[0]: part.splitlines()[1:] for part in text.split("--- ")[1:]}
-
-
 @pytest.fixture(params=FOLDERS)
-def parts(request: pytest.FixtureRequest, printed: Mapping[str, Parts]) -> Parts:
-    """Return one user's."""
-    print(*(f"--- {name}\n" + "\n".join(lines) for name, lines in printed[request.param].items()), sep="\n")
-    return printed[request.param]
+def user(request: pytest.FixtureRequest) -> str:
+    """Return one of the users."""
+    return str(request.param)
+
+
+@pytest.fixture
+def parts(user: str, printed: Mapping[str, Parts]) -> Parts:
+    """Return what was printed for him."""
+    print(*(f"--- {name}\n" + "\n".join(lines) for name, lines in printed[user].items()), sep="\n")
+    return printed[user]
 
 
 def test_no_go_and_no_kubectl_before_and_after(parts: Parts) -> None:
@@ -88,3 +92,28 @@ def test_doctor_finds_nothing_wrong(parts: Parts) -> None:
 
 def test_setup_again_does_nothing(parts: Parts) -> None:
     assert parts["second"] == []
+
+
+def test_libvirt_outlives_its_terminal_and_answers_the_user(user: str, parts: Parts) -> None:
+    assert parts["libvirt"][-2:] == [user, "qemu:///system"]
+    assert parts["status"][-1].startswith("private libvirt: process ")
+
+
+def test_interrupt_comes_once_and_the_command_ends_after_it(parts: Parts) -> None:
+    """A second one would stop Vagrant from cleaning up."""
+    assert parts["interrupted"][-2:] == ["status 130", "told"]
+    assert parts["interrupted"].count("told") == 1
+
+
+def test_files_are_the_user_s(parts: Parts) -> None:
+    assert parts["foreign"] == []
+    assert parts["destroy"] == []
+
+
+def test_sudo_asks_once(printed: Mapping[str, Parts]) -> None:
+    parts = printed[clean_debian.USER]
+    lines = parts["password"]
+    assert lines[0] == "To start the lab's own libvirt and reach its machines, sudo asks for your password, once."
+    assert len([line for line in lines if "[sudo] password" in line]) == 1
+    assert lines[-2:] == [clean_debian.USER, "status 0"]
+    assert set(parts["at the end"]) <= {"bash", "runuser", "cat"}

@@ -13,6 +13,7 @@ import yaml
 from outlive.base.errors import LabError
 from outlive.base.paths import ROOT
 from outlive.host import private, rehearsals, virtualization
+from outlive.host.doctor import resources
 from verify.rehearsal import own_machines
 
 LOGIN = {"ansible_user": "debian"}
@@ -94,11 +95,21 @@ def test_way_that_is_not_known() -> None:
         [sys.executable, "-m", "outlive", "rehearse", "downstream"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].endswith("'downstream' isn't known: choose one of names, upstream, classroom, metal, upgrade")
+    assert done.stderr.splitlines()[-1].endswith("'downstream' isn't known: choose one of names, upstream, host, classroom, metal, upgrade")
 
 
 def test_each_way_has_its_tests() -> None:
     assert {f"test_{way}.py" for way in rehearsals.WAYS} == {path.name for path in (ROOT / "verify/rehearsal").glob("test_*.py")}
+
+
+def test_host_that_cannot_make_it_is_told_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rehearsals, "why_not_clean", lambda: None)
+    monkeypatch.setattr(resources, "read_meminfo", lambda: "MemAvailable: 1048576 kB")
+    monkeypatch.setattr(rehearsals, "shown", lambda *_, **__: pytest.fail("nothing is to be begun"))
+    with pytest.raises(
+        LabError, match=r"the rehearsal `host` can't be made here: the lab needs 3072 MiB of memory .* `outlive rehearse names"
+    ):
+        rehearsals.run(["host"])
 
 
 @pytest.mark.parametrize("there", ["machines", "kubeconfig"])

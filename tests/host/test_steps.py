@@ -14,7 +14,7 @@ from outlive.base import paths
 from outlive.base.errors import LabError
 from outlive.base.locks import alone, exclusive
 from outlive.base.process import remove
-from outlive.host import bench, box, doctor, molecule, packages, private, reach, steps
+from outlive.host import bench, box, doctor, molecule, packages, private, reach, rehearsals, steps
 from outlive.host.reach import Reached
 from outlive.host.settings import Settings, decide
 
@@ -72,6 +72,8 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Run]:
     monkeypatch.setattr(steps, "destroy", run.destroy)
     monkeypatch.setattr(steps, "_outlive", run.outlive)
     monkeypatch.setattr(steps, "roles", run.roles)
+    monkeypatch.setattr(steps, "_rehearse", lambda _what, way: run.outlive("", "rehearse", way))
+    monkeypatch.setattr(rehearsals, "why_not", lambda: None)
     monkeypatch.setattr(steps, "machine_ids", dict)
     monkeypatch.setattr(steps, "VERIFIED", tmp_path / "verified.json")
     monkeypatch.setattr(steps, "alone", lambda: alone(tmp_path / "lab.lock"))
@@ -85,7 +87,21 @@ DRILLS = ["drills --fault mysqld-kill --fault nfs-restart --profile default", "d
 
 def test_a_part_of_everything(run: Run) -> None:
     steps.test()
-    assert run.done == ["lint", "unit", "make", "pages 01-emptydir 04-nfs", *DRILLS, "destroy"]
+    assert run.done == ["lint", "unit", "make", "pages 01-emptydir 04-nfs", *DRILLS, "destroy", "rehearse host"]
+
+
+def test_host_that_cannot_rehearse_says_why(run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(rehearsals, "why_not", lambda: "this host lacks mmdebstrap")
+    steps.test()
+    assert run.done[-1] == "destroy"
+    assert "rehearsal host: not run, this host lacks mmdebstrap: `outlive rehearse host` runs it elsewhere\n" in capsys.readouterr().out
+
+
+def test_host_without_a_mirror_rehearses_nothing(run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(steps, "decide", lambda: Settings("libvirt", "kvm", "upstream", private=False, why=""))
+    steps.test()
+    assert run.done[-1] == "destroy"
+    assert "rehearsal host: not run, this host builds no mirror" in capsys.readouterr().out
 
 
 def test_everything_however_late(run: Run) -> None:
@@ -103,6 +119,7 @@ def test_everything_however_late(run: Run) -> None:
         "lifecycle",
         "destroy",
         "roles",
+        "rehearse host",
     ]
 
 
@@ -113,6 +130,7 @@ def test_late_run_says_what_it_left_out(run: Run, capsys: pytest.CaptureFixture[
     said = capsys.readouterr().out
     assert "pages: not run, 56 minutes have passed and they begin within 55: `outlive pages` runs them" in said
     assert "drills fenced (power-cut): not run" in said
+    assert "rehearsal host: not run" in said
     assert "`outlive drills --fault power-cut --profile fenced` runs them" in said
 
 
@@ -137,6 +155,14 @@ def test_without_lint_and_unit_tests_no_lab_is_made(run: Run, broken: str) -> No
     with pytest.raises(LabError, match="broken"):
         steps.test()
     assert "make" not in run.done
+
+
+def test_rehearsal_that_fails_shows_its_log(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run.broken = "rehearse"
+    (tmp_path / "step.log").write_text("why it failed\n")
+    with pytest.raises(LabError, match="broken"):
+        steps.test()
+    assert "why it failed" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("broken", ["make", "pages", "drill"])
@@ -312,6 +338,9 @@ class Snapshots(Reached):
         """List the snapshots."""
         return self.listing
 
+    def require_libvirt(self) -> None:
+        """Be there."""
+
     def step(self, what: str, *_: object, **__: object) -> float:
         """Note a step."""
         self.steps.append(what)
@@ -352,6 +381,15 @@ def test_snapshot_of_the_fresh_cluster_is_never_one_of_a_used_one(monkeypatch: p
     used = Snapshots(have=3)
     assert steps._snapshot(used) == 0.0
     assert used.steps == []
+
+
+def test_system_libvirt_that_refuses_this_user_is_told_with_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Vagrant's own words name none."""
+    monkeypatch.setattr(reach, "system_libvirt", lambda: False)
+    with pytest.raises(LabError, match=r"the system's libvirt doesn't answer this user .* join its group"):
+        Reached(Settings("libvirt", "kvm", "upstream", private=False, why=""), None).require_libvirt()
+    Reached(Settings("virtualbox", None, "upstream", private=False, why=""), None).require_libvirt()
+    Reached(Settings("libvirt", "qemu", "mirror", private=True, why=""), private.Init(1, 0, "")).require_libvirt()
 
 
 def test_bench_does_not_remove_a_lab(monkeypatch: pytest.MonkeyPatch) -> None:

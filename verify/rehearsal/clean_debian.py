@@ -8,27 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import os
-import platform
 import re
-import shutil
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any
 
 from outlive.base.locks import exclusive
 from outlive.base.paths import ROOT, cache
-from outlive.base.process import as_root, environment, logged, output, remove, said, started
+from outlive.base.process import as_root, environment, logged, output, remove, started
+from outlive.host.rehearsals import ARCHIVE, SUITE
 
-SUITE = "bookworm"
-ARCHIVE = "http://deb.debian.org/debian"
 SOURCES = (f"deb {ARCHIVE} {SUITE} main", f"deb {ARCHIVE} {SUITE}-updates main", f"deb {ARCHIVE}-security {SUITE}-security main")
 PACKAGES = ("ca-certificates", "git", "make", "sudo")
 """What a user needs to get a checkout, and to become root; beside them only what every Debian has."""
-KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 SCRIPT = Path(__file__).with_suffix(".sh")
 USER = "learner"
 """An ordinary user who may become root by sudo without a password."""
@@ -57,55 +53,60 @@ class Machine:
     root: Path
     kept: Path
 
-    def put_checkout(self, folder: str, user: str) -> None:
-        """Copy this checkout, with what isn't committed yet, to a folder in a user's home."""
-        target = f"{HOMES[user]}/{folder}"
-        output(as_root(["mkdir", "-p", f"{self.root}{target}"]))
+    def put_checkout(self, folder: str, user: str, changed: Path | None = None) -> None:
+        """Copy this checkout, with what isn't committed yet, to a folder in a user's home; what is in the folder `changed` goes over it."""
+        target = f"{self.root}{HOMES[user]}/{folder}"
+        output(as_root(["mkdir", "-p", target]))
         listed = output(["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"])
         names = "\0".join(name for name in listed.split("\0") if (ROOT / name).is_file())
         copy = 'tar --create --null --files-from=- --directory "$1" | tar --extract --no-same-owner --directory "$2"'
-        output(as_root(["sh", "-c", copy, "sh", str(ROOT), f"{self.root}{target}"]), SLOW, given=names)
+        output(as_root(["sh", "-c", copy, "sh", str(ROOT), target]), SLOW, given=names)
+        if changed is not None:
+            output(as_root(["cp", "--recursive", "--dereference", f"{changed}/.", target]))
         output(as_root(["chroot", str(self.root), "chown", "-R", f"{user}:", HOMES[user]]), SLOW)
 
-    def run(self, script: Path, folders: Mapping[str, str], log: Path, timeout: float) -> None:
+    def run(
+        self,
+        script: Path,
+        folders: Mapping[str, str],
+        log: Path,
+        timeout: float,
+        *,
+        variables: Mapping[str, str] = MappingProxyType({}),
+        network: str | None = None,
+    ) -> None:
         """Run a bash script in there by one user after the other, who log in for it; the log has a line ``=== user`` before what each printed.
+
+        What a run leaves on the disk is there in the next one; its processes aren't.
 
         Args:
             script: The script.
             folders: The users, each with the folder in his home that the script gets.
             log: Where all output goes.
             timeout: Seconds that all may take.
+            variables: Variables that it gets.
+            network: The name of a network namespace to do it in. None: this host's network, with the variables that say where packages come from.
 
         Raises:
             subprocess.TimeoutExpired: it takes longer; all that it started is ended.
         """
-        carried = sorted(name for name in {**os.environ, **CHEAPER} if CARRIED.fullmatch(name))
+        given = dict(variables)
+        if network is None:
+            given |= {name: value for name, value in {**os.environ, **CHEAPER}.items() if CARRIED.fullmatch(name)}
         argv = ["unshare", "--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "--propagation", "private", "bash", str(SCRIPT)]
-        argv += [str(self.root), ",".join(carried), str(self.kept), str(script)]
+        argv += [str(self.root), ",".join(sorted(given)), str(self.kept), str(script), "own" if network else "host"]
         argv += [word for user, folder in folders.items() for word in (user, f"{HOMES[user]}/{folder}")]
+        enter = ["nsenter", f"--net=/run/netns/{network}"] if network else []
         with log.open("wb") as file:
             options: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": file, "stderr": file, "cwd": "/"}
-            options["env"] = environment({**os.environ, **CHEAPER})
-            with started(as_root(argv), leads=True, **options) as process:
+            options["env"] = environment({**os.environ, **given})
+            with started(as_root([*enter, *argv]), leads=True, **options) as process:
                 assert process.wait(timeout=timeout) == 0, log.read_text(encoding="utf-8", errors="replace")[-2000:]
 
 
-def why_not() -> str | None:
-    """Return why this host can't make such a machine, None if it can."""
-    if not Path("/etc/debian_version").exists() or not Path(KEYRING).exists():
-        return "this host isn't Debian, or lacks debian-archive-keyring"
-    if platform.machine() != "x86_64":
-        return "the lab's longest way, with the mirror, is for x86_64"
-    if lacking := [program for program in ("mmdebstrap", "unshare", "git") if shutil.which(program) is None]:
-        return f"this host lacks {', '.join(lacking)}"
-    if os.geteuid() != 0 and said(["sudo", "--non-interactive", "true"]) is None:
-        return "this user isn't root, and sudo wants a password or isn't there"
-    if said(as_root(["unshare", "--mount", "--pid", "--fork", "true"])) is None:
-        return "no namespaces can be made here"
-    with TemporaryDirectory() as folder:
-        if said(["/usr/lib/apt/apt-helper", "download-file", f"{ARCHIVE}/dists/{SUITE}/InRelease", f"{folder}/InRelease"], 60) is None:
-            return f"{ARCHIVE} doesn't answer"
-    return None
+def parts(text: str) -> dict[str, list[str]]:
+    """Return the lines that each part of a script printed; a part begins with a line ``--- name``."""
+    return {part.partition("\n")[0]: part.splitlines()[1:] for part in text.split("--- ")[1:]}
 
 
 @contextmanager

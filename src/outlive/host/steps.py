@@ -7,18 +7,18 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from outlive.base.errors import FailedError, LabError, UnreachableError
+from outlive.base.errors import EXIT_FAIL, FailedError, LabError, StepFailedError, UnreachableError
 from outlive.base.locks import alone
 from outlive.base.paths import LOCK, LOGS, REPORTS, ROOT, STATE, kubectl, machine_ids
 from outlive.base.process import OUTLIVE, logged, remove, shown
 from outlive.base.wait import wait_for
-from outlive.host import durations, environment, molecule, packages, private
+from outlive.host import durations, environment, molecule, packages, private, rehearsals
 from outlive.host.doctor import checklist, checkout, leftovers
 from outlive.host.reach import Reached, build_mirror, build_scanner, check_of, closing_line, log_of, reach
 from outlive.host.settings import Settings, decide
@@ -41,7 +41,7 @@ job by then, and isn't kept for a quarter of an hour more."""
 
 
 def test(*, everything: bool = False) -> None:
-    """Lint, run the unit tests, make the lab, verify it in any case, run pages and drills; remove it again where it wasn't there before.
+    """Lint, run the unit tests, make the lab, verify it, run pages and drills, remove it where it wasn't there before, rehearse a user's host.
 
     Args:
         everything: Run all pages and all exercises, the drills, the CIS benchmark, the steps of a lab's life, and the roles' scenarios, however
@@ -62,42 +62,74 @@ def test(*, everything: bool = False) -> None:
         build_scanner()
     unit()
     VERIFIED.unlink(missing_ok=True)
-    try:
-        make()
-        more: list[tuple[str, str, Callable[[], object]]] = [
-            ("pages", "outlive pages", partial(_outlive, "pages", "pages", *(() if everything else PAGES)))
-        ]
-        more += [
-            (
-                f"drills {profile} ({', '.join(faults)})",
-                f"outlive {' '.join(_drill_words(faults, profile))}",
-                partial(_outlive, f"drills {profile}", *_drill_words(faults, profile)),
-            )
-            for faults, profile in DRILLS
-        ]
-        if everything:
-            more.append(("cis", "outlive cis", partial(_outlive, "cis", "cis")))
-            more.append(("lifecycle", "outlive lifecycle", partial(_outlive, "lifecycle", "lifecycle")))
-        for what, command, run in more:
-            minutes = (time.monotonic() - began) / 60
-            if minutes * 60 > MORE_UNTIL and not everything:
-                print(
-                    f"{what}: not run, {minutes:.0f} minutes have passed and they begin within {MORE_UNTIL / 60:.0f}: `{command}` runs them"
+    with _newest_log():
+        try:
+            make()
+            more: list[tuple[str, str, Callable[[], object]]] = [
+                ("pages", "outlive pages", partial(_outlive, "pages", "pages", *(() if everything else PAGES)))
+            ]
+            more += [
+                (
+                    f"drills {profile} ({', '.join(faults)})",
+                    f"outlive {' '.join(_drill_words(faults, profile))}",
+                    partial(_outlive, f"drills {profile}", *_drill_words(faults, profile)),
                 )
-                continue
-            run()
+                for faults, profile in DRILLS
+            ]
+            if everything:
+                more.append(("cis", "outlive cis", partial(_outlive, "cis", "cis")))
+                more.append(("lifecycle", "outlive lifecycle", partial(_outlive, "lifecycle", "lifecycle")))
+            for what, command, run in more:
+                if everything or not _late(what, command, began):
+                    run()
+        finally:
+            if ours:
+                destroy()
+        if everything and ours:
+            roles()
+        elif everything:
+            print("roles' scenarios: not run, since this checkout's lab stays: `outlive molecule` in another checkout runs them")
+        what, command = "rehearsal host", "outlive rehearse host"
+        if reason := rehearsals.why_not() if decide().builds_mirror else "this host builds no mirror":
+            print(f"{what}: not run, {reason}: `{command}` runs it elsewhere")
+        elif everything or not _late(what, command, began):
+            _rehearse(what, "host")
+
+
+def _late(what: str, command: str, began: float) -> bool:
+    """Say whether too much time has passed since the beginning for a part that has a command of its own; tell it where it has."""
+    minutes = (time.monotonic() - began) / 60
+    if minutes * 60 <= MORE_UNTIL:
+        return False
+    print(f"{what}: not run, {minutes:.0f} minutes have passed and they begin within {MORE_UNTIL / 60:.0f}: `{command}` runs them")
+    return True
+
+
+@contextmanager
+def _newest_log() -> Iterator[None]:
+    """Show the end of the log that was written last where a step fails."""
+    try:
+        yield
     except LabError:
         newest = max(LOGS.glob("*.log"), key=lambda path: path.stat().st_mtime, default=None)
         if newest is not None:
             print(f"--- the end of {newest}", *newest.read_text(encoding="utf-8", errors="replace").splitlines()[-80:], sep="\n")
         raise
+
+
+def _rehearse(what: str, way: str) -> None:
+    """Run a rehearsal, which needs no lab of this checkout's, as one step.
+
+    Raises:
+        FailedError: its verdict is fail.
+        LabError: it isn't known.
+    """
+    try:
+        logged(what, [*OUTLIVE, "rehearse", way], log_of(what), show=check_of, patience=rehearsals.PATIENCE)
+    except StepFailedError as error:
+        raise (FailedError(str(error)) if error.status == EXIT_FAIL else error) from error
     finally:
-        if ours:
-            destroy()
-    if everything and ours:
-        roles()
-    elif everything:
-        print("roles' scenarios: not run, since this checkout's lab stays: `outlive molecule` in another checkout runs them")
+        print(closing_line(log_of(what)), flush=True)
 
 
 def roles(named: Sequence[str] = (), step: str = "test") -> None:
@@ -245,6 +277,7 @@ def reset() -> None:
 
 def _reset() -> None:
     lab = reach()
+    lab.require_libvirt()
     have, machines = _snapshots(lab), len(machine_ids())
     if not have:
         raise LabError("there is no snapshot of a fresh cluster to go back to: run `make lab`, which takes one after playbooks/site.yml")
