@@ -241,8 +241,12 @@ def test_no_sudo(ordinary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("ordinary")
-def test_root_becomes_the_user_again() -> None:
-    assert as_user(["id", "-un"]) == ["setpriv", "--reuid=1000", "--regid=100", "--init-groups", "id", "-un"]
+def test_root_becomes_the_user_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/learner")
+    monkeypatch.setenv("USER", "learner")
+    monkeypatch.delenv("LOGNAME", raising=False)
+    user = ["setpriv", "--reuid=1000", "--regid=100", "--init-groups", "env", "HOME=/home/learner", "USER=learner"]
+    assert as_user(["id", "-un"]) == [*user, "id", "-un"]
     assert spoken(as_root(as_user(["env", "KEY=value", "id", "-un"]))) == "id -un"
 
 

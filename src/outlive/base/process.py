@@ -52,7 +52,9 @@ def as_user(argv: Sequence[str]) -> list[str]:
     """Return `argv` preceded by what makes root this process's user again, where that isn't root: what it writes is to be the user's."""
     if os.geteuid() == 0:
         return list(argv)
-    return ["setpriv", f"--reuid={os.geteuid()}", f"--regid={os.getegid()}", "--init-groups", *argv]
+    # sudo may have made them root's, whatever is preserved.
+    names = [f"{name}={os.environ[name]}" for name in ("HOME", "USER", "LOGNAME") if name in os.environ]
+    return ["setpriv", f"--reuid={os.geteuid()}", f"--regid={os.getegid()}", "--init-groups", "env", *names, *argv]
 
 
 def require_root(what: str = "run a part of this command as root") -> None:

@@ -16,6 +16,8 @@ in_terminal() { script --quiet --return --command "$1" /dev/null </dev/null | tr
 . .venv/bin/activate
 
 if [ "${2-}" != member ]; then
+	# The /dev that libvirt makes for each VM lacks its pts in a chroot.
+	echo 'namespaces = []' | sudo tee --append /etc/libvirt/qemu.conf >/dev/null
 	# What init would start: libvirt, and what says who may use it (polkitd comes by D-Bus).
 	sudo sh -c 'mkdir /run/dbus && dbus-uuidgen --ensure && dbus-daemon --system --fork && virtlogd --daemon && libvirtd --daemon'
 	part "groups" id --name --groups
