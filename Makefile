@@ -11,7 +11,7 @@ help: ## list these targets; .venv/bin/outlive --help lists all commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
 setup: ## install what the host lacks (apt), Python's packages and the program outlive
-	@command -v $(PYTHON) >/dev/null || { echo "python3 ..."; $$(test "$$(id -u)" = 0 || echo sudo) sh -c '$(INSTALL_PYTHON)'; } || \
+	@command -v $(PYTHON) >/dev/null || { echo "python3 ... (apt-get, which needs root)"; $$(test "$$(id -u)" = 0 || echo sudo) sh -c '$(INSTALL_PYTHON)'; } || \
 		{ echo "error: python3 is missing and could not be installed: see the words above, or install Python 3.11 or newer" >&2; exit 2; }
 	@PYTHONPATH="$(CURDIR)/src" $(PYTHON) -m outlive setup
 
