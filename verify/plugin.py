@@ -40,12 +40,15 @@ def layer(path: Path) -> str | None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Take what to break: the options of verify/drills."""
+    """Take what to break, the options of verify/drills, and what the emulated host of verify/rehearsal is."""
     group = parser.getgroup("drills", "what is broken on the lab (verify/drills)")
     group.addoption("--fault", action="append", metavar="NAME", help="a fault by its name; again for more (all)")
     group.addoption("--profile", action="append", metavar="NAME", help="a recovery profile; again for more (all)")
     group.addoption("--node", metavar="NAME", help="the node that has to run MySQL")
     group.addoption("--times", type=int, default=1, metavar="N", help="how often each is run, in rounds over the faults (1)")
+    emulated = parser.getgroup("emulated host", "the emulated host (verify/rehearsal/test_kvm.py)")
+    emulated.addoption("--debian", default="12", metavar="RELEASE", help="its Debian: 12 or 13 (12)")
+    emulated.addoption("--workers", type=int, default=2, metavar="N", help="how many workers its lab has: 1 or 2 (2)")
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest's own JUnit report looks at its option

@@ -702,12 +702,14 @@ def molecule(roles: tuple[str, ...], step: str) -> None:
 
 @outlive.command()
 @click.argument("ways", nargs=-1, type=Named("way", _ways), metavar="[WAY]...")
+@click.option("--debian", type=click.Choice(["12", "13"]), default="12", show_default=True, help="the emulated host's release (kvm)")
+@click.option("--workers", type=click.IntRange(1, 2), default=2, show_default=True, help="of the emulated host's lab (kvm)")
 @on_host
-def rehearse(ways: tuple[str, ...]) -> int:
-    """Go ways to a cluster that the lab itself doesn't go, on machines of their own."""
+def rehearse(ways: tuple[str, ...], debian: str, workers: int) -> int:
+    """Go ways to a cluster that the lab itself doesn't go, on machines of their own; without a name all but kvm, which takes hours."""
     from outlive.host import rehearsals
 
-    return _of_table(rehearsals.run(ways))
+    return _of_table(rehearsals.run(ways, debian, workers))
 
 
 @outlive.command()

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from outlive.base.errors import LabError
+from outlive.base.locks import exclusive
 from outlive.base.paths import ROOT
 from outlive.host import private, rehearsals, virtualization
 from outlive.host.doctor import resources
-from verify.rehearsal import own_machines
+from verify.rehearsal import emulated_host, own_machines
 
 LOGIN = {"ansible_user": "debian"}
 
@@ -95,7 +98,9 @@ def test_way_that_is_not_known() -> None:
         [sys.executable, "-m", "outlive", "rehearse", "downstream"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].endswith("'downstream' isn't known: choose one of names, upstream, host, classroom, metal, upgrade")
+    assert done.stderr.splitlines()[-1].endswith(
+        "'downstream' isn't known: choose one of names, upstream, host, classroom, metal, upgrade, kvm"
+    )
 
 
 def test_each_way_has_its_tests() -> None:
@@ -109,7 +114,7 @@ def test_host_that_cannot_make_it_is_told_why(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(
         LabError, match=r"the rehearsal `host` can't be made here: the lab needs 3072 MiB of memory .* `outlive rehearse names"
     ):
-        rehearsals.run(["host"])
+        rehearsals.run(["host"], "12", 2)
 
 
 @pytest.mark.parametrize("there", ["machines", "kubeconfig"])
@@ -119,3 +124,79 @@ def test_a_checkout_with_a_lab_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(private, "current", lambda: None)
     with pytest.raises(LabError, match="this checkout has a lab, and a rehearsal makes machines of its own: run `outlive destroy`, or"):
         own_machines.require_no_lab()
+
+
+@pytest.fixture
+def words(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the words of the command line that a rehearsal would be run by."""
+    seen: list[str] = []
+
+    def shown(argv: list[str], **_: object) -> int:
+        seen[:] = argv
+        return 0
+
+    monkeypatch.setattr(rehearsals, "shown", shown)
+    return seen
+
+
+def test_what_takes_hours_runs_only_where_it_is_named(words: list[str]) -> None:
+    rehearsals.run((), "12", 2)
+    ran = {Path(word).stem.removeprefix("test_") for word in words if word.endswith(".py")}
+    assert ran == rehearsals.WAYS.keys() - {"kvm"}
+    rehearsals.run(("kvm",), "13", 1)
+    assert [word for word in words if word.endswith(".py")] == ["verify/rehearsal/test_kvm.py"]
+    assert words[-4:] == ["--debian", "13", "--workers", "1"]
+
+
+@pytest.mark.parametrize(
+    ("memory", "disk", "sentence"),
+    [
+        ("MemAvailable: 8388608 kB\n", 100, r"the emulated host needs 11775 MiB of memory and 8192 are available: end other programs, or"),
+        (
+            "MemAvailable: 16777216 kB\n",
+            24,
+            r"the emulated host needs 25 GiB of disk and 24 are free on \S+: free some, or name another folder",
+        ),
+    ],
+)
+def test_host_that_is_too_small_for_an_emulated_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: str, disk: int, sentence: str
+) -> None:
+    monkeypatch.setattr(resources, "read_meminfo", lambda: memory)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=disk * 2**30))
+    with pytest.raises(LabError, match=sentence):
+        emulated_host.enough(tmp_path)
+
+
+def test_second_emulated_host_at_once_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OUTLIVE_CACHE", str(tmp_path))
+    refusal = rf"another rehearsal has the emulated host \(process {os.getpid()}\): wait until it has ended, or end it with Ctrl-C"
+    with (
+        exclusive(tmp_path / "emulated-host/lock"),
+        pytest.raises(LabError, match=refusal),
+        emulated_host.emulated_host("12", 2),
+    ):
+        pass
+
+
+def test_emulated_host_s_patience_is_settings_of_roles() -> None:
+    wanted = yaml.safe_load(emulated_host.OVERLAY.read_text(encoding="utf-8")).keys()
+    specs = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in (ROOT / "roles").glob("*/meta/argument_specs.yml")]
+    known = {name for spec in specs for entry in spec["argument_specs"].values() for name in entry.get("options", {})}
+    assert wanted <= known
+
+
+def test_what_says_that_an_emulated_host_is_whole_is_gone_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (emulated_host.MADE, "disk.img", "key"):
+        (tmp_path / name).touch()
+    gone: list[str] = []
+    unlink = Path.unlink
+
+    def noted(self: Path, missing_ok: bool = False) -> None:
+        gone.append(self.name)
+        unlink(self, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", noted)
+    emulated_host.forget(tmp_path)
+    assert gone[0] == emulated_host.MADE
+    assert list(tmp_path.iterdir()) == []

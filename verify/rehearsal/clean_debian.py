@@ -20,9 +20,8 @@ from typing import Any
 from outlive.base.locks import exclusive
 from outlive.base.paths import ROOT, cache
 from outlive.base.process import as_root, environment, logged, output, remove, started
-from outlive.host.rehearsals import ARCHIVE, SUITE
+from outlive.host.rehearsals import ARCHIVE, OLDEST, SUITES
 
-SOURCES = (f"deb {ARCHIVE} {SUITE} main", f"deb {ARCHIVE} {SUITE}-updates main", f"deb {ARCHIVE}-security {SUITE}-security main")
 PACKAGES = ("ca-certificates", "git", "make", "sudo")
 """What a user needs to get a checkout, and to become root; beside them only what every Debian has."""
 SCRIPT = Path(__file__).with_suffix(".sh")
@@ -52,6 +51,11 @@ class Machine:
 
     root: Path
     kept: Path
+
+    @property
+    def upper(self) -> Path:
+        """Return the folder with what was changed since it was unpacked."""
+        return self.root.with_suffix(".upper")
 
     def put_checkout(self, folder: str, user: str, changed: Path | None = None) -> None:
         """Copy this checkout, with what isn't committed yet, to a folder in a user's home; what is in the folder `changed` goes over it."""
@@ -103,6 +107,20 @@ class Machine:
             with started(as_root([*enter, *argv]), leads=True, **options) as process:
                 assert process.wait(timeout=timeout) == 0, log.read_text(encoding="utf-8", errors="replace")[-2000:]
 
+    def pack(self, disk: Path, size: int, boot: Mapping[str, Path]) -> None:
+        """Make a disk of it, ext4 without a partition table, of `size` GiB; `boot` says which of its files to copy where, by their globs below /."""
+        for file in (disk, *boot.values()):
+            file.touch(mode=0o600)
+        os.truncate(disk, size * 2**30)
+        # Both are lower layers: nothing is written. Where no overlay could be mounted, the root file system itself was changed.
+        pack = (
+            'mount -t overlay -o "ro,lowerdir=$2:$1" overlay "$1" || test -z "$(ls -A "$2")" || exit 1; mkfs.ext4 -q -F -d "$1" "$3"; '
+            'root=$1; shift 3; while [ "$#" -gt 0 ]; do cat "$root"$1 >"$2"; shift 2; done'
+        )
+        copies = [word for glob, file in boot.items() for word in (glob, str(file))]
+        inside = ["unshare", "--mount", "--propagation", "private", "sh", "-euc", pack, "sh", str(self.root), str(self.upper), str(disk)]
+        output(as_root([*inside, *copies]), SLOW)
+
 
 def parts(text: str) -> dict[str, list[str]]:
     """Return the lines that each part of a script printed; a part begins with a line ``--- name``."""
@@ -110,20 +128,20 @@ def parts(text: str) -> dict[str, list[str]]:
 
 
 @contextmanager
-def machine(log: Path) -> Iterator[Machine]:
-    """Unpack the root file system, and remove it at the end; `log` is where what makes it says what it does."""
+def machine(log: Path, release: str = OLDEST) -> Iterator[Machine]:
+    """Unpack the root file system of Debian's `release`, and remove it at the end; `log` is where what makes it says what it does."""
     folder = cache() / "clean-debian"
     # The host's settings may hold passwords of where packages come from.
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with exclusive(folder / "lock"):
         made = Machine(folder / "root", folder / "archives")
-        parts = [made.root, *(made.root.with_suffix(f".{layer}") for layer in ("upper", "work"))]
+        parts = [made.root, made.upper, made.root.with_suffix(".work")]
         _remove(parts)  # what a killed run left
         try:
             for each in (*parts, made.kept):
                 each.mkdir(parents=True, exist_ok=True)
             unpack = ["tar", "--extract", "--numeric-owner", "--preserve-permissions", "--directory", str(made.root), "--file"]
-            output(as_root([*unpack, str(_archive(folder, log))]), SLOW)
+            output(as_root([*unpack, str(_archive(folder, log, release))]), SLOW)
             _furnish(made.root)
             yield made
         finally:
@@ -135,8 +153,10 @@ def _remove(folders: Iterable[Path]) -> None:
         remove(each)
 
 
-def _archive(folder: Path, log: Path) -> Path:
+def _archive(folder: Path, log: Path, release: str) -> Path:
     """Return the packed root file system, made where it isn't there."""
+    suite = SUITES[release]
+    sources = [f"deb {ARCHIVE} {suite} main", f"deb {ARCHIVE} {suite}-updates main", f"deb {ARCHIVE}-security {suite}-security main"]
     command = ["mmdebstrap", "--variant=apt", f"--include={','.join(PACKAGES)}"]
     # apt's own user can't read a cache below /root.
     command += [f"--aptopt={line}" for line in (*_apt_settings(), 'APT::Sandbox::User "root";')]
@@ -144,13 +164,13 @@ def _archive(folder: Path, log: Path) -> Path:
     command += [f'--customize-hook=echo "{USER} ALL=(ALL:ALL) NOPASSWD: ALL" >"$1/etc/sudoers.d/{USER}"']
     # There is no init that could start a service.
     command += ['--customize-hook=printf "#!/bin/sh\\nexit 101\\n" >"$1/usr/sbin/policy-rc.d" && chmod +x "$1/usr/sbin/policy-rc.d"']
-    key = hashlib.sha256(repr((command, SOURCES)).encode()).hexdigest()[:12]
-    archive = folder / f"{SUITE}-{key}.tar"
+    key = hashlib.sha256(repr((command, sources)).encode()).hexdigest()[:12]
+    archive = folder / f"{suite}-{key}.tar"
     if not archive.exists():
-        for old in folder.glob("*.tar"):
+        for old in folder.glob(f"{suite}-*.tar"):
             old.unlink()
         fresh = archive.with_name(".new.tar")
-        logged("clean Debian", as_root([*command, SUITE, str(fresh), *SOURCES]), log)
+        logged("clean Debian", as_root([*command, suite, str(fresh), *sources]), log)
         fresh.rename(archive)
     return archive
 

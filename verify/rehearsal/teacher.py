@@ -52,17 +52,23 @@ def cable(student: str) -> Iterator[str]:
 
 
 @contextmanager
-def served(name: str, box: str, asked: Callable[[list[str]], str]) -> Iterator[None]:
+def served(
+    name: str | None, box: str, asked: Callable[[list[str]], str], *, address: str = ADDRESS, reached: str = ADDRESS
+) -> Iterator[None]:
     """Serve the mirror in the teacher's namespace, by the command that a teacher runs; it answers when the block begins.
 
     Args:
-        name: The namespace.
+        name: The namespace. None: this host's own.
         box: The box that has to be served.
         asked: Given a command, returns what it prints on the student's side.
+        address: The teacher's, on which it is served.
+        reached: The address by which the student reaches it.
     """
+    boxes = f"http://{reached}:{MIRROR_PORTS[0]}/boxes"
     log = LOGS / "rehearsal-mirror-serve.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    argv = as_root(["ip", "netns", "exec", name, *as_user([*OUTLIVE, "mirror", "serve", "--address", ADDRESS])])
+    serve = [*OUTLIVE, "mirror", "serve", "--address", address]
+    argv = as_root(["ip", "netns", "exec", name, *as_user(serve)]) if name else serve
     variables = {**os.environ, "OUTLIVE_CACHE": str(cache())}
     with log.open("w", encoding="utf-8") as file:
         process = start(argv, stdin=subprocess.DEVNULL, stdout=file, stderr=file, text=True, env=variables, process_group=0)
@@ -72,11 +78,11 @@ def served(name: str, box: str, asked: Callable[[list[str]], str]) -> Iterator[N
                 if process.poll() is not None:
                     pytest.fail(f"`outlive mirror serve` ended with status {process.returncode}: {log.read_text(encoding='utf-8')}")
                 try:
-                    return asked(["/usr/bin/python3", "-c", READ, f"{PACKAGES}/boxes/{box}.json"])
+                    return asked(["/usr/bin/python3", "-c", READ, f"{boxes}/{box}.json"])
                 except LabError as error:
                     raise UnreachableError(str(error)) from error
 
-            wait_for("the mirror", "the box's address", ask, lambda text: f"{PACKAGES}/boxes/{box}-" in text, within=60)
+            wait_for("the mirror", "the box's address", ask, lambda text: f"{boxes}/{box}-" in text, within=60)
             yield
         finally:
             end(process)

@@ -22,12 +22,17 @@ WAYS = {
     "classroom": "a mirror that another host serves",
     "metal": "machines that exist already",
     "upgrade": "a lab of an earlier Kubernetes that is brought to this one",
+    "kvm": "an ordinary user's host with KVM and the system's libvirt; it is emulated: one to three hours, only where it is named",
 }
 """The rehearsals, each a module of tests in verify/rehearsal."""
 
 PATIENCE = 300.0
 """Seconds that an interrupted rehearsal has to remove its machines."""
-SUITE = "bookworm"
+SUITES = {"12": "bookworm", "13": "trixie"}
+"""Debian's releases of which a host can be made, by their number."""
+OLDEST = min(SUITES)
+NAMED_ONLY = {"kvm"}
+"""Rehearsals that take hours."""
 ARCHIVE = "http://deb.debian.org/debian"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 """What a clean Debian is made from."""
@@ -35,8 +40,8 @@ MEMORY, DISK = 3072, 12
 """MiB of memory and GiB of disk that the rehearsal `host` takes: a machine of 2 GiB, and what has been installed."""
 
 
-def why_not_clean() -> str | None:
-    """Return why this host can't make a clean Debian in namespaces, None if it can."""
+def why_not_clean(release: str = OLDEST) -> str | None:
+    """Return why this host can't make a clean Debian of a release in namespaces, None if it can."""
     if not Path("/etc/debian_version").exists() or not Path(KEYRING).exists():
         return "this host isn't Debian, or lacks debian-archive-keyring"
     if platform.machine() != "x86_64":
@@ -48,7 +53,8 @@ def why_not_clean() -> str | None:
     if said(as_root(["unshare", "--mount", "--pid", "--fork", "true"])) is None:
         return "no namespaces can be made here"
     with TemporaryDirectory() as folder:
-        if said(["/usr/lib/apt/apt-helper", "download-file", f"{ARCHIVE}/dists/{SUITE}/InRelease", f"{folder}/InRelease"], 60) is None:
+        release_file = f"{ARCHIVE}/dists/{SUITES[release]}/InRelease"
+        if said(["/usr/lib/apt/apt-helper", "download-file", release_file, f"{folder}/InRelease"], 60) is None:
             return f"{ARCHIVE} doesn't answer"
     return None
 
@@ -61,15 +67,34 @@ def why_not() -> str | None:
     return next((finding.sentence for finding in findings if finding.verdict == "WRONG"), None)
 
 
-def run(chosen: Sequence[str]) -> int:
-    """Run rehearsals, all where none is chosen; return pytest's exit status.
+def run(chosen: Sequence[str], debian: str, workers: int) -> int:
+    """Run rehearsals, all that don't take hours where none is chosen; return pytest's exit status.
+
+    Args:
+        chosen: Their names.
+        debian: The release of an emulated host.
+        workers: How many workers its lab has.
 
     Raises:
         LabError: one of them can't be made here.
     """
-    if "host" in (chosen or WAYS) and (reason := why_not()):
-        others = " ".join(way for way in WAYS if way != "host")
+    chosen = chosen or [way for way in WAYS if way not in NAMED_ONLY]
+    if "host" in chosen and (reason := why_not()):
+        others = " ".join(way for way in WAYS if way not in {"host", *NAMED_ONLY})
         raise LabError(f"the rehearsal `host` can't be made here: {reason}; those without it: `outlive rehearse {others}`")
-    files = [f"verify/rehearsal/test_{way}.py" for way in chosen or WAYS]
-    argv = [sys.executable, "-m", "pytest", *files, "-m", "rehearsal", "--capture=no", "--verbose"]
+    files = [f"verify/rehearsal/test_{way}.py" for way in chosen]
+    argv = [
+        sys.executable,
+        "-m",
+        "pytest",
+        *files,
+        "-m",
+        "rehearsal",
+        "--capture=no",
+        "--verbose",
+        "--debian",
+        debian,
+        "--workers",
+        str(workers),
+    ]
     return shown(argv, cwd=ROOT, env={**os.environ, "PYTHONUNBUFFERED": "1"}, patience=PATIENCE)

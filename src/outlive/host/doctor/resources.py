@@ -19,16 +19,21 @@ MIRROR_DISK = 20
 
 def memory(needed: int, meminfo: str | None) -> Finding:
     """Compare `needed` MiB with what /proc/meminfo (its text) says is available."""
-    values = {line.split(":")[0]: int(line.split()[1]) for line in (meminfo or "").splitlines() if ":" in line}
-    kib = values.get("MemAvailable", values.get("MemFree"))
-    if kib is None:
+    available = available_memory(meminfo)
+    if available is None:
         return note(f"/proc/meminfo doesn't say how much memory is available, and the lab needs {needed} MiB: look at it yourself")
-    available = kib // 1024
     if available < needed:
         return wrong(
             f"the lab needs {needed} MiB of memory (lab_memory of all machines and {HOST_MEMORY} for the host) and {available} are available: end other programs or lower lab_memory in inventories/lab/hosts.yml"
         )
     return fine(f"memory: {available} MiB available, {needed} needed")
+
+
+def available_memory(meminfo: str | None) -> int | None:
+    """Return the MiB that /proc/meminfo (its text) says are available, None where it doesn't."""
+    values = {line.split(":")[0]: int(line.split()[1]) for line in (meminfo or "").splitlines() if ":" in line}
+    kib = values.get("MemAvailable", values.get("MemFree"))
+    return None if kib is None else kib // 1024
 
 
 def disk(folder: Path, needed: int, what: str) -> Finding:

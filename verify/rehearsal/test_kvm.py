@@ -1,0 +1,165 @@
+"""An ordinary user's host with KVM and the system's libvirt, in a class room: the README's commands, typed there.
+
+The host is an emulated one (`verify/rehearsal/emulated_host.py`); its machines are real KVM machines. What a host with a processor of its own doesn't need is
+patience: `verify/rehearsal/files/emulated_host.yml`. It takes one to three hours.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+import yaml
+
+from outlive.base.errors import EXIT_UNKNOWN, LabError
+from outlive.base.paths import ROOT
+from outlive.host import reach
+from verify.rehearsal.clean_debian import USER
+from verify.rehearsal.emulated_host import OUTSIDE, OVERLAY, EmulatedHost, emulated_host, mirror_for_it
+
+pytestmark = pytest.mark.rehearsal
+
+CLASS_ROOM = f"export OUTLIVE_MIRROR={OUTSIDE} OUTLIVE_DRIVER=kvm; "
+"""Where packages, images and box come from. The driver is named, as a kernel's start takes longer there than the lab waits for it to find KVM out."""
+GROUPS = {"libvirt", "kvm"}
+"""What the user has to be a member of, as doctor says."""
+HOSTS = "inventories/lab/hosts.yml"
+HOUR = 3600.0
+
+
+@dataclass
+class Rehearsal:
+    """The emulated host, and whether all that was to be seen there was seen."""
+
+    host: EmulatedHost
+    over: bool = False
+
+
+@pytest.fixture(scope="module")
+def rehearsal(request: pytest.FixtureRequest) -> Iterator[Rehearsal]:
+    """Boot the emulated host; serve it the mirror."""
+    try:
+        reach.build_mirror("full")
+        with emulated_host(request.config.getoption("--debian"), request.config.getoption("--workers")) as host, mirror_for_it(host):
+            made = Rehearsal(host)
+            yield made
+            if made.over and not request.session.testsfailed:
+                host.forget()
+    except LabError as error:
+        pytest.exit(str(error), returncode=EXIT_UNKNOWN)
+
+
+@pytest.fixture(scope="module")
+def host(rehearsal: Rehearsal) -> EmulatedHost:
+    """Return the emulated host."""
+    return rehearsal.host
+
+
+@pytest.fixture(scope="module")
+def member(host: EmulatedHost) -> EmulatedHost:
+    """Return the host with a user who has done what doctor says, and an inventory with patience."""
+    host.output(f"sudo usermod -aG {','.join(sorted(GROUPS))} $USER")
+    return host
+
+
+@pytest.fixture(scope="module")
+def patient(request: pytest.FixtureRequest, member: EmulatedHost) -> EmulatedHost:
+    """Return the host with a checkout whose inventory has patience, and as many workers as asked for."""
+    member.put(OVERLAY.read_text(encoding="utf-8"), "inventories/lab/group_vars/all/emulated_host.yml")
+    settings = (ROOT / "inventories/lab/group_vars/all/vagrant.yml").read_text(encoding="utf-8")
+    member.put(re.sub(r"(?m)^lab_boot_timeout: .*", "lab_boot_timeout: 1200", settings), "inventories/lab/group_vars/all/vagrant.yml")
+    hosts = yaml.safe_load((ROOT / HOSTS).read_text(encoding="utf-8"))
+    workers = hosts["all"]["children"]["workers"]["hosts"]
+    for name in list(workers)[request.config.getoption("--workers") :]:
+        del workers[name]
+    member.put(yaml.safe_dump(hosts, sort_keys=False), HOSTS)
+    return member
+
+
+@pytest.fixture(scope="module")
+def lab(request: pytest.FixtureRequest, patient: EmulatedHost) -> str:
+    """Make the lab: `make lab`, with a single worker its steps but for the power-off, since MySQL could go nowhere. Return what was printed."""
+    if request.config.getoption("--workers") > 1:
+        return patient.step("lab", f"{CLASS_ROOM} make lab", seconds=3 * HOUR)
+    steps = ("outlive up", "outlive provision", "outlive tutorial apply", "outlive run pytest verify -m 'static or storage'")
+    return patient.step("lab", f"{CLASS_ROOM} make setup && . .venv/bin/activate && {' && '.join(steps)}", seconds=3 * HOUR)
+
+
+def outlive(host: EmulatedHost, words: str, *, seconds: float = HOUR) -> str:
+    """Run a command of the program there."""
+    return host.step(words.split(" -")[0], f"{CLASS_ROOM} . .venv/bin/activate && outlive {words}", seconds=seconds)
+
+
+def test_user_is_ordinary(host: EmulatedHost) -> None:
+    words = host.output("id --user --name; id --user; command -v kubectl go || true").split()
+    assert words[0] == USER
+    assert words[1] != "0"
+    assert words[2:] == []
+
+
+def test_host_has_kvm(host: EmulatedHost) -> None:
+    said = host.output("sudo virt-host-validate qemu || true; systemd-detect-virt")
+    assert re.search(r"hardware virtualization +: PASS", said)
+    assert said.split()[-1] == "qemu"
+
+
+def test_doctor_names_what_the_user_must_join(host: EmulatedHost) -> None:
+    if GROUPS & set(host.output("id --groups --name").split()):
+        pytest.skip("the user has joined them, in the run that was cut short")
+    said = host.step("doctor before", f"{CLASS_ROOM} make doctor || true", seconds=HOUR)
+    for group in GROUPS:
+        assert f'sudo usermod -aG {group} "$USER"' in said
+
+
+def test_lab_is_made(lab: str, request: pytest.FixtureRequest) -> None:
+    if request.config.getoption("--workers") > 1:
+        assert "Verdict: pass" in lab
+    else:
+        assert re.search(r"=+ \d+ passed.* in ", lab)
+
+
+def test_machines_run_on_kvm(lab: str, patient: EmulatedHost) -> None:
+    names = patient.output("virsh -c qemu:///system list --name").split()
+    assert names
+    for name in names:
+        assert "<domain type='kvm'" in patient.output(f"virsh -c qemu:///system dumpxml {name}")
+    assert "kvm" in outlive(patient, "run ansible k8s-master -a systemd-detect-virt")
+
+
+def test_kubectl_is_the_labs_own(lab: str, patient: EmulatedHost) -> None:
+    said = outlive(patient, "run kubectl get nodes")
+    assert re.search(r"^k8s-master +Ready ", said, re.MULTILINE)
+    assert "NotReady" not in said
+
+
+def test_shell_on_a_terminal(lab: str, patient: EmulatedHost) -> None:
+    said = patient.typed(f"{CLASS_ROOM} . .venv/bin/activate && outlive shell", "kubectl get nodes\nexit\n", 600)
+    assert re.search(r"^k8s-master +Ready ", said.replace("\r", ""), re.MULTILINE)
+
+
+def test_page_of_the_tutorial(lab: str, patient: EmulatedHost) -> None:
+    assert re.search(r"=+ \d+ passed", outlive(patient, "pages 01-emptydir"))
+
+
+def test_drill(lab: str, patient: EmulatedHost) -> None:
+    assert re.search(r"=+ \d+ passed", outlive(patient, "drill mysqld-kill"))
+
+
+def test_reset(lab: str, patient: EmulatedHost, request: pytest.FixtureRequest) -> None:
+    if request.config.getoption("--workers") < 2:
+        pytest.skip("the snapshot is `make lab`'s, which isn't run with a single worker")
+    assert "all nodes are Ready" in outlive(patient, "reset")
+
+
+def test_all_files_belong_to_the_user(lab: str, patient: EmulatedHost) -> None:
+    assert patient.output(f"find ~ ! -user {USER} -print -quit") == ""
+
+
+def test_destroy_leaves_nothing(lab: str, patient: EmulatedHost, rehearsal: Rehearsal) -> None:
+    outlive(patient, "destroy")
+    assert patient.output("virsh -c qemu:///system list --all --name").split() == []
+    assert "k8s-" not in patient.output("virsh -c qemu:///system vol-list default")
+    assert patient.output("test ! -e outlive/.lab && echo gone") == "gone"
+    rehearsal.over = True
