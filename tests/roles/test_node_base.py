@@ -156,7 +156,9 @@ def test_profiles_of_the_inventory_leave_time_to_stop(playbook: Playbook, tmp_pa
 
 def test_logind_s_limit_has_the_last_word(playbook: Playbook, tmp_path: Path) -> None:
     """Drop-ins are read in the order of their names, whatever folder they are in, and the last one decides: the kubelet's own isn't."""
-    task = role_tasks.task_of(role_tasks.read("node_base", "keep"), "Let the kubelet hold up a shutdown for as long as it is told to")
+    task = role_tasks.task_of(
+        role_tasks.read("node_base", "overrides"), "Configure how long systemd-logind lets the kubelet delay a shutdown"
+    )
     name = Path(task["ansible.builtin.template"]["dest"])
     others = ["99-kubelet.conf", "unattended-upgrades-logind-maxdelay.conf"]
     assert name.parent == Path("/etc/systemd/logind.conf.d")
@@ -175,8 +177,8 @@ def test_cloud_init_leaves_names_alone_where_it_is(playbook: Playbook, tmp_path:
     if there:
         folder.mkdir()
         (folder / "99_vagrant.cfg").touch()
-    tasks = role_tasks.read("node_base", "keep")
-    look, write = (role_tasks.task_of(tasks, name) for name in ("Check for cloud-init", "Leave names to this role"))
+    tasks = role_tasks.read("node_base", "overrides")
+    look, write = (role_tasks.task_of(tasks, name) for name in ("Check for cloud-init", "Configure cloud-init to leave host names alone"))
     name = Path(write["ansible.builtin.template"]["dest"])
     assert str(name.parent) == look["ansible.builtin.stat"]["path"] == "/etc/cloud/cloud.cfg.d"
     look["ansible.builtin.stat"]["path"] = str(folder)
