@@ -44,10 +44,11 @@ def test_proxy_is_asked_for_the_rest(behind_a_proxy: dict[str, str], monkeypatch
     assert behind_a_proxy["no_proxy"] == behind_a_proxy["NO_PROXY"]
 
 
-def test_inventory_that_is_wrong_is_not_the_proxy_s_to_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("network", ["300.1.2.0/24", "10.1.2.3/32", "10.1.2.3/33"])
+def test_inventory_that_is_wrong_is_not_the_proxy_s_to_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: str) -> None:
     lab = tmp_path / "inventories/lab"
     lab.mkdir(parents=True)
-    (lab / "hosts.yml").write_text("lab_network: 300.1.2.0/24 # once 10.9.9.9\nansible_host: 300.1.2.3\n", encoding="utf-8")
+    (lab / "hosts.yml").write_text(f"lab_network: {network} # once 10.9.9.9\nansible_host: 300.1.2.3\n", encoding="utf-8")
     monkeypatch.setattr(settings, "ROOT", tmp_path)
     listed = decide(SYSTEM).environment()["no_proxy"].split(",")
     assert "300.1.2.3" in listed

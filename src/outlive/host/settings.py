@@ -129,7 +129,7 @@ class Settings:
         lab = re.findall(r"\b\d{1,3}(?:\.\d{1,3}){3}(?:/\d+)?", re.sub(r"#.*", "", hosts))
         first = []
         for network in (each for each in lab if "/" in each):
-            with suppress(ValueError):  # that it is none is the inventory's check to say
+            with suppress(ValueError, IndexError):  # that it is none, or too small, is the inventory's check to say
                 # This host's own address in the lab's network, where its mirror answers.
                 first.append(str(ipaddress.ip_network(network, strict=False)[1]))
         listed = [*given, "localhost", "127.0.0.1", *lab, *first, self.mirror]
