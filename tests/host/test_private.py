@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +14,8 @@ from outlive import cli
 from outlive.base import process
 from outlive.base.errors import LabError
 from outlive.base.paths import ROOT
-from outlive.base.process import born
+from outlive.base.process import born, said
+from outlive.base.wait import wait_for
 from outlive.host import private
 
 PRIVATE_ENSURE = private.ensure
@@ -96,31 +96,25 @@ def test_checkout_that_this_user_may_not_look_into_is_there(tmp_path: Path, monk
     assert private.orphans() == []
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root's processes count")
-def test_start_that_is_given_up_leaves_no_process(tmp_path: Path) -> None:
-    started, other = (
-        subprocess.Popen(["sh", "-c", "tail -f /dev/null & wait", str(private.PROGRAM), "--state", str(folder)], start_new_session=True)
-        for folder in (tmp_path, tmp_path / "other")
-    )
-    try:
-        private._abandon(tmp_path)
-        assert started.wait(timeout=60) == -signal.SIGKILL
-        assert other.poll() is None
-    finally:
-        for process in (started, other):
-            os.killpg(process.pid, signal.SIGKILL)
-        other.wait()
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone makes a namespace")
+def test_start_that_is_given_up_leaves_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "init.py"
+    program.write_text("import os, time, pathlib, sys\npathlib.Path(sys.argv[2], 'begun').touch()\ntime.sleep(600)\n")
+    monkeypatch.setattr(private, "PROGRAM", program)
+    monkeypatch.setattr(private, "clear_orphans", lambda: None)
+    outer: list[int] = []
 
+    def interrupted(pid: int, *_: object) -> None:
+        outer.append(pid)
+        wait_for("init", "begun", (tmp_path / "begun").exists, bool, within=60, every=0.05)
+        raise KeyboardInterrupt
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="root alone becomes another user")
-def test_process_of_another_user_is_never_taken_for_the_libvirt(tmp_path: Path) -> None:
-    """Its namespaces are entered as root."""
-    argv = ["setpriv", "--reuid=65534", "sh", "-c", "echo ready; read -r _", str(private.PROGRAM), "--state", str(tmp_path)]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == "ready\n"
-        assert private._starting(tmp_path) == {}
-        other.kill()
+    monkeypatch.setattr(private, "_await_ready", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        PRIVATE_ENSURE(hide_kvm=False, mirror=[], folder=tmp_path)
+    wait_for("unshare", "ended", lambda: born(outer[0]), lambda when: when is None, within=60, every=0.05)
+    running = ["pgrep", "--full", str(program)]
+    wait_for("init", "ended", lambda: said(running), lambda pids: pids is None, within=60, every=0.05)
 
 
 def test_start_that_sudo_refuses_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,11 +16,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from outlive.base.errors import LabError
 from outlive.base.locks import exclusive
 from outlive.base.paths import ROOT, STATE
-from outlive.base.process import as_root, as_user, born, environment, output, remove, require_root, run, said, started
+from outlive.base.process import as_root, as_user, born, environment, output, remove, require_root, run, said, started, uninterrupted
 
 FOLDER = STATE / "private"
 PROGRAM = Path(__file__).with_name("init.py")
@@ -105,72 +106,46 @@ def _started(folder: Path, *, hide_kvm: bool, mirror: list[str]) -> Init:
     (folder / "ready").unlink(missing_ok=True)
     log = folder / "init.log"
     # A session of its own: a Ctrl-C in the terminal, and its end, are not meant for the lab's VMs. Not sudo's: it knows by the session that it has
-    # asked for the password. It ends as soon as this is started, and its own terminal with it, which hangs up.
-    argv = [
-        "nohup",
-        "setsid",
-        "--fork",
-        "unshare",
-        "--mount",
-        "--net",
-        "--pid",
-        "--fork",
-        "--kill-child",
-        "--mount-proc",
-        "--propagation",
-        "private",
-    ]
+    # asked for the password. sudo ends as soon as this is started, and its own terminal with it, which hangs up.
+    argv = ["sh", "-c", 'nohup setsid "$@" >&2 & echo $!', "sh"]
+    argv += ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private"]
     argv += ["/usr/bin/python3", str(PROGRAM), "--state", str(folder), "--group", str(os.getegid())]
     argv += (["--hide-kvm"] if hide_kvm else []) + ["--", *(as_user(mirror) if mirror else [])]
+    outer = 0
     try:
-        with (
-            log.open("wb") as file,
-            started(as_root(argv), stdin=subprocess.DEVNULL, stdout=file, stderr=file, cwd="/", env=environment()) as sudo,
-        ):
-            sudo.wait()
-        init = _await_ready(folder, log)
+        with uninterrupted(), log.open("wb") as file:
+            options: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": file, "cwd": "/"}
+            with started(as_root(argv), env=environment(), text=True, **options) as process:
+                printed, _ = process.communicate()
+            outer = int(printed) if printed.strip().isdigit() else 0
+        _await_ready(outer, folder / "ready", log)
+        init = _found(outer)
     except BaseException:
         # It isn't noted yet: nobody else could end it.
-        _abandon(folder)
+        _abandon(outer)
         raise
     (folder / "init.json").write_text(json.dumps(asdict(init)), encoding="utf-8")
     _register(init)
     return init
 
 
-def _await_ready(folder: Path, log: Path, seconds: float = 90) -> Init:
+def _await_ready(outer: int, ready: Path, log: Path, seconds: float = 90) -> None:
+    """Wait until the libvirt is ready that the process `outer` starts; 0 where it wasn't started at all."""
     deadline = time.monotonic() + seconds
-    while not (folder / "ready").exists():
-        if not _starting(folder) or time.monotonic() > deadline:
+    while not ready.exists():
+        if outer == 0 or born(outer) is None or time.monotonic() > deadline:
             words = log.read_text(errors="replace").strip().splitlines()
             raise LabError(
                 f"the private libvirt did not start: {words[-1] if words else 'no word from it'} (log: {log}); it needs root, unshare(1) and libvirtd"
             )
         time.sleep(0.1)
-    found = [pid for pid, words in _starting(folder).items() if words[0].endswith("python3")]
-    if not found:
-        raise LabError(f"the private libvirt ended as soon as it was ready (log: {log}): run the command again")
-    return Init(found[-1], born(found[-1]) or 0, str(ROOT))
 
 
-def _starting(folder: Path) -> dict[int, list[str]]:
-    """Return the processes that start the private libvirt of a folder, and its init, with their command lines: root's alone, others may be called anything."""
-    found = {}
-    for entry in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
-            if entry.stat().st_uid == 0 and str(PROGRAM) in words and str(folder) in words and born(int(entry.name)) is not None:
-                found[int(entry.name)] = words
-    return dict(sorted(found.items()))
-
-
-def _abandon(folder: Path, seconds: float = 20) -> None:
-    """End a private libvirt that is being started, with all that runs in its namespaces."""
-    deadline = time.monotonic() + seconds
-    while (pids := [str(pid) for pid in _starting(folder)]) and time.monotonic() < deadline:
-        # unshare takes its child with it (--kill-child), and the kernel all in the namespaces with that one.
-        said(as_root(["kill", "-KILL", *pids]))
-        time.sleep(0.1)
+def _abandon(outer: int) -> None:
+    """End an init that is being started, with all that runs in its namespaces."""
+    if outer and born(outer) is not None:
+        # unshare takes its child with it (--kill-child), and the kernel all in the namespaces with that one; it heeds no other signal.
+        said(as_root(["kill", "-KILL", str(outer)]))
 
 
 def enter(init: Init, argv: list[str], variables: dict[str, str]) -> list[str]:
@@ -252,6 +227,19 @@ def _end(init: Init, seconds: float = 20) -> None:
 def _signal(init: Init, which: signal.Signals) -> None:
     if _alive(init) is not None:
         said(as_root(["kill", f"-{which.name.removeprefix('SIG')}", str(init.pid)]))
+
+
+def _found(outer: int) -> Init:
+    """Return process 1 of the namespaces: the descendant of `outer` (unshare) that runs `init.py`."""
+    pid = outer
+    while True:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        if command[0].endswith(b"python3"):
+            return Init(pid, born(pid) or 0, str(ROOT))
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+        if not children:
+            raise LabError(f"process {outer} has no init below it: run the command again")
+        pid = int(children[0])
 
 
 def _read(path: Path) -> Init | None:
