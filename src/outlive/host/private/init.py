@@ -46,6 +46,9 @@ unix_sock_rw_perms = "0770"
 log_outputs = "3:file:/var/log/libvirt/libvirtd.log"
 """
 
+AGENT = Path("/usr/bin/pkttyagent")
+"""What virsh starts in a terminal, to ask for passwords: nobody asks for any in here, and it complains that it finds no polkit."""
+
 
 def mount(*arguments: str) -> None:
     """Mount a file system."""
@@ -69,6 +72,8 @@ def lay_folders(state: Path, group: int) -> None:
     for stale in (state / "run").glob("*.pid"):
         stale.unlink()
     mount("-t", "sysfs", "sysfs", "/sys")
+    if AGENT.exists():
+        mount("--bind", "/dev/null", str(AGENT))
 
 
 def hide_kvm() -> None:
