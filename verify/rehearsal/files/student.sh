@@ -31,7 +31,7 @@ fi
 
 left() {
 	virsh -c qemu:///system --quiet list --all --name
-	virsh -c qemu:///system --quiet net-list --all --name
+	virsh -c qemu:///system --quiet net-list --all --name | grep --invert-match '^default$' # Debian's own
 	virsh -c qemu:///system --quiet vol-list default | awk '{print $1}'
 	ls -A .lab .vagrant 2>/dev/null
 	return 0
