@@ -41,7 +41,7 @@ on_path
 echo "--- libvirt"
 # In a terminal that is closed then; the lab's own libvirt stays.
 script --quiet --command "outlive run sh -c 'id -un; virsh uri; touch .lab/seen'" /dev/null </dev/null 2>&1 | tr -d '\r'
-echo "--- status"
+echo "--- found"
 outlive status
 echo "--- interrupted"
 outlive run bash -c 'trap "echo told >>.lab/told" INT; touch .lab/waits; until [ -e .lab/enough ]; do sleep 0.1; done' 2>&1 &

@@ -98,7 +98,7 @@ def test_libvirt_outlives_its_terminal_and_answers_the_user(user: str, parts: Pa
     # The terminal shows the end of its input too.
     assert parts["libvirt"][0].endswith(user)
     assert "qemu:///system" in parts["libvirt"]
-    assert parts["status"][-1].startswith("private libvirt: process ")
+    assert parts["found"][-1].startswith("private libvirt: process ")
 
 
 def test_interrupt_comes_once_and_the_command_ends_after_it(parts: Parts) -> None:
