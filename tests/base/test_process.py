@@ -213,10 +213,20 @@ def ordinary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_sudo_asks_once_and_it_is_said_before(ordinary: Path, capfd: pytest.CaptureFixture[str]) -> None:
     process.require_root("start it")
-    assert as_root(["true"]) == ["sudo", "--preserve-env", "true"]
-    assert as_root(["true"]) == ["sudo", "--preserve-env", "true"]
+    assert as_root(["true"]) == ["sudo", "--non-interactive", "--preserve-env", "true"]
+    assert as_root(["true"]) == ["sudo", "--non-interactive", "--preserve-env", "true"]
     assert ordinary.read_text().splitlines().count("true") == 1
-    assert capfd.readouterr().out == "To start it, sudo asks for your password, once.\n"
+    printed = capfd.readouterr()
+    assert printed.err == "To start it, sudo asks for your password, once.\n"
+    assert printed.out == ""
+
+
+def test_sudo_that_forgets_at_once_is_told_of(ordinary: Path) -> None:
+    (ordinary.parent / "sudo").write_text('#!/bin/sh\n[ "$1" = true ]\n')
+    with pytest.raises(
+        LabError, match=r"sudo is needed, and it forgets the password at once \(timestamp_timeout=0 in sudoers, see sudoers\(5\)\): run"
+    ):
+        process.require_root("start it")
 
 
 def test_sudo_that_wants_no_password_asks_nothing(ordinary: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -254,3 +264,43 @@ def test_root_stays_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(process, "_sudo", lambda *_: pytest.fail("sudo has nothing to do here"))
     assert as_root(["id"]) == as_user(["id"]) == ["id"]
+
+
+def test_hold_within_a_hold_holds_to_the_end_of_the_first() -> None:
+    reached: list[str] = []
+    before = signal.signal(signal.SIGTERM, process.interrupt_by)
+    try:
+        with pytest.raises(KeyboardInterrupt), process.uninterrupted():
+            with process.uninterrupted():
+                os.kill(os.getpid(), signal.SIGTERM)
+            reached.append("behind the second")
+        reached.append("behind the first")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert reached == ["behind the second", "behind the first"]
+
+
+def test_what_sudo_runs_in_its_own_group_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = tmp_path / "told"
+    sudo = tmp_path / "sudo"
+    # Named sudo, as the kernel has a script's name; what it runs is in its group, as sudo without a terminal has it.
+    sudo.write_text(f"#!/bin/sh\nsh -c 'trap \"echo told >>{told}; exit 0\" INT TERM; echo up; while :; do sleep 0.1; done'\n")
+    sudo.chmod(0o755)
+    real = os.kill
+
+    def refused(pid: int, which: int) -> None:
+        if pid < 0 or pid == leader.pid:
+            raise PermissionError
+        real(pid, which)
+
+    leader = subprocess.Popen([str(sudo)], stdout=subprocess.PIPE, text=True, process_group=0)
+    try:
+        assert leader.stdout is not None
+        assert leader.stdout.readline() == "up\n"
+        monkeypatch.setattr(os, "kill", refused)
+        Tree(leader.pid, leads=True).send(signal.SIGTERM)
+        assert leader.wait(30) == 0
+    finally:
+        monkeypatch.undo()
+        end(leader, patience=2)
+    assert told.read_text() == "told\n"

@@ -128,7 +128,7 @@ def test_commands_inside_are_the_user_s_own(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setattr(process, "require_root", lambda: None)
     argv = private.enter(private.Init(7, 0, ""), ["virsh", "list"], {"KEY": "value"})
-    assert argv[:4] == ["sudo", "--preserve-env", "nsenter", "--target"]
+    assert argv[:4] == ["sudo", "--non-interactive", "--preserve-env", "nsenter"]
     assert argv[argv.index("--") + 1 :][:2] == ["setpriv", "--reuid=1000"]
     assert process.spoken(argv) == "virsh list"
 

@@ -29,8 +29,8 @@ PATIENCE = 60.0
 OUTLIVE = (sys.executable, "-P", "-m", "outlive")
 """This checkout's program; Python looks for nothing in the folder that the user is in."""
 
-REMEMBERED = 60.0
-"""Seconds for which sudo remembers a password at least: nobody sets less, and its default is 15 minutes."""
+REFRESH = 30.0
+"""Seconds after which sudo is asked again, so that it doesn't forget the password: it remembers it for 15 minutes by itself, and for 1 at some."""
 
 LOCALE = {"LC_ALL": "C.UTF-8"}
 """What every program runs under: its words are read, and Ansible refuses a locale without UTF-8."""
@@ -45,7 +45,8 @@ def as_root(argv: Sequence[str]) -> list[str]:
     if os.geteuid() == 0:
         return list(argv)
     require_root()
-    return ["sudo", "--preserve-env", *argv]
+    # Where it forgot the password it is to fail: a step is in the background, in which its question would stop it for good.
+    return ["sudo", "--non-interactive", "--preserve-env", *argv]
 
 
 def as_user(argv: Sequence[str]) -> list[str]:
@@ -75,8 +76,14 @@ def require_root(what: str = "run a part of this command as root") -> None:
         if _sudo("--non-interactive", "true"):
             _root = True
         elif _in_foreground():
-            print(f"To {what}, sudo asks for your password, once.", flush=True)
-            _root = _sudo("true", asks=True)
+            # Not among what a command prints for another one to read.
+            print(f"To {what}, sudo asks for your password, once.", file=sys.stderr, flush=True)
+            if _sudo("true", asks=True) and not _sudo("--non-interactive", "true"):
+                raise LabError(
+                    f"to {what}, sudo is needed, and it forgets the password at once (timestamp_timeout=0 in sudoers, see sudoers(5)): "
+                    "run the command as root, or have sudo remember it for some minutes"
+                )
+            _root = _sudo("--non-interactive", "true")
         if not _root:
             raise LabError(
                 f"to {what}, sudo is needed, and it refused or can't ask for a password here: run `sudo true` in this terminal, then the command again"
@@ -91,14 +98,15 @@ _asking = threading.Lock()
 
 def _sudo(*words: str, asks: bool = False) -> bool:
     """Say whether sudo does something; only where it `asks`, it has the terminal."""
-    words = ("sudo", *words)
-    return subprocess.run(words, stdin=None if asks else subprocess.DEVNULL, capture_output=not asks, check=False).returncode == 0
+    options: dict[str, Any] = {} if asks else {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(("sudo", *words), **options) as process:
+        return process.wait() == 0
 
 
 def _stay_root() -> None:
     """Keep sudo from forgetting: it does after minutes, and would ask in the middle of a step."""
     while True:
-        time.sleep(REMEMBERED)
+        time.sleep(REFRESH)
         _sudo("--non-interactive", "true")
 
 
@@ -336,8 +344,8 @@ def interrupt_by(number: int, _frame: object = None) -> None:
 def uninterrupted() -> Iterator[None]:
     """Hold an interrupt back until the body is through: a program half started would be nobody's to end."""
     global _held
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread is interrupted
+    if threading.current_thread() is not threading.main_thread() or _held is not None:
+        yield  # only the main thread is interrupted; whoever holds it already raises it
         return
     held = _held = []
     try:
@@ -403,20 +411,22 @@ class Tree:
         sudo, which passes on some signals and not others, gets none while there is something else: it ends with what it runs.
         """
         alive = self.alive()
-        targets = [-self._pid] if self._leads else []
-        for each in alive:
-            with suppress(ProcessLookupError):
-                if not self._leads or os.getpgid(each) != self._pid:
-                    targets.append(each)
         passing_on = {each for each in alive if _name(each) == "sudo"}
         spared = passing_on if which != signal.SIGKILL and passing_on != set(alive) else set()
+        # What sudo runs without a terminal is in sudo's own group: each of its members is told then, as the whole group would be sudo too.
+        as_group = self._leads and self._pid not in spared
+        targets = [-self._pid] if as_group else []
+        for each in alive:
+            with suppress(ProcessLookupError):
+                if not as_group or os.getpgid(each) != self._pid:
+                    targets.append(each)
         for target in targets:
             try:
                 os.kill(target, which)
             except ProcessLookupError:
                 continue
             except PermissionError:
-                if abs(target) not in spared:
+                if target not in spared:
                     subprocess.run(as_root(["kill", f"-{int(which)}", "--", str(target)]), capture_output=True, check=False)
 
     def _note(self, pid: int) -> bool:

@@ -103,6 +103,8 @@ def lock() -> Path:
 def _started(folder: Path, *, hide_kvm: bool, mirror: list[str]) -> Init:
     clear_orphans()
     folder.mkdir(parents=True, exist_ok=True)
+    # libvirt's socket in there answers all of the user's group, and whoever it answers can become root by it.
+    folder.chmod(0o700)
     (folder / "ready").unlink(missing_ok=True)
     log = folder / "init.log"
     # A session of its own: a Ctrl-C in the terminal, and its end, are not meant for the lab's VMs. Not sudo's: it knows by the session that it has
