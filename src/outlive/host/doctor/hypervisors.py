@@ -12,6 +12,7 @@ from pathlib import Path
 from outlive.base.process import said
 from outlive.host import packages
 from outlive.host.doctor import Finding, fine, note, numbers, wrong
+from outlive.host.virtualization import VIRSH
 
 ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 """What `uname -m` says, and what boxes call it; Debian's box is made for these two."""
@@ -213,7 +214,7 @@ def read_system() -> tuple[str, str]:
 
 def read_pool() -> str | None:
     """Return the folder of the system libvirt's pool `default`."""
-    found = re.search(r"<path>(.+?)</path>", said(("virsh", "-c", "qemu:///system", "pool-dumpxml", "default")) or "")
+    found = re.search(r"<path>(.+?)</path>", said((*VIRSH, "pool-dumpxml", "default")) or "")
     return found[1] if found else None
 
 

@@ -144,7 +144,7 @@ def read_existing(settings: Settings) -> set[str] | None:
 
 def read_system_pool() -> set[str]:
     """Return the volumes of the system libvirt's pool `default`."""
-    printed = said(("virsh", "-c", "qemu:///system", "vol-list", "default")) or ""
+    printed = said((*VIRSH, "vol-list", "default")) or ""
     return {words[0] for line in printed.splitlines()[2:] if (words := line.split())}
 
 
