@@ -112,7 +112,8 @@ def test_host_that_cannot_make_it_is_told_why(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(resources, "read_meminfo", lambda: "MemAvailable: 1048576 kB")
     monkeypatch.setattr(rehearsals, "shown", lambda *_, **__: pytest.fail("nothing is to be begun"))
     with pytest.raises(
-        LabError, match=r"the rehearsal `host` can't be made here: the lab needs 3072 MiB of memory .* `outlive rehearse names"
+        LabError,
+        match=r"the rehearsal `host` can't be made here: it needs 3072 MiB of memory and 1024 are available: end .* `outlive rehearse names",
     ):
         rehearsals.run(["host"], "12", 2)
 

@@ -157,14 +157,18 @@ def _archive(folder: Path, log: Path, release: str) -> Path:
     """Return the packed root file system, made where it isn't there."""
     suite = SUITES[release]
     sources = [f"deb {ARCHIVE} {suite} main", f"deb {ARCHIVE} {suite}-updates main", f"deb {ARCHIVE}-security {suite}-security main"]
-    command = ["mmdebstrap", "--variant=apt", f"--include={','.join(PACKAGES)}"]
     # apt's own user can't read a cache below /root.
-    command += [f"--aptopt={line}" for line in (*_apt_settings(), 'APT::Sandbox::User "root";')]
+    lines = [*_apt_settings(), 'APT::Sandbox::User "root";', ""]
+    # A file, as command lines are shown and logged, and a proxy's address may hold a password.
+    settings = folder / "apt.conf"
+    settings.touch(mode=0o600)
+    settings.write_text("\n".join(lines), encoding="utf-8")
+    command = ["mmdebstrap", "--variant=apt", f"--include={','.join(PACKAGES)}", f"--aptopt={settings}"]
     command += [f'--customize-hook=chroot "$1" useradd --create-home --shell /bin/bash {USER}']
     command += [f'--customize-hook=echo "{USER} ALL=(ALL:ALL) NOPASSWD: ALL" >"$1/etc/sudoers.d/{USER}"']
     # There is no init that could start a service.
     command += ['--customize-hook=printf "#!/bin/sh\\nexit 101\\n" >"$1/usr/sbin/policy-rc.d" && chmod +x "$1/usr/sbin/policy-rc.d"']
-    key = hashlib.sha256(repr((command, sources)).encode()).hexdigest()[:12]
+    key = hashlib.sha256(repr((command, lines, sources)).encode()).hexdigest()[:12]
     archive = folder / f"{suite}-{key}.tar"
     if not archive.exists():
         for old in folder.glob(f"{suite}-*.tar"):

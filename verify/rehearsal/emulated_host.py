@@ -15,7 +15,7 @@ import shlex
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -166,11 +166,11 @@ def emulated_host(release: str, workers: int) -> Iterator[EmulatedHost]:
     with exclusive(folder / "lock", refusal):
         identity = {"commit": _commit(), "debian": release, "workers": workers}
         enough(folder)
-        if _kept(folder) != identity:
-            _make(folder, identity)
-        else:
-            print(f"going on with the emulated host in {folder}", flush=True)
         try:
+            if _kept(folder) != identity:
+                _make(folder, identity)
+            else:
+                print(f"going on with the emulated host in {folder}", flush=True)
             with _booted(folder) as host:
                 yield host
         finally:
@@ -192,7 +192,7 @@ def _kept(folder: Path) -> object:
 
 def forget(folder: Path) -> None:
     """Remove an emulated host's files: all but the lock, what says that it is whole first."""
-    for name in (MADE, "disk.img", "vmlinuz", "initrd.img", "key", "key.pub", "known_hosts"):
+    for name in (MADE, "bundle", "disk.img", "vmlinuz", "initrd.img", "key", "key.pub", "known_hosts"):
         (folder / name).unlink(missing_ok=True)
 
 
@@ -249,9 +249,10 @@ def _booted(folder: Path) -> Iterator[EmulatedHost]:
 
 def _switch_off(host: EmulatedHost, process: subprocess.Popen[bytes]) -> None:
     """Shut it down, so that its disk is whole for a next time; end it where that takes too long."""
-    try:
-        if process.poll() is None:
+    if process.poll() is None:
+        with suppress(LabError):  # the connection may end before its answer has come
             host.output("sudo systemctl poweroff", 60)
-            process.wait(OFF_SECONDS)
-    except (LabError, subprocess.TimeoutExpired):
+    try:
+        process.wait(OFF_SECONDS)
+    except subprocess.TimeoutExpired:
         end(process)

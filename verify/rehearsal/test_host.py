@@ -83,6 +83,9 @@ def test_member_of_nothing_is_told_what_to_join(parts: Parts) -> None:
     *lines, status = parts["no member"]
     assert 'join its group (`sudo usermod -aG libvirt "$USER"`' in lines[-1]
     assert status == "status 2"
+    doctor = "\n".join(parts["no member's doctor"])
+    assert 'join its group (`sudo usermod -aG libvirt "$USER"`' in doctor
+    assert "AUTHENTICATING" not in doctor  # polkit's, for an administrator's password
 
 
 def test_doctor_finds_nothing_wrong(parts: Parts) -> None:

@@ -63,8 +63,11 @@ def why_not() -> str | None:
     """Return why the rehearsal `host` can't be made here, None if it can."""
     if reason := why_not_clean():
         return reason
-    findings = (resources.memory(MEMORY, resources.read_meminfo()), resources.disk(cache(), DISK, "a clean Debian with a lab"))
-    return next((finding.sentence for finding in findings if finding.verdict == "WRONG"), None)
+    available = resources.available_memory(resources.read_meminfo())
+    if available is not None and available < MEMORY:
+        return f"it needs {MEMORY} MiB of memory and {available} are available: end other programs"
+    disk = resources.disk(cache(), DISK, "a clean Debian with a lab")
+    return disk.sentence if disk.verdict == "WRONG" else None
 
 
 def run(chosen: Sequence[str], debian: str, workers: int) -> int:

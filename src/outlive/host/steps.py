@@ -36,8 +36,8 @@ DRILLS: tuple[tuple[tuple[str, ...], str], ...] = ((("mysqld-kill", "nfs-restart
 PAGES = ("01-emptydir", "04-nfs")
 """The pages of the tutorial that `make test` runs: `outlive pages` runs them all."""
 MORE_UNTIL = 3300.0
-"""Seconds after the beginning of `make test` in which pages or a row of drills may begin: a slow host that built the mirror first has shown the main
-job by then, and isn't kept for a quarter of an hour more."""
+"""Seconds after the beginning of `make test` in which pages, a row of drills or the rehearsal may begin: a slow host that built the mirror first has shown
+the main job by then, and isn't kept for as long again."""
 
 
 def test(*, everything: bool = False) -> None:
