@@ -97,11 +97,11 @@ def test_vagrant_that_does_not_see_the_distribution_s_plugin(host: Host, tmp_pat
 
 
 def test_what_is_in_the_way_of_a_system_libvirt(host: Host) -> None:
-    host.prints("virsh", "qemu:///system", when='"-c qemu:///system uri"')
+    host.prints("virsh", "qemu:///system", when='*"uri"')
     host.prints("virsh", "11111111-2222-3333-4444-555555555555 outlive_k8s-node1", when='*"list --all --uuid --name"')
     volumes = " Name                     Path\n----------------------------------\n"
     volumes += "".join(f" outlive_{name}.img   /var/lib/libvirt/images/outlive_{name}.img\n" for name in ("k8s-node1", "k8s-node2"))
-    host.prints("virsh", volumes, when='"-c qemu:///system vol-list default"')
+    host.prints("virsh", volumes, when='*"vol-list default"')
     host.prints("ip", json.dumps([{"ifname": "br-0123456789ab", "addr_info": [{"local": "192.168.56.1", "prefixlen": 24}]}]))
     host.settings |= {"OUTLIVE_PROVIDER": "libvirt", "OUTLIVE_DRIVER": "kvm", "OUTLIVE_LIBVIRT": "system"}
     status, lines = host.doctor()
