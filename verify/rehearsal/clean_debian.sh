@@ -9,7 +9,7 @@ shift 5
 hostname fresh
 # It is thrown away, so nothing has to reach the disk: dpkg waits for that after each package. Not every file system can lie below an overlay.
 # The kernel's mark that an earlier run did so too would keep what that run has left from being used.
-rm -rf "$root.work/work/incompat"
+rm -rf "$root.work"/*/incompat
 mount -t overlay -o "lowerdir=$root,upperdir=$root.upper,workdir=$root.work,volatile" overlay "$root" || mount --bind "$root" "$root"
 cd /
 install -m 0755 "$script" "$root/tmp/script"

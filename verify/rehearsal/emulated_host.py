@@ -26,7 +26,7 @@ from outlive.base.process import as_root, end, last_error, logged, output, run, 
 from outlive.base.wait import wait_for
 from outlive.host.doctor import resources
 from outlive.host.reach import log_of
-from outlive.host.rehearsals import why_not_clean
+from outlive.host.rehearsals import too_small, why_not_clean
 from verify.rehearsal import clean_debian, teacher
 
 MADE = "made.json"
@@ -138,15 +138,9 @@ def enough(folder: Path) -> None:
     Raises:
         LabError: it hasn't.
     """
-    needed = MEMORY + TRANSLATION_CACHE + 512
-    available = resources.available_memory(resources.read_meminfo())
-    if available is not None and available < needed:
-        raise LabError(
-            f"the emulated host needs {needed} MiB of memory and {available} are available: end other programs, or rehearse on another host"
-        )
     disk = resources.disk(folder, FREE_DISK, "the emulated host")
-    if disk.verdict == "WRONG":
-        raise LabError(disk.sentence)
+    if reason := too_small("the emulated host", MEMORY + TRANSLATION_CACHE + 512, disk):
+        raise LabError(reason)
 
 
 @contextmanager

@@ -78,12 +78,13 @@ def require_root(what: str = "run a part of this command as root") -> None:
         elif _in_foreground():
             # Not among what a command prints for another one to read.
             print(f"To {what}, sudo asks for your password, once.", file=sys.stderr, flush=True)
-            if _sudo("true", asks=True) and not _sudo("--non-interactive", "true"):
+            answered = _sudo("true", asks=True)
+            _root = _sudo("--non-interactive", "true")
+            if answered and not _root:
                 raise LabError(
                     f"to {what}, sudo is needed, and it forgets the password at once (timestamp_timeout=0 in sudoers, see sudoers(5)): "
                     "run the command as root, or have sudo remember it for some minutes"
                 )
-            _root = _sudo("--non-interactive", "true")
         if not _root:
             raise LabError(
                 f"to {what}, sudo is needed, and it refused or can't ask for a password here: run `sudo true` in this terminal, then the command again"

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from outlive.base.errors import LabError
 from outlive.base.paths import ROOT, cache
 from outlive.base.process import as_root, said, shown
-from outlive.host.doctor import resources
+from outlive.host.doctor import Finding, resources
 
 WAYS = {
     "names": "the upstream's names, by what a bare root file system asks them for, without a VM",
@@ -63,10 +63,14 @@ def why_not() -> str | None:
     """Return why the rehearsal `host` can't be made here, None if it can."""
     if reason := why_not_clean():
         return reason
+    return too_small("it", MEMORY, resources.disk(cache(), DISK, "a clean Debian with a lab"))
+
+
+def too_small(what: str, memory: int, disk: Finding) -> str | None:
+    """Return why this host has too little memory or disk for a rehearsal, None if it has enough; `memory` in MiB."""
     available = resources.available_memory(resources.read_meminfo())
-    if available is not None and available < MEMORY:
-        return f"it needs {MEMORY} MiB of memory and {available} are available: end other programs"
-    disk = resources.disk(cache(), DISK, "a clean Debian with a lab")
+    if available is not None and available < memory:
+        return f"{what} needs {memory} MiB of memory and {available} are available: end other programs, or rehearse on another host"
     return disk.sentence if disk.verdict == "WRONG" else None
 
 

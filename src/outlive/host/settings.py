@@ -101,7 +101,7 @@ class Settings:
         }
         variables |= dict.fromkeys(PROXY_EXCEPTIONS, self._without_proxy())
         own, other = control_folders()
-        if len(os.fsencode(own)) + CONTROL_PATH > SOCKET_PATH:
+        if not holds_sockets(own):
             variables["ANSIBLE_SSH_CONTROL_PATH_DIR"] = str(other)  # else ansible.cfg's
         if self.provider == "libvirt":
             variables["LIBVIRT_DEFAULT_URI"] = "qemu:///system"
@@ -134,6 +134,11 @@ class Settings:
                 first.append(str(ipaddress.ip_network(network, strict=False)[1]))
         listed = [*given, "localhost", "127.0.0.1", *lab, *first, self.mirror]
         return ",".join(dict.fromkeys(host.strip() for host in listed if host.strip()))
+
+
+def holds_sockets(folder: Path) -> bool:
+    """Say whether a folder's path is short enough for ssh's control sockets in it."""
+    return len(os.fsencode(folder)) + CONTROL_PATH <= SOCKET_PATH
 
 
 def control_folders() -> tuple[Path, Path]:

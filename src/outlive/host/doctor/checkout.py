@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 from outlive.base.paths import ROOT, cache
 from outlive.host.doctor import Finding, fine, wrong
 from outlive.host.doctor.networks import read_file
-from outlive.host.settings import CONTROL_PATH, SOCKET_PATH, control_folders
+from outlive.host.settings import CONTROL_PATH, SOCKET_PATH, control_folders, holds_sockets
 
 WINDOWS = ("9p", "virtiofs", "drvfs")
 """By which WSL mounts the drives of Windows (its documentation, "Accessing Windows drives from Linux"); elsewhere the first two keep modes."""
@@ -47,7 +46,7 @@ def sockets(own: Path, other: Path) -> Finding:
         other: Where they are else, in the cache.
     """
     for folder, sentence in ((own, "they lie in the checkout"), (other, f"they lie in {other}, as the checkout's path is too long")):
-        if len(os.fsencode(folder)) + CONTROL_PATH <= SOCKET_PATH:
+        if holds_sockets(folder):
             return fine(f"ssh's sockets: {sentence}")
     return wrong(
         f"neither {own} nor {other} is short enough for ssh's sockets, whose paths may have {SOCKET_PATH} characters with the {CONTROL_PATH} that Ansible and ssh add: "
