@@ -16,6 +16,7 @@ import pytest
 
 from outlive.base.errors import LabError
 from outlive.base.process import interrupt_by
+from outlive.base.wait import wait_for
 from outlive.mirror import tools
 
 # The build itself is replaced by one command that would run for ever, in a thread or not, as the real ones. It takes a while to
@@ -99,11 +100,20 @@ def test_command_that_outlives_its_end_is_killed(command: list[str], tmp_path: P
     monkeypatch.setattr(tools, "_GRACE_SECONDS", 0.5)
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(tools.run, command, tmp_path / "log", cwd=tmp_path)
-        while not (tmp_path / "pid").exists():
-            time.sleep(0.05)
-        (process,) = tools._running
-        tree = [process.pid, *_below(process.pid)]
-        tools.end_all()
+        try:
+            # The command may write before it is noted as running.
+            running = wait_for(
+                "command",
+                "noted, and at work",
+                lambda: set(tools._running),
+                lambda seen: bool(seen) and (tmp_path / "pid").exists(),
+                within=60,
+                every=0.05,
+            )
+            (process,) = running
+            tree = [process.pid, *_below(process.pid)]
+        finally:
+            tools.end_all()  # else the pool waits for the command for ever
         with pytest.raises(LabError, match="failed with status -9"):
             future.result()
     # Those below it are dead, and init's to bury.
