@@ -63,8 +63,8 @@ class Machine:
         output(as_root(["mkdir", "-p", target]))
         listed = output(["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"])
         names = "\0".join(name for name in listed.split("\0") if (ROOT / name).is_file())
-        copy = 'tar --create --null --files-from=- --directory "$1" | tar --extract --no-same-owner --directory "$2"'
-        output(as_root(["sh", "-c", copy, "sh", str(ROOT), target]), SLOW, given=names)
+        copy = 'tar --create --directory "$1" --null --files-from=- | tar --extract --no-same-owner --directory "$2"'
+        output(as_root(["bash", "-o", "pipefail", "-c", copy, "bash", str(ROOT), target]), SLOW, given=names)
         if changed is not None:
             output(as_root(["cp", "--recursive", "--dereference", f"{changed}/.", target]))
         output(as_root(["chroot", str(self.root), "chown", "-R", f"{user}:", HOMES[user]]), SLOW)
