@@ -20,7 +20,7 @@ FETCH_SECONDS = 120.0
 """Time to fetch and to unpack a kernel where the host has none to try KVM with."""
 
 MODULE_CURE = (
-    "load it (`sudo modprobe vboxdrv`), where there is none have it built (Debian's: `sudo apt-get install virtualbox-dkms \"linux-headers-$(uname -r)\"`; "
+    'load it (`sudo modprobe vboxdrv`), where there is none have it built (Debian\'s: `sudo apt-get install virtualbox-dkms "linux-headers-$(uname -r)"`; '
     "Oracle's: `sudo /sbin/vboxconfig`)"
 )
 """How VirtualBox gets its kernel module."""
