@@ -706,7 +706,7 @@ def molecule(roles: tuple[str, ...], step: str) -> None:
 @click.option("--workers", type=click.IntRange(1, 2), default=2, show_default=True, help="of the emulated host's lab (kvm)")
 @on_host
 def rehearse(ways: tuple[str, ...], debian: str, workers: int) -> int:
-    """Go ways to a cluster that the lab itself doesn't go, on machines of their own; without a name all but kvm, which takes hours."""
+    """Go ways to a cluster that the lab itself doesn't go, on machines of their own; without a name all but kvm and virtualbox, which take hours."""
     from outlive.host import rehearsals
 
     return _of_table(rehearsals.run(ways, debian, workers))

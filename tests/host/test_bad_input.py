@@ -58,6 +58,17 @@ def test_virtualbox_asked_for_but_not_there(monkeypatch: pytest.MonkeyPatch) -> 
         decide({"OUTLIVE_PROVIDER": "virtualbox"})
 
 
+def test_virtualbox_asked_for_without_its_kernel_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is installed already: what it lacks is said."""
+    monkeypatch.setattr(shutil, "which", lambda _: "/usr/bin/VBoxManage")
+    monkeypatch.setattr(Path, "exists", lambda path: str(path) != "/dev/vboxdrv")
+    with pytest.raises(
+        LabError,
+        match=r"its kernel module isn't loaded \(/dev/vboxdrv is missing\): load it \(`sudo modprobe vboxdrv`\), where there is none have it built .* or set it",
+    ):
+        decide({"OUTLIVE_PROVIDER": "virtualbox"})
+
+
 def test_emulation_chooses_mirror_and_private_libvirt() -> None:
     settings = decide({"OUTLIVE_PROVIDER": "libvirt", "OUTLIVE_DRIVER": "qemu"})
     assert settings.inventories == ["inventories/common", "inventories/lab", "inventories/offline", "inventories/emulated"]

@@ -148,6 +148,28 @@ def test_environment_that_was_cut_short_is_made_anew(tmp_path: Path, cache: Path
     assert one.program("outlive", "--version").split()[-1] == "1.1.1"
 
 
+def test_what_venv_brings_by_itself_is_not_taken_from_the_shared_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python 3.14 links itself as 𝜋thon too (its venv module), of which no older one knows."""
+
+    def call(_what: str, argv: list[str], _log: Path, **_: object) -> None:
+        if "venv" in argv:
+            (Path(argv[-1]) / "lib/python3.14/site-packages").mkdir(parents=True)
+            (Path(argv[-1]) / "bin").mkdir()
+            names = ["python", "𝜋thon", "activate"] + (["tool", "pip3"] if "--without-pip" not in argv else [])
+            for name in names:
+                (Path(argv[-1]) / "bin" / name).write_text(f"#!{argv[-1]}/bin/python\n", encoding="utf-8")
+
+    monkeypatch.setattr(environment, "ROOT", tmp_path)
+    monkeypatch.setattr(environment, "LINK", tmp_path / ".venv")
+    monkeypatch.setattr(environment, "logged", call)
+    monkeypatch.setenv("OUTLIVE_CACHE", str(tmp_path / "cache"))
+    for name in ("requirements.lock", "pyproject.toml"):
+        (tmp_path / name).touch()
+    made = environment.make()
+    assert {path.name for path in (made / "bin").iterdir()} == {"python", "𝜋thon", "activate", "tool"}
+    assert str(made) in (made / "bin/𝜋thon").read_text(encoding="utf-8")
+
+
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """Return the calls of venv and pip for the shared packages, which do nothing; a checkout's own environment is none."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,7 +21,7 @@ from outlive.base.locks import exclusive
 from outlive.base.paths import ROOT
 from outlive.host import private, rehearsals, virtualization
 from outlive.host.doctor import resources
-from verify.rehearsal import emulated_host, own_machines
+from verify.rehearsal import clean_debian, emulated_host, own_machines
 
 LOGIN = {"ansible_user": "debian"}
 
@@ -99,7 +103,7 @@ def test_way_that_is_not_known() -> None:
     )
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].endswith(
-        "'downstream' isn't known: choose one of names, upstream, host, classroom, metal, upgrade, kvm"
+        "'downstream' isn't known: choose one of names, upstream, host, classroom, metal, upgrade, kvm, virtualbox"
     )
 
 
@@ -143,9 +147,10 @@ def words(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_what_takes_hours_runs_only_where_it_is_named(words: list[str]) -> None:
     rehearsals.run((), "12", 2)
     ran = {Path(word).stem.removeprefix("test_") for word in words if word.endswith(".py")}
-    assert ran == rehearsals.WAYS.keys() - {"kvm"}
-    rehearsals.run(("kvm",), "13", 1)
-    assert [word for word in words if word.endswith(".py")] == ["verify/rehearsal/test_kvm.py"]
+    assert ran == rehearsals.WAYS.keys() - {"kvm", "virtualbox"}
+    for way in ("virtualbox", "kvm"):
+        rehearsals.run((way,), "13", 1)
+        assert [word for word in words if word.endswith(".py")] == [f"verify/rehearsal/test_{way}.py"]
     assert words[-4:] == ["--debian", "13", "--workers", "1"]
 
 
@@ -169,15 +174,119 @@ def test_host_that_is_too_small_for_an_emulated_one(
         emulated_host.enough(tmp_path)
 
 
-def test_second_emulated_host_at_once_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def kind(way: str) -> emulated_host.Kind:
+    """Return what an emulated host of a rehearsal would be, of which nothing is made."""
+    return emulated_host.Kind(way, "12", {}, scripts=(), parts=())
+
+
+@pytest.mark.parametrize("way", ["kvm", "virtualbox"])
+def test_second_emulated_host_at_once_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    """Each wants this host for itself, so that one of the other rehearsal is refused too."""
     monkeypatch.setenv("OUTLIVE_CACHE", str(tmp_path))
     refusal = rf"another rehearsal has the emulated host \(process {os.getpid()}\): wait until it has ended, or end it with Ctrl-C"
     with (
         exclusive(tmp_path / "emulated-host/lock"),
         pytest.raises(LabError, match=refusal),
-        emulated_host.emulated_host("12", 2),
+        emulated_host.disk(kind(way)),
     ):
         pass
+
+
+@pytest.fixture
+def roomy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder of an emulated host's files, on a host with enough of everything."""
+    monkeypatch.setenv("OUTLIVE_CACHE", str(tmp_path))
+    monkeypatch.setattr(emulated_host, "enough", lambda _: None)
+    return tmp_path / "emulated-host"
+
+
+def files(folder: Path) -> list[str]:
+    """Return the names of a folder's files."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("ends", [KeyboardInterrupt, LabError])
+def test_emulated_host_whose_making_was_cut_short_leaves_nothing(
+    roomy: Path, monkeypatch: pytest.MonkeyPatch, ends: type[BaseException]
+) -> None:
+    def make(made: emulated_host.Disk, _identity: object) -> None:
+        for name in (emulated_host.SAID, "disk.img", "key"):
+            (made.folder / name).touch()
+        raise ends
+
+    monkeypatch.setattr(emulated_host, "_make", make)
+    with pytest.raises(ends), emulated_host.disk(kind("virtualbox")):
+        pass
+    assert files(roomy / "virtualbox") == []
+
+
+def test_disk_is_gone_on_with_and_is_each_rehearsal_s_own(roomy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[str] = []
+
+    def make(made: emulated_host.Disk, identity: object) -> None:
+        begun.append(made.kind.way)
+        (made.folder / "disk.img").touch()
+        (made.folder / emulated_host.MADE).write_text(json.dumps(identity), encoding="utf-8")
+
+    monkeypatch.setattr(emulated_host, "_make", make)
+    for way in ("virtualbox", "kvm", "virtualbox", "kvm"):
+        with emulated_host.disk(kind(way)):
+            pass
+    assert begun == ["virtualbox", "kvm"]
+    with emulated_host.disk(replace(kind("virtualbox"), debian="13")) as made:
+        assert begun == ["virtualbox", "kvm", "virtualbox"]
+        made.forget()
+    assert files(roomy / "virtualbox") == []
+    assert files(roomy / "kvm") == ["disk.img", "made.json"]
+
+
+class ScriptedMachine:
+    """A clean Debian in which each script prints what is foreseen for it."""
+
+    def __init__(self, root: Path, printed: dict[str, str]) -> None:
+        """Nothing was printed yet."""
+        self.root, self._printed = root, printed
+
+    def run(self, script: Path, _folders: object, log: Path, _timeout: float, **_: object) -> None:
+        """Print it."""
+        log.write_text(self._printed[script.name], encoding="utf-8")
+
+    def pack(self, *_: object) -> None:
+        """Make no disk: none is to be made of what isn't whole."""
+        pytest.fail("nothing is to be packed")
+
+
+@pytest.mark.parametrize(
+    ("printed", "sentence"),
+    [
+        ("--- setup\nerror: no network: find one\nstatus 2\n", "'setup' ended with error: no network: find one / status 2 "),
+        ("", "'setup' ended with it wasn't begun "),
+    ],
+)
+def test_emulated_host_in_which_a_part_failed_is_refused(
+    roomy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, printed: str, sentence: str
+) -> None:
+    system = "=== root\n--- system\nstatus 0\n=== learner\n--- clone\nstatus 0\n"
+    machine = ScriptedMachine(tmp_path / "root", {emulated_host.SCRIPT.name: system, "setup.sh": f"=== learner\n{printed}"})
+    monkeypatch.setattr(emulated_host, "LOGS", tmp_path / "logs")
+    monkeypatch.setattr(emulated_host, "log_of", lambda what: tmp_path / "logs" / f"{what}.log")
+    monkeypatch.setattr(emulated_host, "why_not_clean", lambda _: None)
+    monkeypatch.setattr(emulated_host, "output", lambda *_, **__: "")
+    monkeypatch.setattr(clean_debian, "machine", lambda *_: nullcontext(machine))
+    wanted = replace(kind("kvm"), scripts=("setup.sh",), parts=("setup",))
+    with pytest.raises(LabError, match=re.escape(f"the emulated host can't be made: {sentence}(whole log: ")), emulated_host.disk(wanted):
+        pass
+    assert files(roomy / "kvm") == []
+    assert (tmp_path / "logs/rehearsal kvm host.log").read_text(encoding="utf-8").startswith(system), "the log stays"
+
+
+def test_parts_of_what_scripts_print() -> None:
+    text = "=== root\n--- system\nx --- y\nstatus 0\n=== learner\n--- clone\nstatus 1\n=== learner\n--- setup\n=== 3 passed ===\nstatus 0\n"
+    assert clean_debian.parts(text) == {
+        "system": ["x --- y", "status 0"],
+        "clone": ["status 1"],
+        "setup": ["=== 3 passed ===", "status 0"],
+    }
 
 
 def test_emulated_host_s_patience_is_settings_of_roles() -> None:

@@ -1,4 +1,4 @@
-"""A Debian 12 that has next to nothing, in namespaces at the host's speed: what a user's new machine is, without a machine.
+"""A Debian that has next to nothing, in namespaces at the host's speed: what a user's new machine is, without a machine.
 
 mmdebstrap makes its root file system once; it is kept in the cache, with what apt has downloaded in there. Each use unpacks it anew. Where
 packages come from is the host's to say: apt's settings, pip's and Go's and the certificates that the host trusts are taken along.
@@ -20,10 +20,10 @@ from typing import Any
 from outlive.base.locks import exclusive
 from outlive.base.paths import ROOT, cache
 from outlive.base.process import as_root, environment, logged, output, remove, started
-from outlive.host.rehearsals import ARCHIVE, OLDEST, SUITES
+from outlive.host.rehearsals import ARCHIVE, OLDEST, SUITES, UNSTABLE
 
-PACKAGES = ("ca-certificates", "git", "make", "sudo")
-"""What a user needs to get a checkout, and to become root; beside them only what every Debian has."""
+PACKAGES = ("ca-certificates", "git", "make", "passwd", "sudo")
+"""What a user needs to get a checkout, and to become root; passwd has become a package that isn't there by itself. Beside them only what every Debian has."""
 SCRIPT = Path(__file__).with_suffix(".sh")
 USER = "learner"
 """An ordinary user who may become root by sudo without a password."""
@@ -34,6 +34,8 @@ CHEAPER = {"PIP_NO_COMPILE": "0"}
 that begins with `no-` on."""
 SLOW = 300.0
 """Seconds that may pass until some hundred megabytes are on a busy disk."""
+PACKED = 1800.0
+"""The same for a whole machine."""
 HOMES = {"root": "/root", USER: f"/home/{USER}"}
 SETTINGS = {
     "/etc/resolv.conf": ["/etc/resolv.conf"],
@@ -63,8 +65,8 @@ class Machine:
         output(as_root(["mkdir", "-p", target]))
         listed = output(["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"])
         names = "\0".join(name for name in listed.split("\0") if (ROOT / name).is_file())
-        copy = 'tar --create --null --files-from=- --directory "$1" | tar --extract --no-same-owner --directory "$2"'
-        output(as_root(["sh", "-c", copy, "sh", str(ROOT), target]), SLOW, given=names)
+        copy = 'tar --create --directory "$1" --null --files-from=- | tar --extract --no-same-owner --directory "$2"'
+        output(as_root(["bash", "-o", "pipefail", "-c", copy, "bash", str(ROOT), target]), SLOW, given=names)
         if changed is not None:
             output(as_root(["cp", "--recursive", "--dereference", f"{changed}/.", target]))
         output(as_root(["chroot", str(self.root), "chown", "-R", f"{user}:", HOMES[user]]), SLOW)
@@ -119,12 +121,13 @@ class Machine:
         )
         copies = [word for glob, file in boot.items() for word in (glob, str(file))]
         inside = ["unshare", "--mount", "--propagation", "private", "sh", "-euc", pack, "sh", str(self.root), str(self.upper), str(disk)]
-        output(as_root([*inside, *copies]), SLOW)
+        output(as_root([*inside, *copies]), PACKED)
 
 
 def parts(text: str) -> dict[str, list[str]]:
-    """Return the lines that each part of a script printed; a part begins with a line ``--- name``."""
-    return {part.partition("\n")[0]: part.splitlines()[1:] for part in text.split("--- ")[1:]}
+    """Return the lines that each part of a script printed; a part begins with a line ``--- name``, a user's with ``=== user``."""
+    found = [part.splitlines() for part in re.split(r"(?m)^--- ", re.sub(r"(?m)^=== \w+\n", "", text))[1:]]
+    return {name: lines for name, *lines in found}
 
 
 @contextmanager
@@ -156,7 +159,11 @@ def _remove(folders: Iterable[Path]) -> None:
 def _archive(folder: Path, log: Path, release: str) -> Path:
     """Return the packed root file system, made where it isn't there."""
     suite = SUITES[release]
-    sources = [f"deb {ARCHIVE} {suite} main", f"deb {ARCHIVE} {suite}-updates main", f"deb {ARCHIVE}-security {suite}-security main"]
+    if release == UNSTABLE:
+        # It has neither updates nor security. What is free itself and needs what isn't, as VirtualBox' firmware a compiler, is in contrib.
+        sources = [f"deb {ARCHIVE} {suite} main contrib"]
+    else:
+        sources = [f"deb {ARCHIVE} {suite} main", f"deb {ARCHIVE} {suite}-updates main", f"deb {ARCHIVE}-security {suite}-security main"]
     # apt's own user can't read a cache below /root.
     lines = [*_apt_settings(), 'APT::Sandbox::User "root";', ""]
     # A file, as command lines are shown and logged, and a proxy's address may hold a password.

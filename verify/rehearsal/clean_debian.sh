@@ -13,6 +13,7 @@ rm -rf "$root.work"/*/incompat
 mount -t overlay -o "lowerdir=$root,upperdir=$root.upper,workdir=$root.work,volatile" overlay "$root" || mount --bind "$root" "$root"
 cd /
 install -m 0755 "$script" "$root/tmp/script"
+install -m 0644 "$(dirname "$0")/files/parts.sh" "$root/tmp/parts.sh"
 mount --bind "$kept" "$root/var/cache/apt/archives"
 
 # No /dev/kvm, whatever the host has: the way without it is the longest one.

@@ -1,10 +1,10 @@
-"""An emulated host: the machine of a user who has KVM, made where no processor lends its virtualization.
+"""An emulated host: the machine of a user whose processor has virtualization, made where none lends its own.
 
-QEMU's emulation of an AMD processor has SVM, so that the host's own kernel has KVM and runs real KVM machines, slowly. Its root file system is made at
-the speed of this host: a clean Debian, in which an ordinary user clones the checkout and has `make setup` install what is missing. Then it is booted.
-It reaches this host's loopback as 10.0.2.2, and is reached by ssh alone.
+QEMU's emulation of an AMD processor has SVM, so that the host's own kernel has KVM, and VirtualBox's module what it needs: they run real machines, slowly.
+Its root file system is made at the speed of this host: a clean Debian, in which an ordinary user clones the checkout and does what comes before a
+machine. Then it is booted. It reaches this host's loopback as 10.0.2.2, and is reached by ssh alone.
 
-Its disk lies in the cache. A rehearsal that was cut short goes on with it, one that passed removes it.
+Its disk lies in the cache, for each rehearsal in a folder of its own. A rehearsal that was cut short goes on with it, one that passed removes it.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ import re
 import shlex
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from outlive.base.errors import LabError, UnreachableError
+import pytest
+
+from outlive.base.errors import EXIT_UNKNOWN, LabError, UnreachableError
 from outlive.base.locks import exclusive
 from outlive.base.paths import LOGS, ROOT, cache
-from outlive.base.process import as_root, end, last_error, logged, output, run, started
+from outlive.base.process import as_root, end, logged, output, run, started
 from outlive.base.wait import wait_for
 from outlive.host.doctor import resources
 from outlive.host.reach import log_of
@@ -31,6 +33,10 @@ from verify.rehearsal import clean_debian, teacher
 
 MADE = "made.json"
 """Says that its disk is whole, and what of."""
+SAID = "made.log"
+"""What was printed while it was made."""
+BOX = "mirror.box"
+"""A box in the user's home, where the rehearsal gives one."""
 FILES = Path(__file__).parent / "files"
 SCRIPT = FILES / "emulated_host.sh"
 OVERLAY = FILES / "emulated_host.yml"
@@ -51,17 +57,65 @@ DISK = 40
 """GiB that its disk may grow to; a rehearsal fills a third."""
 FREE_DISK = 25
 """GiB that must be free for it."""
+MAKE_SECONDS = 1800.0
+"""Time that each of the scripts may take by which it is made."""
 BOOT_SECONDS = 900.0
 """Time from power-on to an answer by ssh; alone on two cores it takes a minute."""
 OFF_SECONDS = 180.0
 
 
 @dataclass(frozen=True)
+class Kind:
+    """What one rehearsal's emulated host is, where it differs from another's. The scripts are in `verify/rehearsal/files`; their parts are those of `parts.sh`."""
+
+    way: str
+    """The rehearsal."""
+    debian: str
+    """The release, by its name in `outlive.host.rehearsals.SUITES`."""
+    chosen: Mapping[str, str]
+    """Variables for the scripts. What the machine will be is said to the program by them, since it isn't that yet."""
+    scripts: tuple[str, ...]
+    """What the user does in his checkout while this host's network leads out."""
+    parts: tuple[str, ...]
+    """The parts that have to end with status 0, else the host isn't made."""
+    alone: tuple[str, ...] = ()
+    """What he does afterwards, in a network of its own."""
+    packages: str = ""
+    """Debian packages that he has installed by himself before."""
+    box: Path | None = None
+    """A box that is put into his home."""
+    identity: Mapping[str, object] = field(default_factory=dict)
+    """What else makes a disk another one."""
+
+
+@dataclass(frozen=True)
+class Disk:
+    """An emulated host's disk, which is whole, and all that belongs to it."""
+
+    kind: Kind
+    folder: Path
+
+    @property
+    def said(self) -> dict[str, list[str]]:
+        """The lines that each part printed while it was made; the last one is the status."""
+        return clean_debian.parts((self.folder / SAID).read_text(encoding="utf-8"))
+
+    def forget(self) -> None:
+        """Remove it once the host is off: what was to be shown was shown."""
+        (self.folder / MADE).unlink()
+
+
+@dataclass(frozen=True)
 class EmulatedHost:
     """An emulated host that answers by ssh."""
 
-    folder: Path
+    disk: Disk
     port: int
+
+    @property
+    def folder(self) -> Path:
+        """The folder of its files."""
+        return self.disk.folder
 
     def _argv(self, command: str, *options: str) -> list[str]:
         ssh = ["ssh", "-p", str(self.port), "-i", str(self.folder / "key"), "-o", f"UserKnownHostsFile={self.folder / 'known_hosts'}"]
@@ -90,9 +144,12 @@ class EmulatedHost:
         """Write a file of the checkout."""
         output(self._argv(f"cat >{shlex.quote(f'{CHECKOUT}/{name}')}"), 300, given=text)
 
-    def forget(self) -> None:
-        """Remove its disk once it is off: what was to be shown was shown."""
-        (self.folder / MADE).unlink()
+    def be_patient(self, boot_seconds: int) -> None:
+        """Give the checkout's inventory patience, and its machines so many seconds to boot."""
+        self.put(OVERLAY.read_text(encoding="utf-8"), "inventories/lab/group_vars/all/emulated_host.yml")
+        settings = (ROOT / "inventories/lab/group_vars/all/vagrant.yml").read_text(encoding="utf-8")
+        patient = re.sub(r"(?m)^lab_boot_timeout: .*", f"lab_boot_timeout: {boot_seconds}", settings)
+        self.put(patient, "inventories/lab/group_vars/all/vagrant.yml")
 
     def answers(self) -> bool:
         """Say whether it answers by ssh.
@@ -116,7 +173,7 @@ class EmulatedHost:
         Raises:
             LabError: it failed or took longer.
         """
-        name = f"rehearsal kvm {what}"
+        name = f"rehearsal {self.disk.kind.way} {what}"
         argv = ["timeout", f"{seconds:.0f}", *self._argv(f"cd {CHECKOUT} && {command}")]
         logged(
             name,
@@ -144,29 +201,37 @@ def enough(folder: Path) -> None:
 
 
 @contextmanager
-def emulated_host(release: str, workers: int) -> Iterator[EmulatedHost]:
-    """Make an emulated host, or go on with the one that an interrupted rehearsal left, and boot it; shut it down in the end.
+def needed() -> Iterator[None]:
+    """End pytest with the sentence of what goes wrong in the block: without an emulated host nothing is known."""
+    try:
+        yield
+    except LabError as error:
+        pytest.exit(str(error), returncode=EXIT_UNKNOWN)
 
-    Args:
-        release: Debian's number, as 12.
-        workers: How many workers its lab has.
+
+@contextmanager
+def disk(kind: Kind) -> Iterator[Disk]:
+    """Make an emulated host's disk, or go on with the one that an interrupted rehearsal left.
 
     Raises:
         LabError: this host can't, hasn't the memory or the disk, or another rehearsal runs.
     """
-    folder = cache() / "emulated-host"
+    place = cache() / "emulated-host"
+    folder = place / kind.way
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     refusal = "another rehearsal has the emulated host (process {}): wait until it has ended, or end it with Ctrl-C".format
-    with exclusive(folder / "lock", refusal):
-        identity = {"commit": _commit(), "debian": release, "workers": workers}
+    # One lock for all of them: they are for one host, and each wants it for itself.
+    with exclusive(place / "lock", refusal):
+        box = kind.box.name if kind.box else None
+        identity = {"commit": _commit(), "debian": kind.debian, "box": box, **kind.identity}
         enough(folder)
+        made = Disk(kind, folder)
         try:
             if _kept(folder) != identity:
-                _make(folder, identity)
+                _make(made, identity)
             else:
                 print(f"going on with the emulated host in {folder}", flush=True)
-            with _booted(folder) as host:
-                yield host
+            yield made
         finally:
             if _kept(folder) is None:
                 forget(folder)
@@ -185,33 +250,65 @@ def _kept(folder: Path) -> object:
 
 
 def forget(folder: Path) -> None:
-    """Remove an emulated host's files: all but the lock, what says that it is whole first."""
-    for name in (MADE, "bundle", "disk.img", "vmlinuz", "initrd.img", "key", "key.pub", "known_hosts"):
+    """Remove an emulated host's files, what says that it is whole first."""
+    for name in (MADE, SAID, "bundle", "disk.img", "vmlinuz", "initrd.img", "key", "key.pub", "known_hosts"):
         (folder / name).unlink(missing_ok=True)
 
 
-def _make(folder: Path, identity: dict[str, object]) -> None:
+def _make(made: Disk, identity: Mapping[str, object]) -> None:
     """Make its disk, in some minutes at this host's speed."""
-    if reason := why_not_clean(str(identity["debian"])):
+    kind, folder = made.kind, made.folder
+    if reason := why_not_clean(kind.debian):
         raise LabError(f"the emulated host can't be made: {reason}")
     forget(folder)
     output(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "rehearsal", "-f", str(folder / "key")])
-    home = clean_debian.HOMES[clean_debian.USER]
-    log = log_of("rehearsal kvm host")
-    log.parent.mkdir(parents=True, exist_ok=True)
-    print(f"emulated host: a clean Debian {identity['debian']}, and `make setup` in it ...", flush=True)
-    with clean_debian.machine(log.with_name("rehearsal-kvm-mmdebstrap.log"), str(identity["debian"])) as machine:
+    user = clean_debian.USER
+    home = clean_debian.HOMES[user]
+    LOGS.mkdir(parents=True, exist_ok=True)
+    print(f"emulated host: a clean Debian {kind.debian}, and in it what comes before a machine ...", flush=True)
+    with clean_debian.machine(log_of(f"rehearsal {kind.way} mmdebstrap"), kind.debian) as machine:
         bundle = folder / "bundle"
         output(["git", "-C", str(ROOT), "bundle", "create", str(bundle), "HEAD"], 300)
         output(as_root(["install", "-D", "-m", "0644", str(bundle), f"{machine.root}{home}/{CHECKOUT}.bundle"]))
-        bundle.unlink()
+        bundle.unlink(missing_ok=True)
         output(as_root(["install", "-D", "-m", "0600", str(folder / "key.pub"), f"{machine.root}{home}/.ssh/authorized_keys"]))
-        output(as_root(["chroot", str(machine.root), "chown", "-R", f"{clean_debian.USER}:", home]))
-        machine.run(SCRIPT, {"root": "none", clean_debian.USER: CHECKOUT}, log, 1800)
-        if not log.read_text(encoding="utf-8", errors="replace").rstrip().endswith(": made"):
-            raise LabError(f"the emulated host can't be made: {last_error(log)} (whole log: {log})")
+        if kind.box is not None:
+            output(as_root(["install", "-m", "0644", str(kind.box), f"{machine.root}{home}/{BOX}"]), 300)
+        output(as_root(["chroot", str(machine.root), "chown", "-R", f"{user}:", home]))
+        variables = {**kind.chosen, "PACKAGES": kind.packages}
+        _run(made, machine, SCRIPT.name, {"root": "none", user: CHECKOUT}, variables, None)
+        for script in kind.scripts:
+            _run(made, machine, script, {user: CHECKOUT}, variables, None)
+        for script in kind.alone:
+            with teacher.namespace(kind.way) as network:
+                _run(made, machine, script, {user: CHECKOUT}, variables, network)
+        said = made.said
+        for part in ("system", "clone", *kind.parts):
+            if (lines := said.get(part, ["it wasn't begun"]))[-1] != "status 0":
+                raise LabError(f"the emulated host can't be made: '{part}' ended with {' / '.join(lines[-2:])} (whole log: {_log(made)})")
         machine.pack(folder / "disk.img", DISK, {"/boot/vmlinuz-*": folder / "vmlinuz", "/boot/initrd.img-*": folder / "initrd.img"})
-    (folder / MADE).write_text(json.dumps(identity), encoding="utf-8")
+        # Whole, whatever becomes of what it was made of.
+        (folder / MADE).write_text(json.dumps(identity), encoding="utf-8")
+
+
+def _log(made: Disk) -> Path:
+    """Return the log that a reader finds: with those of the rehearsal, and there after the disk has gone."""
+    return log_of(f"rehearsal {made.kind.way} host")
+
+
+def _run(
+    made: Disk, machine: clean_debian.Machine, script: str, folders: Mapping[str, str], variables: Mapping[str, str], network: str | None
+) -> None:
+    """Run a script in there; what it prints comes to the end of the disk's log."""
+    log = made.folder / f"{script}.log"
+    try:
+        machine.run(FILES / script, folders, log, MAKE_SECONDS, variables=variables, network=network)
+    finally:
+        if log.exists():
+            with (made.folder / SAID).open("a", encoding="utf-8") as whole:
+                whole.write(log.read_text(encoding="utf-8", errors="replace"))
+            log.unlink()
+            _log(made).write_bytes((made.folder / SAID).read_bytes())
 
 
 @contextmanager
@@ -222,7 +319,13 @@ def mirror_for_it(host: EmulatedHost) -> Iterator[None]:
 
 
 @contextmanager
-def _booted(folder: Path) -> Iterator[EmulatedHost]:
+def booted(disk: Disk) -> Iterator[EmulatedHost]:
+    """Boot an emulated host; shut it down in the end.
+
+    Raises:
+        LabError: it doesn't answer.
+    """
+    folder = disk.folder
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -230,9 +333,9 @@ def _booted(folder: Path) -> Iterator[EmulatedHost]:
     argv = ["qemu-system-x86_64", "-machine", "pc", "-accel", accelerator, "-cpu", CPU, "-smp", "2", "-m", str(MEMORY)]
     argv += ["-drive", f"file={folder / 'disk.img'},if=virtio,format=raw,cache=unsafe,discard=unmap", "-device", "virtio-rng-pci"]
     argv += ["-netdev", f"user,id=outside,hostfwd=tcp:127.0.0.1:{port}-:22", "-device", "virtio-net-pci,netdev=outside"]
-    argv += ["-display", "none", "-monitor", "none", "-serial", f"file:{LOGS / 'rehearsal-kvm-console.log'}", "-no-reboot"]
+    argv += ["-display", "none", "-monitor", "none", "-serial", f"file:{log_of(f'rehearsal {disk.kind.way} console')}", "-no-reboot"]
     argv += ["-kernel", str(folder / "vmlinuz"), "-initrd", str(folder / "initrd.img"), "-append", PARAMETERS]
-    host = EmulatedHost(folder, port)
+    host = EmulatedHost(disk, port)
     with started(argv, leads=True, stdin=subprocess.DEVNULL, cwd="/") as process:
         try:
             wait_for("the emulated host", "an answer by ssh", host.answers, bool, within=BOOT_SECONDS, every=3)

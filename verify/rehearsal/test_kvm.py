@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
 import yaml
 
-from outlive.base.errors import EXIT_UNKNOWN, LabError
 from outlive.base.paths import ROOT
 from outlive.host import reach
 from verify.rehearsal.clean_debian import USER
-from verify.rehearsal.emulated_host import OUTSIDE, OVERLAY, EmulatedHost, emulated_host, mirror_for_it
+from verify.rehearsal.emulated_host import OUTSIDE, Disk, EmulatedHost, Kind, booted, disk, mirror_for_it, needed
 
 pytestmark = pytest.mark.rehearsal
 
@@ -29,32 +27,27 @@ HOSTS = "inventories/lab/hosts.yml"
 HOUR = 3600.0
 
 
-@dataclass
-class Rehearsal:
-    """The emulated host, and whether all that was to be seen there was seen."""
-
-    host: EmulatedHost
-    over: bool = False
+def kind(config: pytest.Config) -> Kind:
+    """Return what its user's machine is."""
+    chosen = {"OUTLIVE_PROVIDER": "libvirt", "OUTLIVE_DRIVER": "kvm", "OUTLIVE_LIBVIRT": "system", "OUTLIVE_SOURCES": "upstream"}
+    lab = {"workers": config.getoption("--workers")}
+    return Kind("kvm", config.getoption("--debian"), chosen, scripts=("setup.sh",), parts=("setup",), identity=lab)
 
 
 @pytest.fixture(scope="module")
-def rehearsal(request: pytest.FixtureRequest) -> Iterator[Rehearsal]:
-    """Boot the emulated host; serve it the mirror."""
-    try:
+def made(request: pytest.FixtureRequest) -> Iterator[Disk]:
+    """Make the emulated host."""
+    with needed():
         reach.build_mirror("full")
-        with emulated_host(request.config.getoption("--debian"), request.config.getoption("--workers")) as host, mirror_for_it(host):
-            made = Rehearsal(host)
-            yield made
-            if made.over and not request.session.testsfailed:
-                host.forget()
-    except LabError as error:
-        pytest.exit(str(error), returncode=EXIT_UNKNOWN)
+        with disk(kind(request.config)) as whole:
+            yield whole
 
 
 @pytest.fixture(scope="module")
-def host(rehearsal: Rehearsal) -> EmulatedHost:
-    """Return the emulated host."""
-    return rehearsal.host
+def host(made: Disk) -> Iterator[EmulatedHost]:
+    """Boot the emulated host; serve it the mirror."""
+    with needed(), booted(made) as emulated, mirror_for_it(emulated):
+        yield emulated
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +60,7 @@ def member(host: EmulatedHost) -> EmulatedHost:
 @pytest.fixture(scope="module")
 def patient(request: pytest.FixtureRequest, member: EmulatedHost) -> EmulatedHost:
     """Return the host with a checkout whose inventory has patience, and as many workers as asked for."""
-    member.put(OVERLAY.read_text(encoding="utf-8"), "inventories/lab/group_vars/all/emulated_host.yml")
-    settings = (ROOT / "inventories/lab/group_vars/all/vagrant.yml").read_text(encoding="utf-8")
-    member.put(re.sub(r"(?m)^lab_boot_timeout: .*", "lab_boot_timeout: 1200", settings), "inventories/lab/group_vars/all/vagrant.yml")
+    member.be_patient(1200)
     hosts = yaml.safe_load((ROOT / HOSTS).read_text(encoding="utf-8"))
     workers = hosts["all"]["children"]["workers"]["hosts"]
     for name in list(workers)[request.config.getoption("--workers") :]:
@@ -155,9 +146,10 @@ def test_all_files_belong_to_the_user(lab: str, patient: EmulatedHost) -> None:
     assert patient.output(f"find ~ ! -user {USER} -print -quit") == ""
 
 
-def test_destroy_leaves_nothing(lab: str, patient: EmulatedHost, rehearsal: Rehearsal) -> None:
+def test_destroy_leaves_nothing(lab: str, patient: EmulatedHost, made: Disk, request: pytest.FixtureRequest) -> None:
     outlive(patient, "destroy")
     assert patient.output("virsh -c qemu:///system list --all --name").split() == []
     assert "k8s-" not in patient.output("virsh -c qemu:///system vol-list default")
     assert patient.output("test ! -e outlive/.lab && echo gone") == "gone"
-    rehearsal.over = True
+    if not request.session.testsfailed:
+        made.forget()

@@ -116,8 +116,10 @@ def _own(own: Path, shared: Path, python: str) -> Path:
     logged("this checkout's environment", [python, "-m", "venv", "--clear", "--without-pip", str(own)], LOGS / "venv.log")
     (packages,) = own.glob("lib/python*/site-packages")
     (packages / "shared.pth").write_text(f"{shared / packages.relative_to(own)}\n", encoding="utf-8")
+    # What venv itself puts there is Python's affair: 3.14 adds a name for Python that no pattern would guess.
+    its = {program.name for program in (own / "bin").iterdir()}
     for program in sorted((shared / "bin").iterdir()):
-        if not program.name.lower().startswith(("python", "pip", "activate")):
+        if program.name not in its and not program.name.startswith("pip"):
             _link_program(program, own / "bin", shared)
     pip = [str(own / "bin/python"), "-m", "pip", "--disable-pip-version-check", "install"]
     pip += ["--no-index", "--no-deps", "--no-build-isolation", "--editable", str(ROOT)]

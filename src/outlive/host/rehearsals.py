@@ -23,15 +23,18 @@ WAYS = {
     "metal": "machines that exist already",
     "upgrade": "a lab of an earlier Kubernetes that is brought to this one",
     "kvm": "an ordinary user's host with KVM and the system's libvirt; it is emulated: one to three hours, only where it is named",
+    "virtualbox": "the same with VirtualBox of Debian sid, as far as a machine that answers: one to three hours, only where it is named",
 }
 """The rehearsals, each a module of tests in verify/rehearsal."""
 
 PATIENCE = 300.0
 """Seconds that an interrupted rehearsal has to remove its machines."""
-SUITES = {"12": "bookworm", "13": "trixie"}
-"""Debian's releases of which a host can be made, by their number."""
+UNSTABLE = "sid"
+"""Where Debian has what no release of it has, VirtualBox among it."""
+SUITES = {"12": "bookworm", "13": "trixie", UNSTABLE: UNSTABLE}
+"""Debian's releases of which a host can be made, by their number, and what becomes the next one."""
 OLDEST = min(SUITES)
-NAMED_ONLY = {"kvm"}
+NAMED_ONLY = {"kvm", "virtualbox"}
 """Rehearsals that take hours."""
 ARCHIVE = "http://deb.debian.org/debian"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"

@@ -169,7 +169,7 @@ def decide(given: Mapping[str, str] = os.environ) -> Settings:
     if provider == "virtualbox":
         found = virtualization.virtualbox()
         if not found.usable:
-            raise LabError(f"OUTLIVE_PROVIDER is 'virtualbox', but {found.reason}: install VirtualBox or set it to 'auto' or 'libvirt'")
+            raise LabError(f"OUTLIVE_PROVIDER is 'virtualbox', but {found.reason}: {found.cure} or set it to 'auto' or 'libvirt'")
         if driver not in ("auto", "kvm"):
             raise LabError(
                 f"OUTLIVE_DRIVER is '{driver}', which VirtualBox doesn't have: leave it out, or set OUTLIVE_PROVIDER to 'libvirt'"

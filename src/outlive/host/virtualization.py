@@ -19,6 +19,12 @@ BOOT_SECONDS = 25.0
 FETCH_SECONDS = 120.0
 """Time to fetch and to unpack a kernel where the host has none to try KVM with."""
 
+MODULE_CURE = (
+    'load it (`sudo modprobe vboxdrv`), where there is none have it built (Debian\'s: `sudo apt-get install virtualbox-dkms "linux-headers-$(uname -r)"`; '
+    "Oracle's: `sudo /sbin/vboxconfig`)"
+)
+"""How VirtualBox gets its kernel module."""
+
 VIRSH = ("setsid", "--wait", "virsh", "--connect", "qemu:///system")
 """The beginning of a command line that only looks at the system's libvirt. Without a terminal: in one, virsh would have polkit ask a user who isn't in
 the group libvirt for an administrator's password."""
@@ -30,6 +36,8 @@ class Usability:
 
     usable: bool
     reason: str
+    cure: str = ""
+    """What would make it usable, as a part of a sentence likewise; empty where nobody asks for it."""
 
 
 def kvm() -> Usability:
@@ -54,9 +62,9 @@ def kvm() -> Usability:
 def virtualbox() -> Usability:
     """Say whether VirtualBox is installed with its kernel module loaded."""
     if shutil.which("VBoxManage") is None:
-        return Usability(False, "VBoxManage is not installed")
+        return Usability(False, "VBoxManage is not installed", "install VirtualBox")
     if os.uname().sysname == "Linux" and not Path("/dev/vboxdrv").exists():
-        return Usability(False, "its kernel module isn't loaded (/dev/vboxdrv is missing)")
+        return Usability(False, "its kernel module isn't loaded (/dev/vboxdrv is missing)", MODULE_CURE)
     return Usability(True, "VBoxManage is there")
 
 

@@ -1,8 +1,9 @@
 #!/bin/bash
-# Makes the machine of a user who has KVM, in a clean Debian: root installs what every Debian host has, the user clones the checkout ($1.bundle) into $1
-# and has `make setup` install the rest. At the host's speed, in namespaces; the machine is booted afterwards.
+# Makes the machine of a user whose processor has virtualization, in a clean Debian: root installs what every Debian host has, and the packages that the user
+# wanted ($PACKAGES); the user clones the checkout ($1.bundle) into $1. At the host's speed, in namespaces; the machine is booted afterwards.
 set -euo pipefail
 if [ "$(id -u)" = 0 ]; then
+	echo "--- system"
 	export DEBIAN_FRONTEND=noninteractive
 	# What its disk needs before the root file system can be mounted, and no more: an emulated processor unpacks it at each start.
 	mkdir -p /etc/initramfs-tools/conf.d
@@ -16,12 +17,13 @@ if [ "$(id -u)" = 0 ]; then
 	echo emulated >/etc/hostname
 	sed -i '1s/$/ emulated/' /etc/hosts
 	echo '/dev/vda / ext4 errors=remount-ro 0 1' >/etc/fstab
+	if [ -n "$PACKAGES" ]; then
+		# shellcheck disable=SC2086 # a list
+		apt-get -yqq --no-install-recommends install $PACKAGES
+	fi
 else
+	echo "--- clone"
 	git clone --quiet "$1.bundle" "$1"
 	rm "$1.bundle"
-	cd "$1"
-	# What the machine will be is said to it, since it isn't that yet.
-	OUTLIVE_PROVIDER=libvirt OUTLIVE_DRIVER=kvm OUTLIVE_LIBVIRT=system OUTLIVE_SOURCES=upstream make setup
-	sudo apt-get clean
-	echo "$0: made"
 fi
+echo "status 0"

@@ -1,7 +1,7 @@
 #!/bin/bash
-# What a student's host gets while it has internet, in the checkout $1. Each part of the output begins with a line of its name.
+# What a user's host gets while it has internet, in the checkout $1. The parts of the output are those of parts.sh.
 set -u
 cd "$1" || exit
-echo "--- setup"
-make setup 2>&1
-echo "status $?"
+# shellcheck source=parts.sh
+. /tmp/parts.sh
+part "setup" make setup

@@ -1,16 +1,10 @@
 #!/bin/bash
-# A student's way in the class room, in the checkout $1, with the system's libvirt: first as a member of nothing, then ($2: member) of its group. Each
-# part of the output begins with a line of its name and ends with the status.
+# A student's way in the class room, in the checkout $1, with the system's libvirt: first as a member of nothing, then ($2: member) of its group. The
+# parts of the output are those of parts.sh.
 set -uo pipefail
 cd "$1" || exit
-part() {
-	echo "--- $1"
-	shift
-	"$@" 2>&1
-	local status=$?
-	echo "status $status"
-	return "$status"
-}
+# shellcheck source=parts.sh
+. /tmp/parts.sh
 in_terminal() { script --quiet --return --command "$1" /dev/null </dev/null | tr -d '\r'; }
 # shellcheck source=/dev/null
 . .venv/bin/activate
