@@ -4,6 +4,8 @@ An artefact is used only if its key is that of today's inputs and every file has
 Else it's built anew, in a folder beside it that takes its place when it's complete.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
@@ -13,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from outlive.base.architecture import AMD64, Architecture, of_host
 from outlive.base.errors import LabError
 from outlive.base.locks import exclusive
 from outlive.base.process import as_root, output, remove
@@ -69,14 +72,19 @@ def _take_over(folder: Path) -> None:
 
 
 class Store:
-    """The cache folder's artefacts."""
+    """The cache folder's artefacts for one architecture."""
 
-    def __init__(self, cache: Path, report: Report) -> None:
-        """Use the folder `cache`; `report` gets one line for each step."""
+    def __init__(self, cache: Path, report: Report, architecture: Architecture = AMD64) -> None:
+        """Use the folder `cache`; `report` gets one line for each step. What is made for another architecture than amd64 lies in a folder of its own."""
         self.cache = cache
-        self.logs = cache / "logs"
-        self._folder = cache / "store"
+        self.architecture = architecture
+        self.logs = cache / f"logs{architecture.suffix}"
+        self._folder = cache / architecture.store
         self.report = report
+
+    def for_this_host(self) -> Store:
+        """Give the artefacts of the same cache that are programs for this host itself, whatever architecture the others are for."""
+        return self if self.architecture.native else Store(self.cache, self.report, of_host())
 
     @contextmanager
     def locked(self) -> Iterator[None]:
