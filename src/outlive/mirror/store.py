@@ -20,6 +20,7 @@ from outlive.base.errors import LabError
 from outlive.base.locks import exclusive
 from outlive.base.process import as_root, output, remove
 
+SAME_OUTPUT = Path(__file__).with_name("build") / "same_output.txt"
 Build = Callable[[Path], None]
 Report = Callable[[str], None]
 
@@ -45,6 +46,21 @@ def digest_file(path: Path) -> str:
     """Give the sha256 of a file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_source(module: Path) -> str:
+    """Give what stands for a module's lines in the keys of what it makes: its sha256, or that of an earlier one.
+
+    `build/same_output.txt` names lines of which it was seen that what they make is the same, byte for byte, as what earlier lines made. What those made stays in use.
+    """
+    own = digest_file(module)
+    return _same_output().get((module.stem, own), own)
+
+
+def _same_output() -> dict[tuple[str, str], str]:
+    """Read which lines make what earlier ones did: the earlier sha256 by the module's name and its own."""
+    lines = (line.split("#")[0].split() for line in SAME_OUTPUT.read_text(encoding="ascii").splitlines())
+    return {(module, today): before for module, today, before in filter(None, lines)}
 
 
 def digest_inputs(inputs: object) -> str:

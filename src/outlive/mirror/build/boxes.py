@@ -11,13 +11,13 @@ from outlive.base.errors import LabError
 from outlive.mirror.build import images
 from outlive.mirror.lock import Disk, Lock
 from outlive.mirror.paths import FILES
-from outlive.mirror.store import Artefact, Store, digest_file, digest_tree, publish, write_atomically
+from outlive.mirror.store import Artefact, Store, digest_file, digest_source, digest_tree, publish, write_atomically
 from outlive.mirror.tools import as_root, run
 
 BOXES = ("bare", "full", "generic")
 
 # What these lines make changes with them. Read once: an edit during a build must not count as built.
-_SOURCE = digest_file(Path(__file__))
+_SOURCE = digest_source(Path(__file__))
 
 _GIB = 1 << 30
 _SECTOR = 512

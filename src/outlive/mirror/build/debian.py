@@ -16,11 +16,11 @@ from outlive.mirror.build.download import Download, fetch_all
 from outlive.mirror.build.signing import Signer
 from outlive.mirror.lock import BOXES, Debian, DebianPackage
 from outlive.mirror.paths import FILES
-from outlive.mirror.store import Artefact, Store, digest_file, digest_tree
+from outlive.mirror.store import Artefact, Store, digest_source, digest_tree
 from outlive.mirror.tools import as_root, run
 
 # What these lines make changes with them. Read once: an edit during a build must not count as built.
-_SOURCE = digest_file(Path(__file__))
+_SOURCE = digest_source(Path(__file__))
 
 # apt tries a mirror that doesn't answer three times, each for two minutes.
 _APT_SECONDS = 1200

@@ -18,11 +18,11 @@ from outlive.base.errors import LabError
 from outlive.mirror.build.download import Download, fetch
 from outlive.mirror.lock import Lock
 from outlive.mirror.paths import FILES, GO
-from outlive.mirror.store import Artefact, Store, digest_file, digest_tree
+from outlive.mirror.store import Artefact, Store, digest_source, digest_tree
 from outlive.mirror.tools import as_root, capture, compiler, run
 
 # What these lines make changes with them. Read once: an edit during a build must not count as built.
-_SOURCE = digest_file(Path(__file__))
+_SOURCE = digest_source(Path(__file__))
 
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _MYSQL_ID = 999  # the official image's user and group

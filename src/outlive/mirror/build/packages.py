@@ -10,11 +10,11 @@ from outlive.mirror.build import apt_repository
 from outlive.mirror.build.signing import Signer
 from outlive.mirror.lock import Lock
 from outlive.mirror.paths import FILES
-from outlive.mirror.store import Artefact, Store, digest_file, digest_tree
+from outlive.mirror.store import Artefact, Store, digest_source, digest_tree
 from outlive.mirror.tools import run
 
 # What these lines make changes with them. Read once: an edit during a build must not count as built.
-_SOURCE = digest_file(Path(__file__))
+_SOURCE = digest_source(Path(__file__))
 
 
 @dataclass(frozen=True)
