@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from outlive.base.architecture import AMD64, ARM64
 from outlive.base.errors import LabError
 from outlive.base.paths import ROOT
 from outlive.base.process import born, last_error, logged
@@ -140,19 +141,79 @@ def test_mirror_of_another_host_has_no_box_for_virtualbox(monkeypatch: pytest.Mo
         decide({"OUTLIVE_PROVIDER": "virtualbox", "OUTLIVE_MIRROR": "192.0.2.5"})
 
 
-@pytest.mark.parametrize(
-    ("machine", "wish"),
-    [("x86_64", {"OUTLIVE_PROVIDER": "virtualbox"}), ("aarch64", {"OUTLIVE_PROVIDER": "libvirt", "OUTLIVE_DRIVER": "kvm"})],
-)
-def test_mirror_where_its_box_does_not_run(machine: str, wish: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mirror_where_its_box_does_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(virtualization, "virtualbox", lambda: virtualization.Usability(True, "usable"))
-    monkeypatch.setattr(platform, "machine", lambda: machine)
     with pytest.raises(
-        LabError, match=r"OUTLIVE_SOURCES is 'mirror', whose box is for libvirt on x86_64 only .*: set it to 'upstream'"
-    ) as raised:
-        decide({**wish, "OUTLIVE_LIBVIRT": "system", "OUTLIVE_SOURCES": "mirror"})
-    way = "needs internet, OUTLIVE_DRIVER to 'kvm' and OUTLIVE_LIBVIRT to 'system'"
-    assert str(raised.value).endswith(way if machine == "aarch64" else "needs internet")
+        LabError, match=r"OUTLIVE_SOURCES is 'mirror', whose box is for libvirt only .*: set it to 'upstream', which needs internet$"
+    ):
+        decide({"OUTLIVE_PROVIDER": "virtualbox", "OUTLIVE_SOURCES": "mirror"})
+
+
+@pytest.mark.parametrize(
+    ("machine", "wish", "sentence"),
+    [
+        ("x86_64", {"OUTLIVE_ARCH": "arm"}, "OUTLIVE_ARCH is 'arm', which isn't known: set it to one of auto, amd64, arm64"),
+        (
+            "x86_64",
+            {"OUTLIVE_ARCH": "arm64", "OUTLIVE_DRIVER": "kvm"},
+            "OUTLIVE_DRIVER is 'kvm', but OUTLIVE_ARCH is 'arm64', and this host's processor (x86_64) runs such machines by emulation only: leave one of the two out",
+        ),
+        (
+            "aarch64",
+            {"OUTLIVE_ARCH": "amd64", "OUTLIVE_PROVIDER": "virtualbox"},
+            "OUTLIVE_PROVIDER is 'virtualbox', but OUTLIVE_ARCH is 'amd64', and this host's processor (aarch64) runs such machines by emulation only: "
+            "leave one of the two out",
+        ),
+        (
+            "aarch64",
+            {"OUTLIVE_BOX": "generic", "OUTLIVE_DRIVER": "qemu"},
+            "OUTLIVE_BOX is 'generic', which the mirror has for amd64 only, and the machines are arm64 ones (OUTLIVE_ARCH, or this host's processor): "
+            "leave it out, or set it to 'full' or 'bare'",
+        ),
+    ],
+)
+def test_architecture_that_cannot_be_had(machine: str, wish: dict[str, str], sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    with pytest.raises(LabError) as raised:
+        decide(wish)
+    assert str(raised.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("machine", "wish", "architecture", "emulated"),
+    [
+        ("x86_64", {}, "amd64", True),
+        ("x86_64", {"OUTLIVE_ARCH": "arm64"}, "arm64", True),
+        ("aarch64", {}, "arm64", True),
+        ("aarch64", {"OUTLIVE_DRIVER": "kvm", "OUTLIVE_LIBVIRT": "system", "OUTLIVE_SOURCES": "mirror"}, "arm64", False),
+        ("riscv64", {}, "amd64", True),
+    ],
+)
+def test_machines_architecture(
+    machine: str, wish: dict[str, str], architecture: str, emulated: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    monkeypatch.setattr(virtualization, "kvm", lambda: virtualization.Usability(False, "no KVM"))
+    monkeypatch.setattr(virtualization, "virtualbox", lambda: virtualization.Usability(False, "no VirtualBox"))
+    settings = decide(wish)
+    assert settings.architecture.name == architecture
+    assert (settings.driver == "qemu") == emulated
+    overlays = [name for name in settings.inventories if name.endswith("-arm64")]
+    if architecture == "amd64":
+        assert overlays == []
+    else:
+        assert overlays == ["inventories/lab-arm64", "inventories/offline-arm64", *(["inventories/emulated-arm64"] if emulated else [])]
+        assert settings.environment()["OUTLIVE_ARCH"] == "arm64"
+
+
+def test_machines_of_another_architecture_need_other_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(packages, "LIBVIRT", {})
+    monkeypatch.setattr(packages, "FIRMWARE", {ARM64: {"/no/such/firmware": "firmware"}})
+    one, other = (set(packages.missing(each, libvirt=True)) for each in (AMD64, ARM64))
+    assert (one - other, other - one) == ({"qemu-system-x86"}, {"qemu-system-arm", "firmware"})
+    # Without dpkg-query nothing is there.
+    assert set(packages.missing_mirror_packages(ARM64)) - set(packages.missing_mirror_packages(AMD64)) >= {"mtools", "qemu-user-static"}
 
 
 def test_missing_tool_is_found_by_its_debian_package(monkeypatch: pytest.MonkeyPatch) -> None:

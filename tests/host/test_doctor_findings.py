@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from outlive import OLDEST_PYTHON
+from outlive.base.architecture import AMD64, ARM64
 from outlive.base.paths import ROOT
 from outlive.base.process import said
 from outlive.host import environment, private, settings
@@ -97,7 +98,7 @@ def test_disk(tmp_path: Path) -> None:
             "get): install a newer one, Debian 12 has one",
         ),
         (
-            software.QEMU,
+            software.qemu(AMD64),
             "QEMU emulator version 4.2.1 (Debian 1:4.2-3)",
             "QEMU is 4.2.1, and the lab needs 5.0 or newer (its documentation: the first with tcg's tb-size, which emulated machines get): "
             "install a newer one, Debian 12 has one",
@@ -112,7 +113,10 @@ def test_tools_that_are_new_enough() -> None:
     is_fine(software.tool(software.VAGRANT, "Vagrant 2.3.4"), "Vagrant 2.3.4 (oldest that works: 2.2.8)")
     is_fine(software.tool(software.VAGRANT, "Vagrant 2.2.10"), "Vagrant 2.2.10 (oldest that works: 2.2.8)")
     is_fine(software.tool(software.LIBVIRT, "10.0.0"), "libvirt 10.0.0 (oldest that works: 8.0.0)")
-    is_fine(software.tool(software.QEMU, "QEMU emulator version 7.2.22 (Debian 1:7.2)\nCopyright"), "QEMU 7.2.22 (oldest that works: 5.0)")
+    is_fine(
+        software.tool(software.qemu(AMD64), "QEMU emulator version 7.2.22 (Debian 1:7.2)\nCopyright"),
+        "QEMU 7.2.22 (oldest that works: 5.0)",
+    )
 
 
 def test_tool_that_gives_no_version() -> None:
@@ -513,24 +517,22 @@ def test_system() -> None:
 
 
 def test_architecture() -> None:
-    is_fine(hypervisors.architecture("x86_64", emulated=True, vagrant="2.3.4"), "processor: x86_64, the box is amd64")
+    is_fine(hypervisors.architecture("x86_64", AMD64, mirror=True, vagrant="2.3.4"), "processor: x86_64, the box is amd64")
+    is_fine(hypervisors.architecture("x86_64", ARM64, mirror=True, vagrant="2.3.4"), "processor: x86_64, the box is arm64, emulated")
+    is_fine(hypervisors.architecture("aarch64", AMD64, mirror=True, vagrant="2.3.4"), "processor: aarch64, the box is amd64, emulated")
     is_wrong(
-        hypervisors.architecture("riscv64", emulated=False, vagrant="2.4.1"),
+        hypervisors.architecture("riscv64", AMD64, mirror=False, vagrant="2.4.1"),
         "this host's processor is riscv64, and there are boxes for x86_64 and aarch64 only: use a host with one of those",
     )
     is_wrong(
-        hypervisors.architecture("aarch64", emulated=True, vagrant="2.4.1"),
-        "this host's processor is aarch64, and the emulated machines' (inventories/emulated) is an amd64 one: set OUTLIVE_DRIVER to 'kvm', or use an x86_64 host",
-    )
-    is_wrong(
-        hypervisors.architecture("aarch64", emulated=False, vagrant="2.3.4"),
+        hypervisors.architecture("aarch64", ARM64, mirror=False, vagrant="2.3.4"),
         "this host's processor is aarch64, and Vagrant 2.3.4 would take the amd64 box, since it knows no box architectures before 2.4.0: install a newer Vagrant",
     )
-    for vagrant in ("2.4.1", None):
+    # The mirror's box has a name of its own, by which any Vagrant finds it.
+    for mirror, vagrant in ((False, "2.4.1"), (False, None), (True, "2.3.4")):
         is_note(
-            hypervisors.architecture("arm64", emulated=False, vagrant=vagrant),
-            "this host's processor is arm64, for which there is a box, but Docker Hub's mysql:5.6 is made for amd64 only, and nobody has run the lab "
-            "on one so far: set storage_tutorial_mysql_image to 'mysql:9.7', and tell the project what you see",
+            hypervisors.architecture("arm64", ARM64, mirror=mirror, vagrant=vagrant),
+            "this host's processor is arm64, for which there is a box, but nobody has run the lab on one so far: tell the project what you see",
         )
 
 

@@ -7,8 +7,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
+from outlive.base.architecture import ARM64
 from outlive.base.errors import LabError
+from outlive.base.paths import ROOT
 from outlive.host import packages
 
 SIMULATED = """\
@@ -168,6 +171,7 @@ def test_other_way_to_a_program() -> None:
     assert packages.remover(["qemu-utils"], ["own-qemu"]).endswith(
         ": bring the program qemu-img onto PATH another way, or remove what you can do without (`sudo apt-get remove own-qemu`), then run the command again"
     )
+    assert ": bring the program qemu-system-x86_64 onto PATH another way, or " in packages.remover(["qemu-system-x86"], ["own-qemu"])
     assert packages.remover(["dnsmasq-base"], ["other"]).endswith(
         "nothing was installed: remove what you can do without (`sudo apt-get remove other`), then run the command again"
     )
@@ -209,3 +213,9 @@ def test_services_that_came_with_the_mirror_s_packages_do_not_stay(
     ran.clear()
     packages.install_packages(["skopeo"], services=services)
     assert ran == [], "what was there before is the user's"
+
+
+def test_firmware_of_the_machines_is_what_is_installed() -> None:
+    settings = yaml.safe_load((ROOT / "inventories/lab-arm64/group_vars/all/vagrant.yml").read_text(encoding="utf-8"))
+    assert list(packages.FIRMWARE[ARM64]) == [settings["lab_libvirt_firmware"]]
+    assert settings["lab_libvirt_machine_architecture"] == ARM64.machine

@@ -13,7 +13,10 @@ from outlive.base.paths import ROOT
 
 pytestmark = [pytest.mark.skipif(shutil.which("vagrant") is None, reason="vagrant is not installed")]
 
-INVENTORIES = tuple(("common", "lab", *overlays) for overlays in ((), ("offline",), ("emulated",), ("offline", "emulated")))
+ARM64 = ("lab-arm64", "offline", "offline-arm64", "emulated", "emulated-arm64")
+INVENTORIES = tuple(
+    ("common", "lab", *overlays) for overlays in ((), ("offline",), ("emulated",), ("offline", "emulated"), ("lab-arm64",), ARM64)
+)
 
 
 def validate(provider: str, inventories: tuple[str, ...], home: Path, *options: str) -> subprocess.CompletedProcess[str]:

@@ -68,6 +68,14 @@ def test_client_is_the_tutorial_s_command(fake_cluster: Cluster, tmp_path: Path,
     assert (tmp_path / "sql").read_text() == mysql.WRITE_ROW
 
 
+@pytest.mark.parametrize("warning", ["Warning:", "mysql: [Warning]"])
+def test_warnings_of_old_and_new_clients_are_no_rows(warning: str, fake_cluster: Cluster, kubectl: Path) -> None:
+    """Where kubectl reads the answer from the pod's log, it comes with what the client said on the other stream."""
+    said = f"{warning} Using a password on the command line interface can be insecure."
+    kubectl.write_text(f"#!/bin/sh\ncat > /dev/null; echo '{said}'; printf 'id\\n111\\n'\n")
+    assert mysql.tutorial_client(fake_cluster, ROOT, mysql.WRITE_ROW) == ["id", "111"]
+
+
 @pytest.mark.parametrize(
     ("lines", "rows"),
     [

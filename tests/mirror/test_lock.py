@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from outlive.base.architecture import AMD64, ARM64
 from outlive.base.errors import LabError
 from outlive.base.paths import ROOT
 from outlive.mirror import lock
@@ -14,7 +15,9 @@ from outlive.mirror.build import boxes, debian, images, packages, programs
 from outlive.mirror.paths import GO, LOCK_FILE
 
 LOCK = lock.load()
+ARM64_LOCK = lock.load(architecture=ARM64)
 EXTRAS = {name: lock.load_extra(name) for name in lock.EXTRAS}
+ARM64_EXTRAS = {name: lock.load_extra(name, ARM64) for name in lock.EXTRAS}
 BOXES = {name: lock.load_box(name) for name in lock.BOXES}
 EARLIER = lock.earlier(LOCK)
 REFERENCES = {each for references in (*LOCK.images.values(), *(extra.references for extra in EXTRAS.values())) for each in references}
@@ -153,13 +156,63 @@ def test_emulated_control_plane_waits_in_an_image_of_the_tutorial() -> None:
     assert [each["image"] for each in waiting] == ["{{ storage_tutorial_busybox_image }}"]
 
 
-@pytest.mark.parametrize("archive", [LOCK.debian, *(lock.archive_of(name)[1] for name in (*EXTRAS, *BOXES))], ids=lambda each: each.name)
+@pytest.mark.parametrize(
+    "archive",
+    [
+        LOCK.debian,
+        ARM64_LOCK.debian,
+        *(lock.archive_of(name)[1] for name in (*EXTRAS, *BOXES)),
+        *(extra.debian for extra in ARM64_EXTRAS.values()),
+    ],
+    ids=lambda each: f"{each.name}-{each.architecture.name}",
+)
 def test_debian_packages_have_names_and_checksums(archive: lock.Debian) -> None:
     assert archive.packages
     for package in archive.packages:
-        assert re.fullmatch(r"pool/main/[^ %]+_(amd64|all)\.deb", package.path)
+        assert re.fullmatch(rf"pool/main/[^ %]+_({archive.architecture.name}|all)\.deb", package.path)
         assert re.fullmatch(r"[0-9a-f]{64}", package.sha256)
     assert re.fullmatch(r"\d{8}T\d{6}Z", archive.timestamp)
+
+
+def test_another_architecture_is_made_of_the_same_but_for_what_its_file_says() -> None:
+    assert ARM64_LOCK.programs == LOCK.programs
+    assert ARM64_LOCK.packages == LOCK.packages
+    assert LOCK.images.keys() - ARM64_LOCK.images.keys() == {"mysql"}
+    assert ARM64_LOCK.extras == ("mysql-9.7",)
+    assert LOCK.extras == ()
+    one, other = (set(debian.names_of(each.debian, "full")) for each in (LOCK, ARM64_LOCK))
+    assert (one - other, other - one) == (
+        {"linux-image-cloud-amd64", "grub-pc-bin"},
+        {"linux-image-cloud-arm64", "grub-efi-arm64-bin"},
+    )
+
+
+@pytest.mark.parametrize("extra", lock.EXTRAS)
+def test_extra_image_has_the_version_of_its_tag_on_each_architecture(extra: str) -> None:
+    for each in (EXTRAS[extra], ARM64_EXTRAS[extra]):
+        version = each.references[0].rpartition(":")[2]
+        assert any(package.filename.startswith(f"mysql-server-core_{version}-") for package in each.debian.packages)
+
+
+def test_box_that_another_architecture_has_not_is_named() -> None:
+    with pytest.raises(
+        LabError, match=r"^the box 'generic' isn't made for arm64: name another one, or set OUTLIVE_ARCH to another architecture$"
+    ):
+        lock.load_box("generic", ARM64)
+    assert {name for name in boxes.BOXES if not lock.has_box(name, ARM64)} == {"generic"}
+    assert all(lock.has_box(name, AMD64) for name in boxes.BOXES)
+
+
+def test_broken_file_of_another_architecture_is_named(tmp_path: Path) -> None:
+    copy = tmp_path / "lock.yml"
+    copy.write_text(LOCK_FILE.read_text())
+    own = tmp_path / "lock-arm64.yml"
+    for text, what in (("extras: [mysql-9.7]", "KeyError"), (": :", "ScannerError|ParserError"), (None, "FileNotFoundError")):
+        own.unlink(missing_ok=True)
+        if text is not None:
+            own.write_text(text)
+        with pytest.raises(LabError, match=rf"the lock file {re.escape(str(own))} can't be read \(({what}): .*restore it"):
+            lock.load(copy, ARM64)
 
 
 def test_generated_part_is_replaced_and_the_rest_kept(tmp_path: Path) -> None:

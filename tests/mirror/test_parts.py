@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import platform
 import shutil
 import subprocess
 import tarfile
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from outlive.base.architecture import AMD64, ARM64
 from outlive.base.errors import LabError
 from outlive.base.wait import wait_for
 from outlive.cli import main
@@ -108,13 +110,37 @@ def test_version_of_a_box_follows_its_content() -> None:
 
 def test_missing_tools_are_named_with_the_cure() -> None:
     tools.require_tools(["sh"])
-    cure = "`OUTLIVE_SOURCES=mirror make setup` installs the Debian packages that src/outlive/mirror/host-packages.txt lists"
+    cure = "`OUTLIVE_SOURCES=mirror make setup` installs the Debian packages that src/outlive/mirror/host-packages\\*.txt list"
     with pytest.raises(LabError, match=rf"^this host lacks no-such-tool, no-such-other, which the mirror needs: {cure}$"):
         tools.require_tools(["sh", "no-such-tool", "no-such-other"])
 
 
+def test_another_architecture_takes_more_tools(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    assert build.tools_for(AMD64) == list(build.TOOLS)
+    assert set(build.tools_for(ARM64)) - set(build.TOOLS) == {"arch-test", "aarch64-linux-gnu-gcc", "mcopy", "mkfs.vfat", "mmd"}
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    assert set(build.tools_for(ARM64)) - set(build.TOOLS) == {"mcopy", "mkfs.vfat", "mmd"}
+
+
+def test_programs_that_nothing_runs_are_named_with_the_cure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    build.check_runs(AMD64)
+    for status in (0, 1):
+        (tmp_path / "arch-test").write_text(f"#!/bin/sh\nexit {status}\n")
+        (tmp_path / "arch-test").chmod(0o755)
+        if status == 0:
+            build.check_runs(ARM64)
+    with pytest.raises(
+        LabError,
+        match=r"^this host can't run programs for arm64, .*: install qemu-user-static .* `sudo update-binfmts --enable qemu-aarch64`$",
+    ):
+        build.check_runs(ARM64)
+
+
 @pytest.mark.skipif(shutil.which("dpkg-query") is None, reason="no Debian")
-@pytest.mark.parametrize("tool", sorted({*build.TOOLS, "nginx", "setpriv"}))
+@pytest.mark.parametrize("tool", sorted({*build.TOOLS, *build.EFI_TOOLS, "arch-test", "aarch64-linux-gnu-gcc", "nginx", "setpriv"}))
 def test_package_of_each_tool_is_listed_for_the_set_up(tool: str) -> None:
     found = shutil.which(tool, path="/usr/bin:/usr/sbin:/bin:/sbin")
     if found is None:
@@ -124,7 +150,8 @@ def test_package_of_each_tool_is_listed_for_the_set_up(tool: str) -> None:
     owners = subprocess.run(["dpkg-query", "--search", *sorted(names)], capture_output=True, text=True, check=False).stdout
     packages = {line.split(":")[0] for line in owners.splitlines()}
     always_there = {"apt", "dpkg", "util-linux", "gpg"}  # the last by gnupg
-    assert packages & {*(PACKAGE / "host-packages.txt").read_text().split(), *always_there}, packages
+    listed = {word for file in PACKAGE.glob("host-packages*.txt") for word in file.read_text().split()}
+    assert packages & {*listed, *always_there}, packages
 
 
 def test_too_little_disk(tmp_path: Path) -> None:

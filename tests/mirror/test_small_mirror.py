@@ -20,9 +20,10 @@ from pathlib import Path
 
 import pytest
 
+from outlive.base.architecture import ARM64
 from outlive.base.errors import LabError
 from outlive.cli import main
-from outlive.mirror import authority, build, command, lock, upstream
+from outlive.mirror import authority, build, command, golang, lock, upstream
 from outlive.mirror.build import debian, images, packages, programs
 from outlive.mirror.build.signing import Signer
 from outlive.mirror.servers import free_port, registry
@@ -265,6 +266,24 @@ def test_packages_are_as_upstream_lays_them_out(small: Small) -> None:
     assert {"./opt/cni/bin/bridge", "./opt/cni/bin/host-local"} <= {
         line.split()[-1] for line in deb("--contents", "kubernetes-cni").splitlines()
     }
+
+
+def test_programs_and_packages_of_another_architecture_lie_beside(small: Small) -> None:
+    """The same sources, for arm64: neither takes the other's place."""
+    said: list[str] = []
+    store = Store(small.store.cache, said.append, ARM64)
+    made = {name: programs.build_programs(store, small.lock.programs[name], golang.version()) for name in ("kubernetes", "cni")}
+    signer = Signer(store)
+    packages.make_packages(store, small.lock, made, signer)
+    signer.close()
+    # e_machine in an ELF header: 183 is AArch64's, 62 x86-64's.
+    for folder, machine in ((store.path_of("programs-cni"), 183), (small.store.path_of("programs-cni"), 62)):
+        assert (folder / "bridge").read_bytes()[18:20] == machine.to_bytes(2, "little")
+    repository = store.path_of("kubernetes-packages") / small.lock.packages["repository"]
+    assert (repository / "arm64/kubelet_1.2.3-1.1_arm64.deb").exists()
+    assert "Architecture: arm64\n" in (repository / "Packages").read_text()
+    assert "Architectures: arm64\n" in (repository / "Release").read_text()
+    assert small.build() == []
 
 
 def test_image_of_one_program(small: Small) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from outlive.base.errors import LabError
-from outlive.mirror.store import Store, digest_tree, publish
+from outlive.mirror import store as stores
+from outlive.mirror.store import Store, digest_file, digest_source, digest_tree, publish
 
 
 class Counter:
@@ -134,3 +135,24 @@ def test_publish_replaces_an_older_file(tmp_path: Path) -> None:
     publish(tmp_path / "new", target)
     publish(tmp_path / "new", target)
     assert target.read_text() == "new"
+
+
+def test_lines_that_make_the_same_count_as_those_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = tmp_path / "boxes.py"
+    module.write_text("made otherwise\n")
+    own, before = digest_file(module), "0" * 64
+    monkeypatch.setattr(stores, "SAME_OUTPUT", tmp_path / "same_output.txt")
+    for lines, known_as in (("# none\n", own), (f"boxes {own} {before} # seen\n", before), (f"images {own} {before}\n", own)):
+        stores.SAME_OUTPUT.write_text(lines)
+        assert digest_source(module) == known_as
+    module.write_text("and now something else\n")
+    assert digest_source(module) == digest_file(module)
+
+
+def test_no_line_tells_of_lines_that_are_gone() -> None:
+    """Else a change that is taken back one day would count as what it isn't."""
+    for (module, today), before in stores._same_output().items():
+        assert digest_file(stores.SAME_OUTPUT.with_name(f"{module}.py")) == today, (
+            f"{module}.py was changed: take its line out of same_output.txt, or build with both and compare"
+        )
+        assert before != today

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from outlive.base import architecture
 from outlive.base.errors import LabError
 from outlive.base.paths import cache
 from outlive.base.process import run_bytes
@@ -34,7 +35,7 @@ def archive() -> Path:
     Raises:
         LabError: it isn't built.
     """
-    path = cache() / "store/scanner/kube-bench.tar.gz"
+    path = cache() / architecture.chosen().store / "scanner/kube-bench.tar.gz"
     if not path.exists():
         raise LabError(f"kube-bench isn't built ({path} isn't there): run `outlive mirror scanner`, which takes Go and two minutes")
     return path

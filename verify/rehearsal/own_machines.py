@@ -15,7 +15,7 @@ from outlive.base.paths import KUBECONFIG, ROOT, STATE, machine_ids
 from outlive.base.wait import wait_for
 from outlive.host import private
 from outlive.host.reach import Reached, log_of
-from outlive.host.settings import Settings, decide
+from outlive.host.settings import Settings, decide, for_architecture
 from outlive.host.steps import task_of, vagrant_line
 from outlive.lab import objects
 from outlive.lab.objects import Json
@@ -44,7 +44,8 @@ class Staged(Settings):
     @property
     def inventories(self) -> list[str]:
         """The inventory and its overlays, in the order in which they override each other."""
-        return [str(folder) for folder in (*self.folders, *([EMULATED] if self.driver == "qemu" else []))]
+        folders = [str(folder) for folder in (*self.folders, *([EMULATED] if self.driver == "qemu" else []))]
+        return for_architecture(folders, self.architecture)
 
     def environment(self) -> dict[str, str]:
         """Return the variables under which the usual commands work on these machines."""

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from outlive.base import architecture
 from outlive.base.errors import LabError
 from outlive.base.paths import LOGS, REPORTS, machine_ids
 from outlive.base.process import OUTLIVE, logged, said
@@ -81,7 +82,7 @@ def describe_host() -> dict[str, object]:
     model = next((line.split(":", 1)[1].strip() for line in cpuinfo.splitlines() if line.startswith("model name")), platform.processor())
     meminfo = Path("/proc/meminfo").read_text(encoding="ascii")
     memory = next(int(line.split()[1]) // 1024 for line in meminfo.splitlines() if line.startswith("MemTotal"))
-    qemu = (said(["qemu-system-x86_64", "--version"]) or "").splitlines()
+    qemu = (said([architecture.chosen().emulator, "--version"]) or "").splitlines()
     return {
         "processor": model,
         "cores": os.cpu_count(),

@@ -45,7 +45,7 @@ def _parts(seconds: Mapping[str, float]) -> str:
 
 def _key(settings: Settings) -> str:
     box = "" if settings.box == "full" else f" {settings.box}"
-    return f"{settings.provider} {settings.driver or ''} {settings.sources}{box}".replace("  ", " ")
+    return f"{settings.provider} {settings.driver or ''}{settings.architecture.suffix} {settings.sources}{box}".replace("  ", " ")
 
 
 def _read() -> dict[str, dict[str, float]]:

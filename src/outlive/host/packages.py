@@ -8,15 +8,21 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from outlive.base.architecture import AMD64, ARM64, Architecture
 from outlive.base.errors import LabError
 from outlive.base.paths import LOGS, ROOT
 from outlive.base.process import as_root, logged, output, require_root, run
 from outlive.host import environment
 
+EMULATORS: dict[Architecture, str] = {AMD64: "qemu-system-x86", ARM64: "qemu-system-arm"}
+"""The Debian package of the QEMU that runs machines of an architecture."""
+
+FIRMWARE: dict[Architecture, dict[str, str]] = {ARM64: {"/usr/share/qemu-efi-aarch64/QEMU_EFI.fd": "qemu-efi-aarch64"}}
+"""Files that machines of an architecture need on libvirt; a PC's BIOS comes with QEMU."""
+
 TOOLS: dict[str, str] = {
     "vagrant": "vagrant",
     "virsh": "libvirt-clients",
-    "qemu-system-x86_64": "qemu-system-x86",
     "qemu-img": "qemu-utils",
     "ip": "iproute2",
     "flock": "util-linux",
@@ -25,7 +31,7 @@ TOOLS: dict[str, str] = {
     "curl": "curl",
     "git": "git",
 }
-"""Programs that the lab calls, each with the Debian package that brings it."""
+"""Programs that every lab calls, each with the Debian package that brings it."""
 
 LIBVIRT: dict[str, str] = {
     "/usr/sbin/libvirtd": "libvirt-daemon-system",
@@ -69,9 +75,17 @@ def missing_packages(tools: dict[str, str], files: dict[str, str]) -> list[str]:
     return sorted(lacking)
 
 
-def missing_mirror_packages() -> list[str]:
-    """Return the Debian packages that building the mirror lacks; `src/outlive/mirror/host-packages.txt` lists what it needs."""
-    lines = (ROOT / "src/outlive/mirror/host-packages.txt").read_text(encoding="utf-8").splitlines()
+def missing(architecture: Architecture, *, libvirt: bool) -> list[str]:
+    """Return the Debian packages that a lab with machines of an architecture lacks on this host."""
+    files = {**LIBVIRT, **FIRMWARE.get(architecture, {})} if libvirt else {}
+    return missing_packages({**TOOLS, architecture.emulator: EMULATORS[architecture]}, files)
+
+
+def missing_mirror_packages(architecture: Architecture) -> list[str]:
+    """Return the Debian packages that building the mirror for an architecture lacks; `src/outlive/mirror/host-packages*.txt` list what it needs."""
+    folder = ROOT / "src/outlive/mirror"
+    lists = [folder / "host-packages.txt", folder / f"host-packages-{architecture.name}.txt"]
+    lines = [line for file in lists if file.exists() for line in file.read_text(encoding="utf-8").splitlines()]
     wanted = [line.split("#")[0].strip() for line in lines if line.split("#")[0].strip()]
     # It ends with status 1 where one of them isn't known.
     query = run(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *wanted]).stdout if shutil.which("dpkg-query") else ""
@@ -132,7 +146,8 @@ def removals(simulated: str) -> list[str]:
 
 def remover(wanting: Sequence[str], gone: Sequence[str]) -> str:
     """Return the sentence on packages whose installation would remove others."""
-    programs = [program for program, package in TOOLS.items() if package in wanting]
+    emulators = {architecture.emulator: package for architecture, package in EMULATORS.items()}
+    programs = [program for program, package in (TOOLS | emulators).items() if package in wanting]
     ways = [f"bring the program {' and '.join(programs)} onto PATH another way"] if programs else []
     if "vagrant" in wanting:
         ways = [f"install Vagrant's own package ({OWN_VAGRANT}), which removes none"]

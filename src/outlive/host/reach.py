@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryDirectory
 
+from outlive.base import architecture
 from outlive.base.errors import EXIT_FAIL, FailedError, LabError, StepFailedError
 from outlive.base.paths import KUBECONFIG, KUBECTL, LOGS, ROOT, SCENARIOS, STATE, cache, machine_ids
 from outlive.base.process import OUTLIVE, Tree, end, logged, missing, require_root, run, spoken, start
@@ -228,15 +229,16 @@ class Built:
 
 def mirror_argv(*words: str) -> list[str]:
     """Return the command line of the mirror's command `words`, for a process that has neither this folder nor these variables."""
-    return ["/usr/bin/env", f"OUTLIVE_CACHE={cache()}", str(ROOT / ".venv/bin/python"), "-m", "outlive", "mirror", *words]
+    given = [f"OUTLIVE_CACHE={cache()}", f"{architecture.SETTING}={architecture.chosen().name}"]
+    return ["/usr/bin/env", *given, str(ROOT / ".venv/bin/python"), "-m", "outlive", "mirror", *words]
 
 
 def copy_kubectl() -> None:
     """Copy the mirror's kubectl to where the role control_plane will fetch the cluster's: it is the same file, which takes long to come from an emulated VM.
 
-    Only before there is a cluster: which version that has, the mirror doesn't know.
+    It is the one for this host's processor, whatever the machines' is. Only before there is a cluster: which version that has, the mirror doesn't know.
     """
-    built = cache() / "store/programs-kubernetes/kubectl"
+    built = cache() / architecture.of_host().store / "programs-kubernetes/kubectl"
     if built.exists() and not KUBECTL.exists() and not KUBECONFIG.exists():
         KUBECTL.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix="copy-", dir=KUBECTL.parent) as folder:

@@ -1,4 +1,4 @@
-"""How this host runs the lab, decided once a command: provider, accelerator, where packages come from, whose libvirt.
+"""How this host runs the lab, decided once a command: provider, accelerator, the machines' architecture, where packages come from, whose libvirt.
 
 Each can be given by an environment variable; `auto`, the default, looks at the host.
 """
@@ -10,12 +10,14 @@ import ipaddress
 import os
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from outlive.base import architecture
+from outlive.base.architecture import AMD64, Architecture
 from outlive.base.errors import LabError
 from outlive.base.paths import BIN, KUBECONFIG, ROOT, STATE, cache
 from outlive.base.process import LOCALE, said
@@ -35,6 +37,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "OUTLIVE_SOURCES": ("auto", "upstream", "mirror"),
     "OUTLIVE_LIBVIRT": ("auto", "private", "system"),
     "OUTLIVE_BOX": ("auto", "full", "bare", "generic"),
+    architecture.SETTING: architecture.CHOICES,
 }
 """The settings and what each may be."""
 
@@ -62,6 +65,8 @@ class Settings:
     why: str
     mirror: str = ""
     """Address of another host that serves the mirror to this lab (`outlive mirror serve` there); empty where this one does."""
+    architecture: Architecture = AMD64
+    """That of the machines' processors, the host's own unless OUTLIVE_ARCH says otherwise."""
     box: Box = "full"
     """Which of the mirror's boxes the machines are made of, where they come from the mirror; upstream there is one."""
     scenarios: bool = False
@@ -82,7 +87,7 @@ class Settings:
             chosen.append(f"inventories/{self.box}")
         if self.driver == "qemu":
             chosen.append("inventories/emulated")
-        return chosen
+        return for_architecture(chosen, self.architecture)
 
     def environment(self) -> dict[str, str]:
         """Return the variables under which vagrant, virsh, ansible-playbook, kubectl and pytest work on this lab."""
@@ -91,6 +96,7 @@ class Settings:
             "ANSIBLE_INVENTORY": ",".join(str(ROOT / name) for name in self.inventories),
             "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
             "KUBECONFIG": str(KUBECONFIG),
+            architecture.SETTING: self.architecture.name,
             "OUTLIVE_CACHE": str(cache()),
             "OUTLIVE_SHELL": str(ROOT),
             "PATH": f"{ROOT / '.venv/bin'}:{BIN}:{FILES}:{os.environ.get('PATH', '/usr/bin:/bin')}:/usr/sbin:/sbin",
@@ -146,6 +152,16 @@ def control_folders() -> tuple[Path, Path]:
     return STATE / "ssh", environment.own() / environment.SOCKETS
 
 
+def for_architecture(folders: Sequence[str], machines: Architecture) -> list[str]:
+    """Return inventories with what is otherwise in them for an architecture: a folder beside the one that it is about, with the architecture's name at its end."""
+    chosen = []
+    for folder in folders:
+        chosen.append(folder)
+        if machines.suffix and (ROOT / f"{folder}{machines.suffix}").is_dir():
+            chosen.append(f"{folder}{machines.suffix}")
+    return chosen
+
+
 def decide(given: Mapping[str, str] = os.environ) -> Settings:
     """Decide how the lab runs on this host.
 
@@ -154,8 +170,18 @@ def decide(given: Mapping[str, str] = os.environ) -> Settings:
     """
     wish = {name: _choice(name, given.get(name, "auto")) for name in CHOICES}
     provider, driver = wish["OUTLIVE_PROVIDER"], wish["OUTLIVE_DRIVER"]
+    machines = architecture.chosen(given)
     why: list[str] = []
 
+    if not machines.native:
+        if driver == "kvm" or provider == "virtualbox":
+            asked = "OUTLIVE_DRIVER is 'kvm'" if driver == "kvm" else "OUTLIVE_PROVIDER is 'virtualbox'"
+            raise LabError(
+                f"{asked}, but OUTLIVE_ARCH is '{machines.name}', and this host's processor ({platform.machine()}) runs such machines by emulation only: "
+                "leave one of the two out"
+            )
+        provider, driver = "libvirt", "qemu"
+        why.append(f"machines for {machines.name} are emulated on {platform.machine()}")
     if provider == "auto" or (provider == "libvirt" and driver == "auto"):
         kvm = virtualization.kvm() if driver != "qemu" else virtualization.Usability(False, "emulation was asked for")
         why.append(f"KVM: {kvm.reason}")
@@ -188,14 +214,10 @@ def decide(given: Mapping[str, str] = os.environ) -> Settings:
         # Unpacking an image in an emulated VM takes minutes; the mirror's full box has them unpacked already. And nothing
         # leads out of a private libvirt.
         sources = "mirror" if emulated or private else "upstream"
-    if sources == "mirror" and (provider == "virtualbox" or platform.machine() != "x86_64"):
-        way = ", OUTLIVE_DRIVER to 'kvm' and OUTLIVE_LIBVIRT to 'system'" if provider == "libvirt" else ""
+    if sources == "mirror" and provider == "virtualbox":
         named = f"OUTLIVE_MIRROR is '{mirror}', a mirror" if mirror else "OUTLIVE_SOURCES is 'mirror',"
         cure = "leave it out and set OUTLIVE_SOURCES" if mirror else "set it"
-        raise LabError(
-            f"{named} whose box is for libvirt on x86_64 only (here: {provider} on {platform.machine()}): "
-            f"{cure} to 'upstream', which needs internet{way}"
-        )
+        raise LabError(f"{named} whose box is for libvirt only (here: {provider}): {cure} to 'upstream', which needs internet")
     if private and sources == "upstream":
         raise LabError(
             "OUTLIVE_SOURCES is 'upstream', but the lab's own libvirt has no way out: leave it at 'auto' or 'mirror', "
@@ -207,6 +229,11 @@ def decide(given: Mapping[str, str] = os.environ) -> Settings:
             f"OUTLIVE_BOX is '{made_of}', a box of the mirror's, and this lab's comes from the public catalogue: leave it out, "
             "or set OUTLIVE_SOURCES to 'mirror'"
         )
+    if made_of == "generic" and machines != AMD64:
+        raise LabError(
+            f"OUTLIVE_BOX is '{made_of}', which the mirror has for amd64 only, and the machines are {machines.name} ones (OUTLIVE_ARCH, or this host's processor): "
+            "leave it out, or set it to 'full' or 'bare'"
+        )
     return Settings(
         provider="libvirt" if provider == "libvirt" else "virtualbox",
         driver=None if provider == "virtualbox" else ("qemu" if driver == "qemu" else "kvm"),
@@ -215,6 +242,7 @@ def decide(given: Mapping[str, str] = os.environ) -> Settings:
         why="; ".join(why) or "as asked",
         mirror=mirror,
         box="generic" if made_of == "generic" else "bare" if made_of == "bare" else "full",
+        architecture=machines,
     )
 
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from outlive.base import architecture
 from outlive.base.errors import EXIT_FAIL, FailedError, LabError, StepFailedError, UnreachableError
 from outlive.base.locks import alone
 from outlive.base.paths import LOCK, LOGS, REPORTS, ROOT, STATE, kubectl, machine_ids
@@ -396,10 +397,10 @@ def setup() -> None:
         if finding.verdict == "WRONG":
             raise LabError(finding.sentence)
     # Only hosts that build the mirror need its tools; whether this one does is known once QEMU is there to try KVM.
-    packages.install_packages(packages.missing_packages(packages.TOOLS, packages.LIBVIRT if _wants_libvirt() else {}))
+    packages.install_packages(packages.missing(architecture.chosen(), libvirt=_wants_libvirt()))
     own = environment.make()
     if decide().builds_mirror:
-        packages.install_packages(packages.missing_mirror_packages(), services=False)
+        packages.install_packages(packages.missing_mirror_packages(architecture.chosen()), services=False)
         golang.prepare(str(own / "bin/python"))
 
 

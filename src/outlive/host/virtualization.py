@@ -9,6 +9,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from outlive.base.architecture import AMD64, of_host
 from outlive.base.errors import LabError, UnreachableError
 from outlive.base.paths import STATE, cache
 from outlive.base.process import run_bytes, said
@@ -77,8 +78,9 @@ def _boot_id() -> str:
 
 def _probe_kvm() -> tuple[Usability, bool]:
     """Return the finding and whether it is final; without QEMU or a kernel to boot, or while another hypervisor runs, it isn't."""
-    if shutil.which("qemu-system-x86_64") is None:
-        return Usability(False, "/dev/kvm is there, but qemu-system-x86_64 isn't installed yet to try it"), False
+    emulator = of_host().emulator
+    if shutil.which(emulator) is None:
+        return Usability(False, f"/dev/kvm is there, but {emulator} isn't installed yet to try it"), False
     with tempfile.TemporaryDirectory() as scratch:
         kernel = _kernel(Path(scratch))
         if kernel is None:
@@ -89,14 +91,16 @@ def _probe_kvm() -> tuple[Usability, bool]:
 
 def boots(accelerator: list[str], kernel: Path, seconds: float = BOOT_SECONDS) -> Usability:
     """Boot `kernel` under QEMU with `accelerator`'s options; usable when it runs until it looks for its root file system."""
-    argv = ["qemu-system-x86_64", *accelerator, "-m", "256", "-display", "none", "-no-reboot", "-serial", "stdio", "-monitor", "none"]
-    argv += ["-kernel", str(kernel), "-append", "console=ttyS0 panic=-1"]
+    native = of_host()
+    machine, console = ([], "ttyS0") if native == AMD64 else (["-machine", "virt"], "ttyAMA0")
+    argv = [native.emulator, *machine, *accelerator, "-m", "256", "-display", "none", "-no-reboot", "-serial", "stdio", "-monitor", "none"]
+    argv += ["-kernel", str(kernel), "-append", f"console={console} panic=-1"]
     try:
         done = run_bytes(argv, timeout=seconds)
     except UnreachableError:
         return Usability(False, f"a kernel did not boot within {seconds:.0f} s")
     except LabError:
-        return Usability(False, "qemu-system-x86_64 is not installed")
+        return Usability(False, f"{native.emulator} is not installed")
     if b"Unable to mount root" in done.stdout or b"VFS: Cannot open root" in done.stdout:
         return Usability(True, "a kernel boots")
     words = done.stderr.decode(errors="replace").strip().splitlines()
@@ -108,10 +112,11 @@ def _kernel(scratch: Path) -> Path | None:
     own = sorted(path for path in Path("/boot").glob("vmlinuz-*") if os.access(path, os.R_OK))
     if own:
         return own[-1]
-    packages = sorted(cache().glob("store/*/pool/**/linux-image-[0-9]*.deb"))
+    native = of_host().name
+    packages = sorted(cache().glob(f"store*/*/pool/**/linux-image-[0-9]*_{native}.deb"))
     if not packages and shutil.which("apt-get"):
         # The dependency of Debian's metapackage, or of Ubuntu's, is the kernel itself.
-        depends = said(["apt-cache", "depends", "linux-image-cloud-amd64", "linux-image-virtual"]) or ""
+        depends = said(["apt-cache", "depends", f"linux-image-cloud-{native}", "linux-image-virtual"]) or ""
         names = [line.split()[-1] for line in depends.splitlines() if line.strip().startswith("Depends: linux-image")]
         said(["env", "--chdir", str(scratch), "apt-get", "-qq", "download", *names], FETCH_SECONDS)
         packages = sorted(scratch.glob("linux-image-[0-9]*.deb"))

@@ -129,7 +129,7 @@ def tutorial_client(cluster: Cluster, account: Account, statements: str) -> list
     command += ["--", "mysql", "-h", "mysql", f"-p{account.password.reveal()}"]
     _remove_client(cluster)
     output = _kubectl(command, statements, account)
-    notes = re.compile(rf'^(pod "{CLIENT_POD}" deleted.*|If you don\'t see a command prompt.*|Warning: .*|)$')
+    notes = re.compile(rf'^(pod "{CLIENT_POD}" deleted.*|If you don\'t see a command prompt.*|Warning: .*|mysql: \[Warning\] .*|)$')
     return [line for line in output.splitlines() if not notes.match(line)]
 
 

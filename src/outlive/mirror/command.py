@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from outlive.base import architecture
 from outlive.base.paths import cache
 from outlive.base.process import require_root
 from outlive.mirror import build as steps
@@ -26,9 +27,9 @@ def report(line: str) -> None:
 
 
 def _begin() -> Store:
-    """Return the cache, and let mkfs.ext4 and nginx be found, which lie where an ordinary user's PATH doesn't lead."""
+    """Return the cache for the lab's architecture, and let mkfs.ext4 and nginx be found, which lie where an ordinary user's PATH doesn't lead."""
     os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
-    return Store(cache(), report)
+    return Store(cache(), report, architecture.chosen())
 
 
 def build(box: str, also: Sequence[str]) -> None:
@@ -37,7 +38,8 @@ def build(box: str, also: Sequence[str]) -> None:
     require_root("build the mirror's boxes")
     with ended_by_signals(), store.locked():
         golang.prepare()
-        steps.build(store, lock.load(), boxes.BOXES if box == "all" else (box,), list(also))
+        names = [name for name in boxes.BOXES if lock.has_box(name, store.architecture)] if box == "all" else [box]
+        steps.build(store, lock.load(architecture=store.architecture), names, list(also))
 
 
 def serve(address: str, apt_port: int, registry_port: int) -> None:
@@ -51,7 +53,7 @@ def check(against: Path | None) -> None:
     compare.check_whole(store)
     report(f"{store.cache}: every checksum is right")
     if against:
-        report(compare.check(store, Store(against, report)))
+        report(compare.check(store, Store(against, report, store.architecture)))
 
 
 def write_sbom(folder: Path) -> None:
@@ -72,7 +74,10 @@ def build_scanner() -> None:
 
 def lock_anew(also: Sequence[str]) -> None:
     """Resolve the Debian packages of the lock file, or of the named extra images and boxes, and write them into it."""
-    for file, wanted in [lock.archive_of(name) for name in also] or [(LOCK_FILE, lock.load().debian)]:
+    made_for = architecture.chosen()
+    named = [lock.archive_of(name, made_for) for name in also]
+    for given, wanted in named or [(LOCK_FILE, lock.load(architecture=made_for).debian)]:
+        file = lock.generated_in(given, made_for)
         timestamp, packages = debian.resolve(wanted)
         lock.write_debian(file, timestamp, packages)
         report(f"{file.name}: {len(packages)} Debian packages as of {timestamp}")
@@ -80,4 +85,5 @@ def lock_anew(also: Sequence[str]) -> None:
 
 def stand_in(address: str, folder: Path) -> None:
     """Answer under the upstream's own names, until this process is ended."""
-    upstream.serve(_begin(), lock.load(), address, folder)
+    store = _begin()
+    upstream.serve(store, lock.load(architecture=store.architecture), address, folder)

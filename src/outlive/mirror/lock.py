@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import yaml
 
+from outlive.base.architecture import AMD64, Architecture
 from outlive.base.errors import LabError
 from outlive.mirror.paths import LOCK_FILE, PACKAGE
 
@@ -52,6 +53,7 @@ class Debian:
     timestamp: str
     sets: Mapping[str, tuple[str, ...]]
     packages: tuple[DebianPackage, ...]
+    architecture: Architecture = AMD64
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,8 @@ class Lock:
     images: Mapping[str, tuple[str, ...]]
     disk: Disk
     debian: Debian
+    extras: tuple[str, ...] = ()
+    """Those of EXTRAS that are made without being asked for."""
 
 
 def earlier(lock: Lock) -> Lock:
@@ -131,7 +135,7 @@ def earlier(lock: Lock) -> Lock:
     )
 
 
-def parse(data: Mapping[str, Any]) -> Lock:
+def parse(data: Mapping[str, Any], architecture: Architecture = AMD64) -> Lock:
     """Turn the lock file's YAML into a Lock; KeyError or TypeError tell of a broken file."""
     return Lock(
         source_date_epoch=int(data["source_date_epoch"]),
@@ -152,11 +156,12 @@ def parse(data: Mapping[str, Any]) -> Lock:
         mysql=Mysql(**data["mysql"]),
         images={name: tuple(references) for name, references in data["images"].items()},
         disk=Disk(data["boxes"]["disk_gib"], data["boxes"]["disk_gib"]),
-        debian=_debian("debian", data["debian"]),
+        debian=_debian("debian", data["debian"], architecture),
+        extras=tuple(data.get("extras", ())),
     )
 
 
-def _debian(name: str, data: Mapping[str, Any]) -> Debian:
+def _debian(name: str, data: Mapping[str, Any], architecture: Architecture) -> Debian:
     return Debian(
         name=name,
         suite=data["suite"],
@@ -167,32 +172,65 @@ def _debian(name: str, data: Mapping[str, Any]) -> Debian:
         packages=tuple(
             DebianPackage(path, int(size), digest) for path, size, digest in (line.split() for line in data.get("packages", []))
         ),
+        architecture=architecture,
     )
 
 
-def load(path: Path = LOCK_FILE) -> Lock:
+def load(path: Path = LOCK_FILE, architecture: Architecture = AMD64) -> Lock:
     """Read the lock file, or raise LabError with the reason."""
-    return _read(path, parse)
+    return _read(path, architecture, lambda data: parse(data, architecture))
 
 
-def load_extra(name: str) -> Extra:
+def load_extra(name: str, architecture: Architecture = AMD64) -> Extra:
     """Read the lock file of an extra image, or raise LabError with the reason."""
-    return _read(EXTRAS[name], lambda data: Extra(name, tuple(data["image"]), _debian(name, data["debian"])))
+    return _read(EXTRAS[name], architecture, lambda data: Extra(name, tuple(data["image"]), _debian(name, data["debian"], architecture)))
 
 
-def load_box(name: str) -> OwnBox:
-    """Read the lock file of a box with packages of its own, or raise LabError with the reason."""
-    return _read(BOXES[name], lambda data: OwnBox(Disk(**data["disk_gib"]), _debian(name, data["debian"])))
+def has_box(name: str, architecture: Architecture) -> bool:
+    """Say whether a box can be made for an architecture: one with packages of its own needs a lock file for it."""
+    return name not in BOXES or generated_in(BOXES[name], architecture).exists()
 
 
-def archive_of(name: str) -> tuple[Path, Debian]:
+def load_box(name: str, architecture: Architecture = AMD64) -> OwnBox:
+    """Read the lock file of a box with packages of its own, or raise LabError with the reason: not each box is there for each architecture."""
+    if not has_box(name, architecture):
+        raise LabError(
+            f"the box '{name}' isn't made for {architecture.name}: name another one, or set OUTLIVE_ARCH to another architecture"
+        )
+    return _read(BOXES[name], architecture, lambda data: OwnBox(Disk(**data["disk_gib"]), _debian(name, data["debian"], architecture)))
+
+
+def archive_of(name: str, architecture: Architecture = AMD64) -> tuple[Path, Debian]:
     """Give the lock file of an extra image or a box and the packages in it, or raise LabError with the reason."""
-    return (BOXES[name], load_box(name).debian) if name in BOXES else (EXTRAS[name], load_extra(name).debian)
+    return (BOXES[name], load_box(name, architecture).debian) if name in BOXES else (EXTRAS[name], load_extra(name, architecture).debian)
 
 
-def _read(path: Path, parser: Callable[[Any], T]) -> T:
+def generated_in(path: Path, architecture: Architecture) -> Path:
+    """Give the file that has the Debian packages of a lock file for an architecture: amd64's are in the lock file itself."""
+    return path.with_stem(f"{path.stem}{architecture.suffix}")
+
+
+def _for_another(data: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the YAML of a lock file as it is for another architecture, whose file says what is otherwise."""
+    left_out, debian = own.get("left_out", ()), own["debian"] or {}
+    instead = debian.get("instead", {})
+    sets = {
+        name: [instead.get(package, package) for package in packages]
+        for name, packages in data["debian"]["sets"].items()
+        if name.removeprefix("image-") not in left_out
+    }
+    generated = {"timestamp": debian.get("timestamp", ""), "packages": debian.get("packages", [])}
+    merged = {**data, "extras": own.get("extras", ()), "debian": {**data["debian"], "sets": sets, **generated}}
+    if "images" in data:
+        merged["images"] = {name: references for name, references in data["images"].items() if name not in left_out}
+    return merged
+
+
+def _read(path: Path, architecture: Architecture, parser: Callable[[Any], T]) -> T:
     try:
-        return parser(yaml.safe_load(path.read_text()))
+        data = yaml.safe_load(path.read_text())
+        own = generated_in(path, architecture)
+        return parser(data if own == path else _for_another(data, yaml.safe_load((path := own).read_text())))
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise LabError(
             f"the lock file {path} can't be read ({type(error).__name__}: {' '.join(str(error).split())}): restore it with `git checkout` or mend the named entry"

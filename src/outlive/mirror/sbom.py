@@ -29,7 +29,7 @@ def write(store: Store, folder: Path) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise LabError(f"the folder {folder} can't be written ({error.strerror}): name another one with --to") from error
-    syft = programs.build_programs(store, SYFT, golang.version()).path / "syft"
+    syft = programs.build_programs(store.for_this_host(), SYFT, golang.version()).path / "syft"
     # It asks nobody for a newer version of itself, and keeps nothing in the home folder.
     quiet = {"SYFT_CHECK_FOR_APP_UPDATE": "false", "SYFT_CACHE_TTL": "0"}
     written = []

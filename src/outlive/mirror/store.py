@@ -4,6 +4,8 @@ An artefact is used only if its key is that of today's inputs and every file has
 Else it's built anew, in a folder beside it that takes its place when it's complete.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
@@ -13,10 +15,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from outlive.base.architecture import AMD64, Architecture, of_host
 from outlive.base.errors import LabError
 from outlive.base.locks import exclusive
 from outlive.base.process import as_root, output, remove
 
+SAME_OUTPUT = Path(__file__).with_name("build") / "same_output.txt"
 Build = Callable[[Path], None]
 Report = Callable[[str], None]
 
@@ -44,6 +48,21 @@ def digest_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def digest_source(module: Path) -> str:
+    """Give what stands for a module's lines in the keys of what it makes: its sha256, or that of an earlier one.
+
+    `build/same_output.txt` names lines of which it was seen that what they make is the same, byte for byte, as what earlier lines made. What those made stays in use.
+    """
+    own = digest_file(module)
+    return _same_output().get((module.stem, own), own)
+
+
+def _same_output() -> dict[tuple[str, str], str]:
+    """Read which lines make what earlier ones did: the earlier sha256 by the module's name and its own."""
+    lines = (line.split("#")[0].split() for line in SAME_OUTPUT.read_text(encoding="ascii").splitlines())
+    return {(module, today): before for module, today, before in filter(None, lines)}
+
+
 def digest_inputs(inputs: object) -> str:
     """Give the sha256 of inputs (anything that JSON can hold, sources as bytes by `digest_tree`)."""
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
@@ -69,14 +88,19 @@ def _take_over(folder: Path) -> None:
 
 
 class Store:
-    """The cache folder's artefacts."""
+    """The cache folder's artefacts for one architecture."""
 
-    def __init__(self, cache: Path, report: Report) -> None:
-        """Use the folder `cache`; `report` gets one line for each step."""
+    def __init__(self, cache: Path, report: Report, architecture: Architecture = AMD64) -> None:
+        """Use the folder `cache`; `report` gets one line for each step. What is made for another architecture than amd64 lies in a folder of its own."""
         self.cache = cache
-        self.logs = cache / "logs"
-        self._folder = cache / "store"
+        self.architecture = architecture
+        self.logs = cache / f"logs{architecture.suffix}"
+        self._folder = cache / architecture.store
         self.report = report
+
+    def for_this_host(self) -> Store:
+        """Give the artefacts of the same cache that are programs for this host itself, whatever architecture the others are for."""
+        return self if self.architecture.native else Store(self.cache, self.report, of_host())
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from outlive.base.architecture import Architecture
 from outlive.base.errors import LabError
 from outlive.base.process import as_root as as_root
 from outlive.base.process import end, environment, start, uninterrupted
@@ -20,8 +21,13 @@ def require_tools(names: Sequence[str]) -> None:
     missing = [name for name in names if shutil.which(name) is None]
     if missing:
         raise LabError(
-            f"this host lacks {', '.join(missing)}, which the mirror needs: `OUTLIVE_SOURCES=mirror make setup` installs the Debian packages that src/outlive/mirror/host-packages.txt lists"
+            f"this host lacks {', '.join(missing)}, which the mirror needs: `OUTLIVE_SOURCES=mirror make setup` installs the Debian packages that src/outlive/mirror/host-packages*.txt list"
         )
+
+
+def compiler(architecture: Architecture) -> str:
+    """Give the name of the C compiler whose programs run on `architecture`: gcc, or Debian's cross compiler."""
+    return "gcc" if architecture.native else f"{architecture.machine}-linux-gnu-gcc"
 
 
 _running: set[subprocess.Popen[str]] = set()

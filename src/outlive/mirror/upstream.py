@@ -56,10 +56,11 @@ def lay_out(store: Store, lock: Lock, folder: Path) -> None:
         suite = lock.debian.suite
         _signed_again(debian, Path("dists") / suite, site / "deb.debian.org/debian", signer)
         # Nothing is newer than what the mirror has.
+        architecture = lock.debian.architecture.name
         for later in ("updates", "backports"):
-            _empty(site / "deb.debian.org/debian", f"{suite}-{later}", signer)
+            _empty(site / "deb.debian.org/debian", f"{suite}-{later}", architecture, signer)
         for host in ("security.debian.org", "deb.debian.org"):
-            _empty(site / host / "debian-security", f"{suite}-security", signer)
+            _empty(site / host / "debian-security", f"{suite}-security", architecture, signer)
         published = site / "pkgs.k8s.io" / lock.packages["repository"].partition("/")[2]
         _signed_again(kubernetes, Path(), published, signer)
         (published / "Release.key").unlink()
@@ -80,10 +81,17 @@ def _signed_again(source: Path, release: Path, target: Path, signer: Signer) -> 
     signer.sign_release(place / "Release")
 
 
-def _empty(target: Path, suite: str, signer: Signer) -> None:
+def _empty(target: Path, suite: str, architecture: str, signer: Signer) -> None:
     """Publish a suite that has no packages."""
     (target / "pool/none").mkdir(parents=True, exist_ok=True)
-    release = {"Origin": "Debian", "Label": "Debian", "Suite": suite, "Codename": suite, "Components": "main", "Architectures": "amd64"}
+    release = {
+        "Origin": "Debian",
+        "Label": "Debian",
+        "Suite": suite,
+        "Codename": suite,
+        "Components": "main",
+        "Architectures": architecture,
+    }
     apt_repository.index(target, Path("pool/none"), Path("dists") / suite, release, signer)
 
 

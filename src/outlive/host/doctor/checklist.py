@@ -109,9 +109,9 @@ def of_host(settings: Settings, *, installable: bool) -> Iterator[Finding]:
     """Look at what a lab with `settings` needs of the host, whatever the inventory says; `installable`: `make setup` comes yet."""
     yield from checkout.read()
     libvirt = settings.provider == "libvirt"
-    lacking = packages.missing_packages(packages.TOOLS, packages.LIBVIRT if libvirt else {})
+    lacking = packages.missing(settings.architecture, libvirt=libvirt)
     if settings.builds_mirror:
-        lacking += packages.missing_mirror_packages()
+        lacking += packages.missing_mirror_packages(settings.architecture)
     yield software.missing(lacking, installable=installable)
     vagrant = None
     if "vagrant" not in lacking:
@@ -125,8 +125,9 @@ def of_host(settings: Settings, *, installable: bool) -> Iterator[Finding]:
     if settings.driver == "qemu":
         if "libvirt-clients" not in lacking:
             yield software.tool(software.LIBVIRT, software.read(software.LIBVIRT))
-        if "qemu-system-x86" not in lacking:
-            yield software.tool(software.QEMU, software.read(software.QEMU))
+        qemu = software.qemu(settings.architecture)
+        if packages.EMULATORS[settings.architecture] not in lacking:
+            yield software.tool(qemu, software.read(qemu))
     if settings.builds_mirror:
         yield software.go(golang.pinned(), there=golang.is_there())
     installs = bool(lacking) and installable
@@ -134,7 +135,8 @@ def of_host(settings: Settings, *, installable: bool) -> Iterator[Finding]:
         yield software.privileges(root=os.geteuid() == 0, sudo=shutil.which("sudo") is not None, installs=installs)
     yield hypervisors.architecture(
         hypervisors.read_system()[1],
-        emulated=settings.driver == "qemu",
+        settings.architecture,
+        mirror=settings.sources == "mirror",
         vagrant=software.version(vagrant or ""),
     )
     if not libvirt:
@@ -153,7 +155,7 @@ def of_lab(settings: Settings, lab: inventory.Inventory, memory: int) -> Iterato
     if not running:
         yield resources.memory(memory, resources.read_meminfo())
         yield resources.disk(STATE if settings.private else POOLS[settings.provider], resources.LAB_DISK, "the lab")
-    if settings.builds_mirror and not (cache() / f"boxes/{settings.box}.json").exists():
+    if settings.builds_mirror and not (cache() / str(lab.setting("lab_box_catalog"))).exists():
         yield resources.disk(cache(), resources.MIRROR_DISK, "the mirror")
     prefix = str(lab.setting("lab_libvirt_prefix"))
     unmade = {f"{prefix}{name}" for name in lab.hosts if name not in machines}

@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Mapping
 
+from outlive.base import architecture
 from outlive.base.paths import ROOT, cache
 from outlive.base.process import said
 from outlive.host.doctor import Finding, fine, note, wrong
@@ -64,7 +65,7 @@ def read_written(*, mirror: bool) -> dict[str, float]:
     commit = said(("git", "-C", str(ROOT), "log", "-1", "--format=%ct"))
     if commit and commit.isdigit():
         written["the checkout's newest commit"] = float(commit)
-    for release in (cache() / "store").glob("*/dists/*/Release") if mirror else ():
+    for release in (cache() / architecture.chosen().store).glob("*/dists/*/Release") if mirror else ():
         try:
             date = release_date(release.read_text(encoding="utf-8", errors="replace"))
         except OSError:

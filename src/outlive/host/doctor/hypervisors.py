@@ -9,13 +9,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from outlive.base.architecture import AMD64, Architecture, of_machine
 from outlive.base.process import said
 from outlive.host import packages
 from outlive.host.doctor import Finding, fine, note, numbers, wrong
 from outlive.host.virtualization import VIRSH
-
-ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
-"""What `uname -m` says, and what boxes call it; Debian's box is made for these two."""
 
 BOX_ARCHITECTURES = "2.4.0"
 """The first Vagrant that asks for the box of the host's architecture (its changelog); older ones take the default, amd64."""
@@ -44,30 +42,26 @@ def system(name: str, machine: str) -> Finding:
     )
 
 
-def architecture(machine: str, *, emulated: bool, vagrant: str | None) -> Finding:
+def architecture(machine: str, box: Architecture, *, mirror: bool, vagrant: str | None) -> Finding:
     """Say whether there is a box for the host's processor, and whether Vagrant would take that one.
 
     Args:
         machine: What `uname -m` says.
-        emulated: The VMs are emulated (inventories/emulated).
+        box: What the lab's machines are.
+        mirror: The box is the mirror's, which has a name of its own for each architecture.
         vagrant: Vagrant's version, None where it isn't known.
     """
-    known = ARCHITECTURES.get(machine)
+    known = of_machine(machine)
     if known is None:
         return wrong(f"this host's processor is {machine}, and there are boxes for x86_64 and aarch64 only: use a host with one of those")
-    if known == "amd64":
-        return fine(f"processor: {machine}, the box is {known}")
-    if emulated:
-        return wrong(
-            f"this host's processor is {machine}, and the emulated machines' (inventories/emulated) is an amd64 one: set OUTLIVE_DRIVER to 'kvm', or use an x86_64 host"
-        )
-    if vagrant is not None and numbers(vagrant) < numbers(BOX_ARCHITECTURES):
+    if known != box or box == AMD64:
+        return fine(f"processor: {machine}, the box is {box.name}{'' if known == box else ', emulated'}")
+    if not mirror and vagrant is not None and numbers(vagrant) < numbers(BOX_ARCHITECTURES):
         return wrong(
             f"this host's processor is {machine}, and Vagrant {vagrant} would take the amd64 box, since it knows no box architectures before {BOX_ARCHITECTURES}: install a newer Vagrant"
         )
     return note(
-        f"this host's processor is {machine}, for which there is a box, but Docker Hub's mysql:5.6 is made for amd64 only, and nobody has run the lab "
-        "on one so far: set storage_tutorial_mysql_image to 'mysql:9.7', and tell the project what you see"
+        f"this host's processor is {machine}, for which there is a box, but nobody has run the lab on one so far: tell the project what you see"
     )
 
 

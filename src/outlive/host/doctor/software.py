@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from outlive import OLDEST_PYTHON
+from outlive.base.architecture import Architecture
 from outlive.base.process import said
 from outlive.host import environment as python_environment
 from outlive.host import packages
@@ -31,9 +32,14 @@ VAGRANT = Tool("Vagrant", ("vagrant", "--version"), "2.2.8", "its changelog: the
 LIBVIRT = Tool(
     "libvirt", ("virsh", "--version"), "8.0.0", "its documentation of domains: the first with tb-cache, which emulated machines get"
 )
-QEMU = Tool(
-    "QEMU", ("qemu-system-x86_64", "--version"), "5.0", "its documentation: the first with tcg's tb-size, which emulated machines get"
-)
+
+
+def qemu(architecture: Architecture) -> Tool:
+    """Return the QEMU that runs machines of an architecture."""
+    return Tool(
+        "QEMU", (architecture.emulator, "--version"), "5.0", "its documentation: the first with tcg's tb-size, which emulated machines get"
+    )
+
 
 PLUGIN_OLDEST = "0.10.0"
 """The first vagrant-libvirt with snapshots of its own (its change 1456), which `outlive reset` goes back to, and with `sysinfo`."""

@@ -2,19 +2,20 @@
 
 import os
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+from outlive.base.architecture import Architecture
 from outlive.base.errors import LabError
-from outlive.base.process import uninterrupted
+from outlive.base.process import run, uninterrupted
 from outlive.mirror import golang
 from outlive.mirror.build import boxes, debian, images, packages, programs, registry
 from outlive.mirror.build.signing import Signer
-from outlive.mirror.lock import BOXES, EARLIER, EXTRAS, Debian, Lock, earlier, load_box, load_extra
+from outlive.mirror.lock import BOXES, EARLIER, EXTRAS, Debian, Lock, OwnBox, earlier, load_box, load_extra
 from outlive.mirror.store import Artefact, Store
-from outlive.mirror.tools import require_tools
+from outlive.mirror.tools import compiler, require_tools
 
 TOOLS = (
     "apt-ftparchive",
@@ -36,6 +37,10 @@ TOOLS = (
 )
 
 
+EFI_TOOLS = ("mcopy", "mkfs.vfat", "mmd")
+"""What boxes that UEFI starts need besides."""
+
+
 # What a first build takes, Go's own caches included; measured: 13 GiB.
 NEEDED_GIB = 15
 
@@ -50,6 +55,23 @@ def check_disk(folder: Path, needed_gib: int) -> None:
         )
 
 
+def tools_for(architecture: Architecture) -> list[str]:
+    """Give the programs that this host needs to build for an architecture."""
+    efi = EFI_TOOLS if boxes.BOOTS[architecture.name].efi else ()
+    foreign = () if architecture.native else ("arch-test", compiler(architecture))
+    return [*TOOLS, *efi, *foreign]
+
+
+def check_runs(architecture: Architecture) -> None:
+    """Raise LabError unless this host runs programs of an architecture, by itself or by QEMU: packages configure themselves by their own programs."""
+    if architecture.native or run(["arch-test", architecture.name], timeout=60).returncode == 0:
+        return
+    raise LabError(
+        f"this host can't run programs for {architecture.name}, which make the mirror's file systems: install qemu-user-static and binfmt-support; where they are "
+        f"there, `sudo mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc` and `sudo update-binfmts --enable qemu-{architecture.machine}`"
+    )
+
+
 def fix_permissions() -> None:
     """Give new files the permissions that packages and images have upstream, whatever this user's umask is."""
     os.umask(0o022)
@@ -61,8 +83,10 @@ def build(store: Store, lock: Lock, box_names: Sequence[str], extras: Collection
     def wanted(extra: str, kind: str) -> bool:
         return extra in extras or store.path_of(f"{kind}-{extra}").exists()
 
+    own = {name: load_box(name, store.architecture) for name in box_names if name in BOXES}
     fix_permissions()
-    require_tools(TOOLS)
+    require_tools(tools_for(store.architecture))
+    check_runs(store.architecture)
     if not store.path_of("programs-kubernetes").exists():
         check_disk(store.cache, NEEDED_GIB)
     version = golang.version()
@@ -73,32 +97,37 @@ def build(store: Store, lock: Lock, box_names: Sequence[str], extras: Collection
         with ThreadPoolExecutor(2) as pool:
             with uninterrupted():
                 compiled = pool.submit(_programs, store, lock, version)
-                assembled = pool.submit(_debian, store, lock, box_names, signer)
+                assembled = pool.submit(_debian, store, lock, box_names, own, signer)
             made, (debs, roots) = compiled.result(), assembled.result()
         kubernetes = packages.make_packages(store, lock, made, signer)
         parts = images.Parts(made, roots, debs)
-        layouts = [images.make_image(store, lock, name, lock.images[name], parts) for name in images.IMAGES]
-        layouts += [_extra(store, lock, name, signer) for name in EXTRAS if wanted(name, "image")]
+        layouts = [images.make_image(store, lock, name, lock.images[name], parts) for name in images.IMAGES if name in lock.images]
+        layouts += [_extra(store, lock, name, signer) for name in EXTRAS if name in lock.extras or wanted(name, "image")]
         older = _earlier(store, earlier(lock), version, signer, parts) if wanted(EARLIER, "programs") else []
         registry.make_registry(store, [*layouts, *older])
         for name in box_names:
-            disk = load_box(name).disk if name in BOXES else lock.disk
+            disk = own[name].disk if name in own else lock.disk
             boxes.make_box(store, lock, name, disk, boxes.Parts(roots[name], kubernetes, layouts))
     finally:
         signer.close()
 
 
 def _programs(store: Store, lock: Lock, version: str) -> dict[str, Artefact]:
+    if not store.architecture.native:
+        # The lab's kubectl runs on this host.
+        programs.build_programs(store.for_this_host(), lock.programs["kubernetes"], version)
     return {name: programs.build_programs(store, program, version) for name, program in lock.programs.items()}
 
 
-def _debian(store: Store, lock: Lock, box_names: Sequence[str], signer: Signer) -> tuple[Artefact, dict[str, Artefact]]:
+def _debian(
+    store: Store, lock: Lock, box_names: Sequence[str], own: Mapping[str, OwnBox], signer: Signer
+) -> tuple[Artefact, dict[str, Artefact]]:
     debs = debian.fetch_packages(store, lock.debian)
     repository = debian.make_repository(store, lock.debian, debs, signer)
-    wanted = ["image-network", "image-mysql", *(name for name in box_names if name not in BOXES)]
+    shared = [name for name in ("image-network", "image-mysql") if name in lock.debian.sets]
+    wanted = [*shared, *(name for name in box_names if name not in own)]
     roots = {name: debian.make_root(store, lock.debian, lock.source_date_epoch, name, repository, signer) for name in wanted}
-    own = {name: _own_root(store, lock, load_box(name).debian, name, signer)[1] for name in box_names if name in BOXES}
-    return debs, roots | own
+    return debs, roots | {name: _own_root(store, lock, box.debian, name, signer)[1] for name, box in own.items()}
 
 
 def _earlier(store: Store, lock: Lock, version: str, signer: Signer, parts: images.Parts) -> list[Artefact]:
@@ -111,7 +140,7 @@ def _earlier(store: Store, lock: Lock, version: str, signer: Signer, parts: imag
 
 def _extra(store: Store, lock: Lock, name: str, signer: Signer) -> Artefact:
     """Make an extra image, of packages and a root file system of its own."""
-    extra, root = load_extra(name), f"image-{name}"
+    extra, root = load_extra(name, store.architecture), f"image-{name}"
     debs, made = _own_root(store, lock, extra.debian, root, signer)
     return images.make_image(store, lock, name, extra.references, images.Parts({}, {root: made}, debs))
 

@@ -8,18 +8,19 @@ import tempfile
 import urllib.parse
 from pathlib import Path
 
-from outlive.base import process
+from outlive.base import architecture, process
+from outlive.base.architecture import AMD64
 from outlive.base.errors import LabError
 from outlive.mirror.build import apt_repository
 from outlive.mirror.build.download import Download, fetch_all
 from outlive.mirror.build.signing import Signer
 from outlive.mirror.lock import BOXES, Debian, DebianPackage
 from outlive.mirror.paths import FILES
-from outlive.mirror.store import Artefact, Store, digest_file, digest_tree
+from outlive.mirror.store import Artefact, Store, digest_source, digest_tree
 from outlive.mirror.tools import as_root, run
 
 # What these lines make changes with them. Read once: an edit during a build must not count as built.
-_SOURCE = digest_file(Path(__file__))
+_SOURCE = digest_source(Path(__file__))
 
 # apt tries a mirror that doesn't answer three times, each for two minutes.
 _APT_SECONDS = 1200
@@ -92,7 +93,7 @@ def _private_apt(folder: Path, debian: Debian) -> Path:
     config.write_text(
         f'Dir::State "{folder}"; Dir::State::status "{folder}/status"; Dir::State::lists "{folder}/lists";\n'
         f'Dir::Cache "{folder}/cache"; Dir::Etc "{folder}/etc"; Dir::Etc::sourceparts "-";\n'
-        f'Dir::Etc::sourcelist "{folder}/sources.list"; APT::Architecture "amd64"; APT::Architectures "amd64";\n'
+        f'Dir::Etc::sourcelist "{folder}/sources.list"; APT::Architecture "{debian.architecture.name}"; APT::Architectures "{debian.architecture.name}";\n'
         'APT::Install-Recommends "false"; Acquire::Languages "none"; Acquire::Retries "3"; Acquire::ForceHash "SHA256"; Acquire::Check-Valid-Until "false"; APT::Sandbox::User "root";\n'
     )
     return config
@@ -121,6 +122,7 @@ def fetch_packages(store: Store, debian: Debian) -> Artefact:
     """Fetch every package of a lock file."""
     name = f"{debian.name}-packages"
     lock = f"outlive mirror lock{'' if debian.name == 'debian' else f' --also {debian.name}'}"
+    lock = lock if debian.architecture == AMD64 else f"{architecture.SETTING}={debian.architecture.name} {lock}"
 
     def build(target: Path) -> None:
         # What is there already is kept in a folder of its own, so that a cut download goes on.
@@ -167,7 +169,7 @@ def make_repository(store: Store, debian: Debian, packages: Artefact, signer: Si
             "Suite": "stable",
             "Codename": debian.suite,
             "Components": "main",
-            "Architectures": "amd64",
+            "Architectures": debian.architecture.name,
         }
         apt_repository.index(target, Path("pool"), Path("dists") / debian.suite, release, signer)
 
@@ -191,7 +193,7 @@ def make_root(store: Store, debian: Debian, epoch: int, name: str, repository: A
     overlays = [] if name in BOXES else [FILES / "root"]
 
     def build(target: Path) -> None:
-        command = ["mmdebstrap", f"--variant={variant}", "--architectures=amd64", f"--include={','.join(names)}"]
+        command = ["mmdebstrap", f"--variant={variant}", f"--architectures={debian.architecture.name}", f"--include={','.join(names)}"]
         command += [f"--dpkgopt={option}" for option in _DPKG_OPTIONS]
         # apt's own user can't read a cache below /root.
         command += ['--aptopt=APT::Sandbox::User "root"']

@@ -13,15 +13,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from outlive.base.architecture import Architecture
 from outlive.base.errors import LabError
 from outlive.mirror.build.download import Download, fetch
 from outlive.mirror.lock import Lock
 from outlive.mirror.paths import FILES, GO
-from outlive.mirror.store import Artefact, Store, digest_file, digest_tree
-from outlive.mirror.tools import as_root, capture, run
+from outlive.mirror.store import Artefact, Store, digest_source, digest_tree
+from outlive.mirror.tools import as_root, capture, compiler, run
 
 # What these lines make changes with them. Read once: an edit during a build must not count as built.
-_SOURCE = digest_file(Path(__file__))
+_SOURCE = digest_source(Path(__file__))
 
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _MYSQL_ID = 999  # the official image's user and group
@@ -120,14 +121,14 @@ def make_image(store: Store, lock: Lock, name: str, references: Sequence[str], p
         if image.base:
             layers.append(parts.roots[image.base].path / "root.tar")
         if image.busybox:
-            _fill_busybox(work / "busybox", parts.packages, log)
+            _fill_busybox(work / "busybox", parts.packages, store.architecture, log)
             layers.append(_pack(work / "busybox", lock, log))
         top = work / "top"
         for group, program, place in image.programs:
             (top / place).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(parts.programs[group].path / program, top / place)
         if name == "pause":
-            _compile_pause(top, lock, log)
+            _compile_pause(top, lock, store.architecture, log)
         if mysql:
             shutil.copytree(FILES / "mysql", top)
             shutil.copytree(mysql, top, dirs_exist_ok=True)
@@ -145,7 +146,7 @@ def make_image(store: Store, lock: Lock, name: str, references: Sequence[str], p
             layers.append(_pack(owned / "var/lib/mysql", lock, log, prefix="var/lib/mysql", owner=_MYSQL_ID))
             layers.append(_pack(owned / "run/mysqld", lock, log, prefix="run/mysqld", owner=_MYSQL_ID))
         layout = work / "layout"
-        _assemble(layout, layers, image, lock, log)
+        _assemble(layout, layers, image, lock, store.architecture, log)
         # umoci compresses by gzip, which an emulated node takes twice as long to unpack (docs/results.md).
         copy = ["skopeo", "--insecure-policy", "copy", "--quiet", "--dest-compress-format", "zstd"]
         run([*copy, f"oci:{layout}:latest", f"oci:{target}:latest"], log)
@@ -199,7 +200,7 @@ def merge_layouts(layouts: Sequence[Path], target: Path) -> None:
     (target / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": manifests}))
 
 
-def _assemble(layout: Path, layers: Sequence[Path], image: Image, lock: Lock, log: Path) -> None:
+def _assemble(layout: Path, layers: Sequence[Path], image: Image, lock: Lock, architecture: Architecture, log: Path) -> None:
     """Make an OCI layout of layers and the image's configuration."""
     created = datetime.fromtimestamp(lock.source_date_epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     run(["umoci", "init", "--layout", layout], log)
@@ -208,7 +209,7 @@ def _assemble(layout: Path, layers: Sequence[Path], image: Image, lock: Lock, lo
         command = ["umoci", "raw", "add-layer", "--image", f"{layout}:latest", "--history.created", created]
         run([*command, "--history.created_by", "outlive mirror", layer], log)
     words = ["umoci", "config", "--image", f"{layout}:latest", "--no-history", "--created", created]
-    words += ["--os", "linux", "--architecture", "amd64", "--author", "outlive mirror"]
+    words += ["--os", "linux", "--architecture", architecture.name, "--author", "outlive mirror"]
     for option, values in (
         ("entrypoint", image.entrypoint),
         ("cmd", image.command),
@@ -233,9 +234,9 @@ def _pack(folder: Path, lock: Lock, log: Path, prefix: str = ".", owner: int = 0
     return layer
 
 
-def _fill_busybox(top: Path, packages: Artefact, log: Path) -> None:
+def _fill_busybox(top: Path, packages: Artefact, architecture: Architecture, log: Path) -> None:
     """Lay out Debian's static busybox as the official image has it: every applet by its name in /bin."""
-    found = sorted(packages.path.glob("pool/main/b/busybox/busybox-static_*_amd64.deb"))
+    found = sorted(packages.path.glob(f"pool/main/b/busybox/busybox-static_*_{architecture.name}.deb"))
     if not found:
         raise LabError("src/outlive/mirror/lock.yml lists no package busybox-static: run `outlive mirror lock`")
     extracted = top.with_name("busybox-deb")
@@ -257,13 +258,13 @@ def _fill_busybox(top: Path, packages: Artefact, log: Path) -> None:
     (top / "etc/group").write_text("root:x:0:\nwww-data:x:33:\nnogroup:x:65534:\n")
 
 
-def _compile_pause(top: Path, lock: Lock, log: Path) -> None:
+def _compile_pause(top: Path, lock: Lock, architecture: Architecture, log: Path) -> None:
     """Compile pause from the sources in Kubernetes' own module."""
     module = capture(["go", "-C", GO / "kubernetes", "list", "-mod=readonly", "-m", "-f", "{{.Dir}}", "k8s.io/kubernetes"])
     source = Path(module.strip()) / "build/pause/linux/pause.c"
     version = lock.images["pause"][0].rpartition(":")[2]
     top.mkdir()
-    run(["gcc", "-Os", "-Wall", "-static", "-s", f"-DVERSION=v{version}", "-o", top / "pause", source], log)
+    run([compiler(architecture), "-Os", "-Wall", "-static", "-s", f"-DVERSION=v{version}", "-o", top / "pause", source], log)
 
 
 def _fill_mysql(top: Path, store: Store, lock: Lock) -> None:

@@ -10,11 +10,11 @@ from outlive.mirror.build import apt_repository
 from outlive.mirror.build.signing import Signer
 from outlive.mirror.lock import Lock
 from outlive.mirror.paths import FILES
-from outlive.mirror.store import Artefact, Store, digest_file, digest_tree
+from outlive.mirror.store import Artefact, Store, digest_source, digest_tree
 from outlive.mirror.tools import run
 
 # What these lines make changes with them. Read once: an edit during a build must not count as built.
-_SOURCE = digest_file(Path(__file__))
+_SOURCE = digest_source(Path(__file__))
 
 
 @dataclass(frozen=True)
@@ -56,22 +56,23 @@ def make_packages(
     store: Store, lock: Lock, programs: Mapping[str, Artefact], signer: Signer, name: str = "kubernetes-packages"
 ) -> Artefact:
     """Make a signed flat apt repository with the four packages, as pkgs.k8s.io publishes it; `name` is the artefact's."""
+    architecture = store.architecture.name
 
     def build(target: Path) -> None:
         repository = target / lock.packages["repository"]
-        pool = repository / "amd64"
+        pool = repository / architecture
         pool.mkdir(parents=True)
         for each, package in PACKAGES.items():
             staging = target / ".staging"
-            _lay_out(staging, each, lock.packages[each], package, programs)
+            _lay_out(staging, {"Package": each, "Version": lock.packages[each], "Architecture": architecture}, package, programs)
             run(
                 ["dpkg-deb", "--root-owner-group", "-Zzstd", "-z3", "--build", staging, pool],
                 store.log(name),
                 env={"SOURCE_DATE_EPOCH": str(lock.source_date_epoch)},
             )
             shutil.rmtree(staging)
-        release = {"Origin": "outlive", "Label": "kubernetes", "Architectures": "amd64"}
-        apt_repository.index(repository, Path("amd64"), Path(), release, signer)
+        release = {"Origin": "outlive", "Label": "kubernetes", "Architectures": architecture}
+        apt_repository.index(repository, Path(architecture), Path(), release, signer)
         signer.export_armored(repository / "Release.key")
 
     inputs = [
@@ -85,8 +86,8 @@ def make_packages(
     return store.make(name, inputs, build)
 
 
-def _lay_out(staging: Path, name: str, version: str, package: Package, programs: Mapping[str, Artefact]) -> None:
-    """Fill the folder that dpkg-deb packs."""
+def _lay_out(staging: Path, identity: Mapping[str, str], package: Package, programs: Mapping[str, Artefact]) -> None:
+    """Fill the folder that dpkg-deb packs; `identity` is the fields of its name, version and architecture."""
     control = staging / "DEBIAN"
     control.mkdir(parents=True, mode=0o755)
     if package.overlay:
@@ -97,9 +98,7 @@ def _lay_out(staging: Path, name: str, version: str, package: Package, programs:
         for plugin in sorted(programs[group].path.iterdir()):
             _install(plugin, staging / "opt/cni/bin" / plugin.name)
     fields = {
-        "Package": name,
-        "Version": version,
-        "Architecture": "amd64",
+        **identity,
         "Maintainer": "outlive <outlive@mirror.invalid>",
         "Section": "net",
         "Priority": "optional",

@@ -10,7 +10,7 @@ from pathlib import Path
 from outlive.mirror.lock import Program
 from outlive.mirror.paths import GO
 from outlive.mirror.store import Artefact, Store, digest_tree
-from outlive.mirror.tools import capture, run
+from outlive.mirror.tools import capture, compiler, run
 
 # The linker leaves debugging data out; a compiler that never writes them is a tenth faster (measured).
 COMPILE = ("go", "build", "-trimpath", "-buildvcs=false", "-mod=readonly", "-tags=netgo,osusergo", "-gcflags=all=-dwarf=false")
@@ -41,7 +41,12 @@ def build_programs(store: Store, program: Program, version: str) -> Artefact:
                 [*COMPILE, *flags, "-o", f"{target}{os.sep}", "tool"],
                 store.log(name),
                 cwd=module,
-                env={"CGO_ENABLED": "1" if program.cgo else "0", "GOOS": "linux", "GOARCH": "amd64"},
+                env={
+                    "CGO_ENABLED": "1" if program.cgo else "0",
+                    "CC": compiler(store.architecture),
+                    "GOOS": "linux",
+                    "GOARCH": store.architecture.name,
+                },
             )
         for old, new in program.rename.items():
             (target / old).rename(target / new)
