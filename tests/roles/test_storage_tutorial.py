@@ -12,7 +12,7 @@ import pytest
 from roles.storage_tutorial.filter_plugins.storage_tutorial import misplaced, other_data, states
 
 from . import role_tasks
-from .conftest import Playbook
+from .conftest import ROOT, Playbook
 from .test_preflight import sentence
 
 UUID = "5a01-old"
@@ -161,7 +161,7 @@ def refused(playbook: Playbook, tmp_path: Path, volumes: list[dict[str, Any]], n
 def test_released_volume_is_refused(playbook: Playbook, tmp_path: Path) -> None:
     """Before anything is applied, by a sentence that says how to reuse it."""
     path = "/nfsdata/mysql-pv"
-    (address,) = re.findall(r"ansible_host: (\S+)", (role_tasks.ROOT / "inventories/lab/hosts.yml").read_text())[:1]
+    (address,) = re.findall(r"ansible_host: (\S+)", (ROOT / "inventories/lab/hosts.yml").read_text())[:1]
     found = volume(held=ref(uid="1")) | {"spec": {"nfs": {"server": address, "path": path}, "claimRef": ref(uid="1")}}
     said = refused(playbook, tmp_path, [found], "")
     assert "The volume mysql-pv is Released: its claim default/mysql-pvc is gone" in said

@@ -1,0 +1,40 @@
+"""The role backup stops a node: of what the machine has mounted, only the volumes of its pods are unmounted."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from . import role_tasks
+from .conftest import Playbook
+
+PODS = "/var/lib/kubelet/pods/1/volumes/kubernetes.io~nfs"
+
+
+@pytest.mark.parametrize(
+    ("mounted", "unmounted"),
+    [
+        (["/home", f"{PODS}/data", "/nfsdata", f"{PODS}/data/sub", "/var/lib/kubelet-of-another/x"], f"-- {PODS}/data/sub {PODS}/data\n"),
+        (["/home"], ""),
+        ([], ""),
+    ],
+)
+def test_only_the_kubelet_s_mounts_go(
+    playbook: Playbook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mounted: list[str], unmounted: str
+) -> None:
+    """A machine of one's own may have its home on NFS, and what is mounted last goes first."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    words = "\n".join(mounted)
+    (programs / "findmnt").write_text(f"#!/bin/sh\nprintf '%s' '{words}'\n[ -n '{words}' ]\n")
+    (programs / "umount").write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/said\n')
+    for program in programs.iterdir():
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    tasks = role_tasks.read("backup", "stop_node")
+    names = ("Read what is mounted", "Unmount their volumes")
+    result = role_tasks.run(playbook, tmp_path, "backup", [role_tasks.task_of(tasks, name) for name in names], {})
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert ((tmp_path / "said").read_text() if (tmp_path / "said").exists() else "") == unmounted
