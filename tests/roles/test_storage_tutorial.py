@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from roles.storage_tutorial.filter_plugins.storage_tutorial import misplaced, other_data, states
 
@@ -172,6 +175,29 @@ def test_another_series_is_refused(playbook: Playbook, tmp_path: Path) -> None:
     said = refused(playbook, tmp_path, [], f"{UUID} 5.6.24")
     assert "storage_tutorial_mysql_image: The image is mysql:9.7, and MySQL's data was made by 5.6.24" in said
     assert "run `kubectl annotate namespace default outlive/mysql-data-`" in said
+
+
+@pytest.mark.parametrize("script", ["setup", "teardown"])
+@pytest.mark.parametrize(("address", "works"), [("192.0.2.10", True), ("192.0.2.11", False)])
+def test_provisioner_writes_to_the_server_alone(tmp_path: Path, script: str, address: str, works: bool) -> None:
+    """On the server the folder is its own; on a node that hasn't mounted it, the helper pod ends with a word and without a deed."""
+    template = ROOT / "roles/storage_tutorial/templates/dynamic-provisioning/provisioner.yml.j2"
+    text = template.read_text(encoding="utf-8").replace("{{ storage_tutorial_nfs_server }}", "192.0.2.10")
+    config = yaml.safe_load(text.split("---\n")[0])["data"]
+    folder = tmp_path / "dynamic" / "pvc-1"
+    if script == "teardown":
+        folder.mkdir(parents=True)
+    done = subprocess.run(
+        ["sh", "-c", config[script]],
+        env={**os.environ, "VOL_DIR": str(folder), "HOST_IP": address},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode == 0) == works
+    assert folder.exists() == (works == (script == "setup"))
+    if not works:
+        assert done.stdout == f"{tmp_path}/dynamic isn't mounted\n"
 
 
 @pytest.mark.parametrize(("note", "ends"), [("", False), (f"{UUID} 5.6.24", False), ("another 5.6.24", True)])
