@@ -11,10 +11,12 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pytest
+import yaml
 
-from outlive.base.paths import cache
+from outlive.base.paths import ROOT, cache
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="a root file system is entered by root only"),
@@ -23,6 +25,7 @@ pytestmark = [
 PASSWORD = "it's a \\ password;\n"
 _NAMESPACES = ("unshare", "--mount", "--pid", "--net", "--fork", "--kill-child")
 LIMIT_SECONDS = 120.0
+CONFIG = ROOT / "roles/storage_tutorial/templates/mysql/mysql-config.yml.j2"
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class Series:
     """What is said while the first start goes on."""
     vital: str
     """A file below the data folder without which there is no server."""
+    version: tuple[str, int, Literal["big", "little"]]
+    """Where a server writes its version as a number of four bytes: the file, the offset, and the order of the bytes."""
 
     def __str__(self) -> str:
         """Return the series' name in reports."""
@@ -43,13 +48,21 @@ class Series:
 
 
 SERIES = (
-    Series("5.6", "image-mysql", "MariaDB", ("initialising /var/lib/mysql", "starting as process", "LSN="), "mysql/user.MYD"),
+    Series(
+        "5.6",
+        "image-mysql",
+        "MariaDB",
+        ("initialising /var/lib/mysql", "starting as process", "LSN="),
+        "mysql/user.MYD",
+        ("mysql/user.frm", 51, "little"),
+    ),
     Series(
         "9.7",
         "image-mysql-9.7",
         "Ver 9.7.",
         ("initialising /var/lib/mysql", "InnoDB initialization has started", "InnoDB initialization has ended"),
         "mysql.ibd",
+        ("mysql.ibd", 8, "big"),
     ),
 )
 
@@ -280,6 +293,32 @@ def test_damaged_data_is_never_made_anew(server: Server) -> None:
     assert {name: content for name, content in after.items() if name.startswith("mysql/")} == {
         name: content for name, content in before.items() if name.startswith("mysql/")
     }
+
+
+def test_data_of_another_series_is_refused_before_anything_is_written(server: Server) -> None:
+    """By the script of the tutorial's manifests, which starts the server otherwise as the image does."""
+    script = server.root / "run/start.sh"
+    script.write_text(yaml.safe_load(CONFIG.read_text(encoding="utf-8"))["data"]["start.sh"], encoding="utf-8")
+    for _ in ("its first start", "its second"):
+        server.start("sh", "/run/start.sh", "--skip-networking", MYSQL_ROOT_PASSWORD="a")
+        server.wait_until_ready()
+        server.end()
+    name, offset, order = server.series.version
+    with (server.data / name).open("r+b") as file:
+        file.seek(offset)
+        made = int.from_bytes(file.read(4), order)
+        assert f"{made // 10000}.{made // 100 % 100}" == server.series.tag
+        for other in (made + 100, made - 100):
+            file.seek(offset)
+            file.write(other.to_bytes(4, order))
+            file.flush()
+            before = _data(server)
+            assert server.run("sh", "/run/start.sh", "--skip-networking", MYSQL_ROOT_PASSWORD="a") == 1
+            assert (
+                f"The volume holds data of MySQL {other // 10000}.{other // 100 % 100}, which the image's MySQL {server.series.tag} doesn't open: "
+                in server.said()
+            )
+            assert _data(server) == before
 
 
 def test_folder_that_mysql_cannot_write(server: Server) -> None:

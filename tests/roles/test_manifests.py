@@ -160,6 +160,49 @@ def test_names_and_folders(playbook: Playbook, tmp_path: Path) -> None:
     assert folders <= paths
 
 
+COMPARED = {"mismatchpv", "exercise-1-data"}
+"""Volumes that name no claim, since who names both sides is believed: these are there to be compared with their claim, and to be refused."""
+FREE = {"exercise-6-diary", "exercise-7-orders"}
+"""Volumes whose claim the learner makes, by a name of his own."""
+WITHOUT_CLAIM = {"csi-ebs", "csi-cephfs", "csi-glusterfs"}
+"""Volumes that are there to be read."""
+PROVISIONED = {"sharedpvc", "keptpvc", "waitpvc", "defaultpvc"}
+"""Claims for which a provisioner makes a volume, which names them."""
+NEVER_BOUND = {"mypvc2", "noclasspvc"}
+"""Claims that are there to wait."""
+
+
+def unbound(objects: list[dict[str, Any]], namespace: str) -> tuple[set[str], set[str]]:
+    """Return the volumes that name no claim among the objects that names them, and the claims that name no volume among them."""
+    claims = {
+        (each["metadata"].get("namespace", namespace), each["metadata"]["name"]): each["spec"].get("volumeName")
+        for each in objects
+        if each["kind"] == "PersistentVolumeClaim"
+    }
+    volumes = {each["metadata"]["name"]: each["spec"].get("claimRef", {}) for each in objects if each["kind"] == "PersistentVolume"}
+    alone = {name for name, of in volumes.items() if claims.get((of.get("namespace"), of.get("name"))) != name}
+    return alone, {name for (_, name), volume in claims.items() if volume not in volumes}
+
+
+def test_volumes_and_claims_name_each_other(playbook: Playbook, tmp_path: Path) -> None:
+    """A claim that names no volume takes any that fits, and the data is elsewhere while all is green."""
+    objects = objects_of(render(playbook, tmp_path, "storage_tutorial"))
+    again = [each for each in objects if each["metadata"]["name"] == "againpvc"]
+    assert [each["spec"]["volumeName"] for each in again] == ["retainpv"], "the page hands the volume on to it"
+    assert unbound(objects, "default") == ({"mismatchpv", *WITHOUT_CLAIM}, PROVISIONED | NEVER_BOUND)
+
+
+@pytest.mark.parametrize("exercise", EXERCISES, ids=lambda each: each.slug)
+def test_volumes_and_claims_of_exercises_name_each_other(exercise: Exercise) -> None:
+    """In the stage, and with the claims of the solution."""
+    blocks = pages.parse((PAGES / "en/solutions.md").read_text(encoding="utf-8"), "solutions").blocks
+    commands = [command.text for block in blocks if block.heading == exercise.title for command in block.commands]
+    volumes, claims = unbound([*stages.objects(exercise), *stages.documents(commands)], exercise.namespace)
+    # The stage of the third begins with the old claim's name in its volume.
+    assert volumes <= COMPARED | FREE | ({"exercise-3-letters"} if exercise.number == 3 else set())
+    assert claims == set()
+
+
 def test_pages_show_the_manifests_as_they_are(playbook: Playbook, tmp_path: Path) -> None:
     """Wherever a page prints a manifest, or what differs between two, it's what the role writes; each manifest is in a page."""
     manifests = render(playbook, tmp_path, "storage_tutorial")
@@ -225,7 +268,7 @@ def test_chapters_that_are_asked_for(playbook: Playbook, tmp_path: Path) -> None
     """None unless one is named; all are all but external storage, of which nothing can run here; a wrong name is one sentence."""
     render(playbook, tmp_path, "storage_tutorial")
     role = tmp_path / "roles" / "storage_tutorial"
-    read, _ = yaml.safe_load((role / "tasks" / "chapters.yml").read_text())
+    read, *_ = yaml.safe_load((role / "tasks" / "volumes.yml").read_text())
     know = {
         "name": "Know",
         "ansible.builtin.assert": {"that": "__storage_tutorial_standing | map(attribute='metadata.name') | list == wanted"},
@@ -289,7 +332,7 @@ def test_chapters_that_are_waited_for(playbook: Playbook, tmp_path: Path) -> Non
     """Those that aren't what they are for are named, and so are all where nothing answers."""
     render(playbook, tmp_path, "storage_tutorial")
     tasks = tmp_path / "roles" / "storage_tutorial" / "tasks"
-    read, _ = yaml.safe_load((tasks / "chapters.yml").read_text())
+    read, *_ = yaml.safe_load((tasks / "volumes.yml").read_text())
     _, check = yaml.safe_load((tasks / "wait_chapters.yml").read_text())
     (tasks / "main.yml").write_text(yaml.safe_dump([read, check]))
     ready = [pod("hostpath", "hostpath-node1", "True"), pod("hostpath", "hostpath-node2", "False"), pod("elsewhere", "mypod1", "True")]

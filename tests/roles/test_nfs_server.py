@@ -35,6 +35,7 @@ def variables(folder: Path, options: list[str]) -> dict[str, Any]:
         "nfs_server_export": str(folder / "data"),
         "nfs_server_clients": ["192.0.2.0/24", "198.51.100.7"],
         "nfs_server_folders": ["pv1", "pv2"],
+        "nfs_server_disk": "",
         "__nfs_server_exports_file": str(folder / "exports"),
         "nfs_server_options": options,
     }
@@ -125,11 +126,60 @@ def test_disk_is_refused(playbook: Playbook, tmp_path: Path, disks: list[str], d
     assert expected.format(tmp_path / "by-id") in " ".join((result.stdout + result.stderr).split())
 
 
-@pytest.mark.parametrize(("disk", "export"), [("nowhere", "data"), ("disk", "/proc")])
-def test_disk_is_left_alone(playbook: Playbook, tmp_path: Path, disk: str, export: str) -> None:
-    """Without the disk, and where the export is a file system already, nothing is made: /proc stands for one that holds data."""
+@pytest.mark.parametrize("mode", [[], ["--check"]])
+def test_disk_that_is_not_there(playbook: Playbook, tmp_path: Path, mode: list[str]) -> None:
+    """A name that was mistyped, or a disk that is gone, doesn't make the root disk the export."""
+    told = {"nfs_server_disk": str(tmp_path / "nfsdatta"), "nfs_server_export": str(tmp_path / "data")}
+    result = role_tasks.run(playbook, tmp_path, "nfs_server", role_tasks.read("nfs_server", "disk"), told, *mode)
+    assert result.returncode != 0
+    assert f"nfs_server_disk is {tmp_path}/nfsdatta, and localhost has no such disk: correct the name" in " ".join(
+        (result.stdout + result.stderr).split()
+    )
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("mounted", "device", "expected"),
+    [
+        ("", 0, []),
+        ("254:16 /dev/vdb 1900000000 rw,relatime", os.makedev(254, 16), []),
+        ("254:16 /dev/vdb 1900000000 rw,relatime,errors=remount-ro", os.makedev(254, 16), []),
+        ("0:31 /dev/vdb[/sub] 1900000000 rw", os.makedev(254, 16), []),
+        ("254:16 /dev/vdb 1900000000 rw", os.makedev(254, 32), ["is the file system of /dev/vdb"]),
+        (
+            "254:16 /dev/vdb 1900000000 ro,relatime",
+            os.makedev(254, 16),
+            ["is mounted read-only, as the kernel does after errors of the disk"],
+        ),
+        ("254:16 /dev/vdb 0 rw,relatime", os.makedev(254, 16), ["is full"]),
+    ],
+)
+def test_faults_of_the_export_s_file_system(mounted: str, device: int, expected: list[str]) -> None:
+    assert role_tasks.plugin("nfs_server", "filter_plugins/nfs_server.py").faults(mounted, device) == expected
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="asks findmnt of a mount that is full: /proc")
+def test_full_file_system_is_refused(playbook: Playbook, tmp_path: Path) -> None:
+    """/proc stands for it, which never has room."""
     (tmp_path / "disk").touch()
-    told = {"nfs_server_disk": str(tmp_path / disk), "nfs_server_export": str(tmp_path / export)}
+    told = {"nfs_server_disk": str(tmp_path / "disk"), "nfs_server_export": "/proc"}
+    result = role_tasks.run(playbook, tmp_path, "nfs_server", role_tasks.read("nfs_server", "disk"), told, "--check")
+    assert result.returncode != 0
+    assert "/proc on localhost is full, and it has to be that of nfs_server_disk" in " ".join((result.stdout + result.stderr).split())
+
+
+@pytest.mark.parametrize(("disk", "expected"), [("", "rw,sync"), ("/dev/disk/by-id/virtio-nfsdata", "rw,sync,mountpoint")])
+def test_export_of_a_disk_is_closed_without_its_mount(playbook: Playbook, folder: Path, disk: str, expected: str) -> None:
+    told = variables(folder, ["rw", "sync"]) | {"nfs_server_disk": disk}
+    result = role_tasks.run(playbook, folder, "nfs_server", role_tasks.read("nfs_server", "exports"), told)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert (folder / "exports").read_text() == line(folder, expected)
+
+
+def test_disk_is_left_alone(playbook: Playbook, tmp_path: Path) -> None:
+    """Where the export is a file system already, nothing is made: /dev/shm stands for one that holds data."""
+    (tmp_path / "disk").touch()
+    told = {"nfs_server_disk": str(tmp_path / "disk"), "nfs_server_export": "/dev/shm"}
     result = role_tasks.run(playbook, tmp_path, "nfs_server", role_tasks.read("nfs_server", "disk"), told, "--check")
     assert result.returncode == 0, result.stdout + result.stderr
     assert "changed=0 " in result.stdout

@@ -19,7 +19,7 @@ from . import role_tasks
 from .conftest import ROOT
 
 ROLES = sorted(path.parent for path in (ROOT / "roles").glob("*/tasks"))
-OTHERS = {"upgrade": ("kubernetes_packages",)}
+OTHERS = {"upgrade": ("kubernetes_packages", "worker")}
 """Roles that use another one, and which."""
 
 

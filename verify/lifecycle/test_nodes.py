@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from outlive.base.errors import LabError
 from outlive.base.wait import wait_for
 from outlive.course.walk import on_host
 from outlive.drill import run
@@ -18,7 +19,7 @@ from outlive.lab import mysql
 from outlive.lab.inventory import Inventory
 from outlive.lab.kube import Cluster
 from outlive.lab.mysql import NAMESPACE, Account, read_rows
-from outlive.lab.objects import Pod
+from outlive.lab.objects import Json, Pod
 from outlive.lab.playbook import play
 from outlive.lab.session import Lab
 from outlive.lab.ssh import Remote
@@ -27,6 +28,7 @@ SERVICE = "mysql"
 MOVED_WITHIN = 600.0
 PROBE = "lifecycle-probe"
 PROBE_SECONDS = 300.0
+HOLDS = "lifecycle-holds"
 LEFTOVERS = (
     "/etc/kubernetes/kubelet.conf",
     "/etc/cni/net.d/10-flannel.conflist",
@@ -94,6 +96,48 @@ def test_a_pod_on_it_reaches_the_others(back: Pod, lab: Inventory, cluster: Clus
         PROBE_SECONDS,
     )
     assert cluster.service_address(NAMESPACE, SERVICE) in "\n".join(ran.lines), f"asked on {back.node}"
+
+
+def holding(node: str) -> Json:
+    """Return a pod that doesn't end when it is told to."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": HOLDS},
+        "spec": {
+            "nodeName": node,
+            "terminationGracePeriodSeconds": 900,
+            "containers": [
+                {
+                    "name": HOLDS,
+                    "image": "busybox:1.37",
+                    "imagePullPolicy": "IfNotPresent",
+                    "command": ["sh", "-c", "trap '' TERM; while :; do sleep 1; done"],
+                }
+            ],
+        },
+    }
+
+
+def test_a_node_stays_while_its_pods_do(back: Pod, cluster: Cluster) -> None:
+    """A drain whose time runs out ends the removal, by a sentence that names the pod, and the node is there with it."""
+    cluster.create_pod(NAMESPACE, holding(back.node))
+    try:
+        wait_for(
+            f"pod {HOLDS}",
+            "Running",
+            lambda: cluster.pod(NAMESPACE, HOLDS),
+            lambda pod: pod.running,
+            within=PROBE_SECONDS,
+            describe=lambda pod: pod.state,
+        )
+        with pytest.raises(LabError, match=rf"couldn't give its pods away .*{NAMESPACE}/{HOLDS} \(Terminating\)"):
+            play("playbooks/remove-node.yml", "-e", f"node={back.node}", "-e", "worker_drain_seconds=20")
+        assert back.node in {node.name for node in cluster.nodes()}
+        assert cluster.pod(NAMESPACE, HOLDS).running
+    finally:
+        for command in (f"kubectl delete pod {HOLDS} --namespace {NAMESPACE} --grace-period=0 --force", f"kubectl uncordon {back.node}"):
+            on_host(command, cluster.environment, PROBE_SECONDS)
 
 
 @pytest.mark.usefixtures("back")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from outlive.base.wait import wait_for
+from outlive.lab import nfs
 from outlive.lab.inventory import Inventory
 from outlive.lab.kube import Cluster
 from outlive.lab.mysql import DEPLOYMENT, NAMESPACE, WRITE_ROW, Account, read_rows
@@ -19,6 +20,15 @@ def test_claim_is_bound(cluster: Cluster) -> None:
     """The claim mysql-pvc is Bound to the volume mysql-pv."""
     claim = cluster.claim(NAMESPACE, "mysql-pvc")
     assert (claim.phase, claim.volume) == ("Bound", "mysql-pv")
+
+
+def test_its_folder_is_the_one_that_it_had(lab: Inventory, cluster: Cluster, remote: Remote) -> None:
+    """The server's UUID in the volume's folder is the one that was noted when MySQL first ran there: no database was made anew meanwhile."""
+    (namespace,) = [each for each in cluster.listing("namespaces") if each["metadata"]["name"] == NAMESPACE]
+    noted = namespace["metadata"].get("annotations", {})["outlive/mysql-data"].split()[0]
+    server, export = nfs.exported(lab)
+    assert cluster.volume("mysql-pv").path == f"{export}/mysql-pv"
+    assert f"server-uuid={noted}" in remote.check(server.name, "cat %s", f"{export}/mysql-pv/auto.cnf").splitlines()
 
 
 def test_mysql_is_available(cluster: Cluster) -> None:

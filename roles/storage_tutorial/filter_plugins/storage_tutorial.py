@@ -1,4 +1,4 @@
-"""Filters of the role storage_tutorial: which objects aren't what they are for yet, and which are still there."""
+"""Filters of the role storage_tutorial: which objects aren't what they are for, which are still there, and whose data a volume has."""
 
 from __future__ import annotations
 
@@ -40,9 +40,101 @@ def remaining(found: list[dict[str, Any]], leaving: list[dict[str, Any]]) -> lis
     return [each["metadata"]["name"] for each in found if leaves.fullmatch(each["metadata"]["name"])]
 
 
+def misplaced(wanted: list[dict[str, Any]], volumes: list[dict[str, Any]], claims: list[dict[str, Any]], namespace: str) -> list[str]:
+    """Return a sentence for each volume and claim in `wanted` that can't come together, as `volumes` and `claims` of the cluster are now.
+
+    Applied all the same, the claim would wait for ever, or what is immutable would be refused.
+    """
+    there = {each["metadata"]["name"]: each for each in volumes}
+    live = {_place(each, namespace): each for each in claims}
+    found = []
+    for each in wanted:
+        name = each["metadata"]["name"]
+        if each["kind"] == "PersistentVolume" and name in there:
+            found += _misplaced_volume(each["spec"], name, there[name]["spec"], live)
+        elif each["kind"] == "PersistentVolumeClaim" and "volumeName" in each["spec"]:
+            has = live.get(_place(each, namespace), {}).get("spec", {}).get("volumeName") or each["spec"]["volumeName"]
+            if has != each["spec"]["volumeName"]:
+                found.append(
+                    f"The claim {_place(each, namespace)} has the volume {has}, and its data is in {each['spec']['volumeName']}: "
+                    f"delete what uses the claim, then `kubectl -n {_place(each, namespace).replace('/', ' delete pvc ')}`, and run this again."
+                )
+    return found
+
+
+def _misplaced_volume(wanted: dict[str, Any], name: str, there: dict[str, Any], live: dict[str, dict[str, Any]]) -> list[str]:
+    """Return why a volume that is there can't be for the claim that it is wanted for, or nothing."""
+    if "nfs" in wanted and there.get("nfs", {}) | wanted["nfs"] != there.get("nfs", {}):
+        places = [f"{nfs.get('server')}:{nfs.get('path')}" for nfs in (there.get("nfs", {}), wanted["nfs"])]
+        return [
+            f"The volume {name} leads to {places[0]}, and the inventory to {places[1]}, but a volume's place can't be changed: put the inventory "
+            f"back, or move the data on the server, delete what uses the volume, its claim and `kubectl delete pv {name}`, and run this again."
+        ]
+    reference, held = wanted.get("claimRef"), there.get("claimRef", {})
+    if reference is None or not held:
+        return []
+    holder, claim = f"{held['namespace']}/{held['name']}", f"{reference['namespace']}/{reference['name']}"
+    bound = live.get(holder, {}).get("metadata", {}).get("uid") == held["uid"] if "uid" in held else holder == claim
+    if bound and holder == claim:
+        return []
+    if bound:
+        return [
+            f"The volume {name} is bound to the claim {holder}, and is kept for {claim}: delete what uses {holder}, then "
+            f"`kubectl -n {holder.replace('/', ' delete pvc ')}`, and run this again."
+        ]
+    patch = '{"op": "remove", "path": "/spec/claimRef/uid"}'
+    if holder != claim:
+        value = f'{{"namespace": "{reference["namespace"]}", "name": "{reference["name"]}"}}'
+        patch = f'{{"op": "replace", "path": "/spec/claimRef", "value": {value}}}'
+    return [
+        f"The volume {name} is Released: its claim {holder} is gone, and what that claim's pods wrote is still in {there.get('nfs', {}).get('path')}. "
+        f"To use the volume again with this data, run `kubectl patch pv {name} --type=json --patch='[{patch}]'`, then this again."
+    ]
+
+
+def other_data(note: str, uuid: str, image: str) -> str:
+    """Return why MySQL's data isn't what was noted of it, or nothing.
+
+    Args:
+        note: UUID and version of the server when its data was first seen, parted by a space; empty where it never was.
+        uuid: The server's UUID now, which lies in its data folder; empty where the server wasn't asked yet.
+        image: The server's image, whose tag may name its version.
+    """
+    noted, _, version = note.partition(" ")
+    if not note:
+        return ""
+    if uuid and uuid != noted:
+        return f"MySQL's folder isn't the one that it had: its server is {uuid}, and was {noted}"
+    tag = re.match(r"\d+\.\d+", image.partition("@")[0].rpartition("/")[2].partition(":")[2])
+    if tag and tag.group() != ".".join(version.split(".")[:2]):
+        return f"The image is {image}, and MySQL's data was made by {version}, whose files no other series opens unchanged"
+    return ""
+
+
+def states(pods: list[dict[str, Any]]) -> str:
+    """Return the pods' names and phases, and the last words of each container that ended."""
+    found = []
+    for pod in pods:
+        ended = [
+            state["terminated"]
+            for container in pod.get("status", {}).get("containerStatuses", [])
+            for state in (container.get("state", {}), container.get("lastState", {}))
+            if state.get("terminated", {}).get("message")
+        ]
+        words = f" ({' '.join(ended[0]['message'].split())})" if ended else ""
+        found.append(f"{pod['metadata']['name']} {pod.get('status', {}).get('phase', 'unknown')}{words}")
+    return ", ".join(found) or "none"
+
+
 class FilterModule:
     """What Ansible looks for in this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters by their names."""
-        return {"storage_tutorial_not_ready": not_ready, "storage_tutorial_remaining": remaining}
+        return {
+            "storage_tutorial_misplaced": misplaced,
+            "storage_tutorial_not_ready": not_ready,
+            "storage_tutorial_other_data": other_data,
+            "storage_tutorial_remaining": remaining,
+            "storage_tutorial_states": states,
+        }

@@ -250,7 +250,7 @@ def _bound(seen: Seen, name: str, volume: str) -> list[str]:
     claim = objects.claim(data)
     bound = claim.phase == "Bound" and claim.volume == volume and "deletionTimestamp" not in data["metadata"]
     if not bound:
-        seen_volume = f" with {claim.volume}" if claim.volume else ""
+        seen_volume = f" with {claim.volume}" if claim.volume not in ("", volume) else ""
         return [f"The claim {seen.namespace}/{name} is {_claim_state(data)}{seen_volume}; wanted: bound to {volume}."]
     owner = objects.volume(seen.volumes[volume]).claim if volume in seen.volumes else ""
     if owner != f"{seen.namespace}/{name}":

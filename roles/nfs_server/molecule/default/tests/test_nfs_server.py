@@ -26,11 +26,36 @@ def test_the_export_is_for_the_lab_alone(remote: Remote, tested: Host, told: Cal
 
 
 def test_the_export_has_a_file_system_of_its_own(host: testinfra.host.Host, told: Callable[[str], Any]) -> None:
-    if not host.file(told("nfs_server_disk")).exists:
+    if not told("nfs_server_disk"):
         pytest.skip("the machine has no disk for the export: only libvirt makes it")
     mounted = host.mount_point(told("nfs_server_export"))
     assert mounted.exists
     assert mounted.filesystem == "ext4"
+    assert "nofail" in mounted.options or "nofail" in host.file("/etc/fstab").content_string
+
+
+def test_nothing_is_served_from_below_the_mount_point(
+    host: testinfra.host.Host, remote: Remote, tested: Host, told: Callable[[str], Any], write_through: Callable[[str, str], str]
+) -> None:
+    """Unmounted, the export is gone for whoever mounts it; mounted, it is back."""
+    if not told("nfs_server_disk"):
+        pytest.skip("the machine has no disk for the export: only libvirt makes it")
+    export = told("nfs_server_export")
+    remote.check(tested.name, "systemctl stop nfs-server && umount %s", export)
+    try:
+        assert host.run("systemctl start nfs-server && findmnt --mountpoint %s", export).rc == 0, "the server starts with its mount"
+        remote.check(tested.name, "exportfs -f && umount --lazy %s && exportfs -f", export)
+        tried = host.run(
+            "mkdir -p /mnt/tried && timeout 60 mount -t nfs -o nfsvers=4,soft,timeo=50,retrans=1,retry=0 %s:%s /mnt/tried",
+            tested.address,
+            export,
+        )
+        assert tried.rc != 0
+    finally:
+        remote.run(
+            tested.name, "umount /mnt/tried; rmdir /mnt/tried; mountpoint -q %s || mount %s; systemctl restart nfs-server", export, export
+        )
+    assert write_through(tested.name, "after its return") == "after its return"
 
 
 def test_each_volume_has_a_folder(host: testinfra.host.Host, told: Callable[[str], Any]) -> None:

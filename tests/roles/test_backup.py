@@ -1,0 +1,56 @@
+"""The role backup on a machine: of what it has mounted, only the volumes of its pods are unmounted, and no empty folder is taken for them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from . import role_tasks
+from .conftest import Playbook
+
+PODS = "/var/lib/kubelet/pods/1/volumes/kubernetes.io~nfs"
+
+
+@pytest.mark.parametrize(
+    ("mounted", "unmounted"),
+    [
+        (["/home", f"{PODS}/data", "/nfsdata", f"{PODS}/data/sub", "/var/lib/kubelet-of-another/x"], f"-- {PODS}/data/sub {PODS}/data\n"),
+        (["/home"], ""),
+        ([], ""),
+    ],
+)
+def test_only_the_kubelet_s_mounts_go(
+    playbook: Playbook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mounted: list[str], unmounted: str
+) -> None:
+    """A machine of one's own may have its home on NFS, and what is mounted last goes first."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    words = "\n".join(mounted)
+    (programs / "findmnt").write_text(f"#!/bin/sh\nprintf '%s' '{words}'\n[ -n '{words}' ]\n")
+    (programs / "umount").write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/said\n')
+    for program in programs.iterdir():
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    tasks = role_tasks.read("backup", "stop_node")
+    names = ("Read what is mounted", "Unmount their volumes")
+    result = role_tasks.run(playbook, tmp_path, "backup", [role_tasks.task_of(tasks, name) for name in names], {})
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert ((tmp_path / "said").read_text() if (tmp_path / "said").exists() else "") == unmounted
+
+
+@pytest.mark.parametrize(("state", "refused"), [("active", False), ("inactive", True), ("failed", True)])
+def test_export_without_its_server(playbook: Playbook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str, refused: bool) -> None:
+    """A server whose file system is gone doesn't start, and its empty mount point is neither saved nor filled."""
+    program = tmp_path / "bin" / "systemctl"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\necho {state}\n[ {state} = active ]\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    result = role_tasks.run(playbook, tmp_path, "backup", role_tasks.read("backup", "check_export"), {"backup_export": "/nfsdata"})
+    assert (result.returncode != 0) == refused, result.stdout + result.stderr
+    if refused:
+        assert f"The NFS server on localhost is {state}, so what is in backup_export /nfsdata may not be the volumes" in " ".join(
+            (result.stdout + result.stderr).split()
+        )
