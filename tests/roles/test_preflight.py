@@ -122,8 +122,47 @@ def test_no_network(playbook: Playbook) -> None:
 
 
 @pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ({"control_plane_pod_subnet": "10.244.0.0"}, "control_plane_pod_subnet is '10.244.0.0', which is no IPv4 network in CIDR notation"),
+        (
+            {"control_plane_service_subnet": "192.168.0.0/16"},
+            "control_plane_service_subnet (192.168.0.0/16) and lab_libvirt_management_network (192.168.121.0/24)",
+        ),
+        (
+            {"lab_libvirt_management_network": "192.168.56.0/21"},
+            "lab_libvirt_management_network (192.168.56.0/21) and lab_network (192.168.56.0/24) overlap",
+        ),
+        (
+            {"mirror_address": "10.100.0.5"},
+            "mirror_address (OUTLIVE_MIRROR) has 10.100.0.5, which is in control_plane_service_subnet (10.96.0.0/12): a node would take it",
+        ),
+        (
+            {"mirror_address": "10.244.0.5"},
+            "mirror_address (OUTLIVE_MIRROR) has 10.244.0.5, which is in control_plane_pod_subnet (10.244.0.0/16): a node would take it",
+        ),
+        (
+            {"containerd_registry_mirrors": {"docker.io": ["https://a.example", "http://10.97.0.1:5000/v2/docker.io"]}},
+            "containerd_registry_mirrors has 10.97.0.1, which is in control_plane_service_subnet (10.96.0.0/12)",
+        ),
+        ({"kubernetes_packages_repository": "http://10.98.0.1/"}, "kubernetes_packages_repository has 10.98.0.1, which is in"),
+    ],
+)
+def test_networks_that_take_addresses_of_others(playbook: Playbook, told: dict[str, Any], expected: str) -> None:
+    """The cluster's networks are nobody else's: not the machines', not libvirt's, and what the machines reach isn't in them."""
+    result = playbook(SITE, "-e", json.dumps(told))
+    assert result.returncode != 0
+    assert expected in sentence(result.stdout + result.stderr)
+
+
+@pytest.mark.parametrize(
     ("role", "variables", "expected"),
     [
+        (
+            "node_base",
+            {**HERE, "node_base_address": "127.0.0.1", "node_base_cluster_networks": {"a": "127.0.0.0/16"}},
+            "reaches, the network of lo (127.0.0.0/8) is in a (127.0.0.0/16), and a node takes these addresses for pods and Services: give a another",
+        ),
         (
             "node_base",
             {"node_base_distributions": ["Plan 9", "Inferno 4"]},
@@ -196,6 +235,29 @@ def test_bad_variable(playbook: Playbook, tmp_path: Path, role: str, variables: 
     path = role_tasks.on_this_machine(tmp_path, "k8s-master", roles=[role])
     result = playbook(path, "--check", "-e", json.dumps(variables))
     assert result.returncode != 0
+    assert expected in sentence(result.stdout + result.stderr)
+
+
+@pytest.mark.parametrize("runs_pods", [True, False])
+def test_name_server_that_no_pod_reaches(playbook: Playbook, tmp_path: Path, runs_pods: bool) -> None:
+    """CoreDNS would ask itself; a machine that only serves NFS may ask itself."""
+    (tmp_path / "resolv.conf").write_text("nameserver 127.0.0.53\n")
+    told = {
+        **HERE,
+        "node_base_address": "127.0.0.1",
+        "node_base_resolv_conf": str(tmp_path / "resolv.conf"),
+        "node_base_runs_pods": runs_pods,
+        # Ends the run before anything would be written.
+        "node_base_shutdown_delays": ["soon"],
+    }
+    path = role_tasks.on_this_machine(tmp_path, "k8s-master", roles=["node_base"])
+    result = playbook(path, "--check", "-e", json.dumps(told))
+    assert result.returncode != 0
+    expected = (
+        f"The name server of k8s-master is 127.0.0.53 ({tmp_path}/resolv.conf), at which each pod finds itself, and CoreDNS would ask itself without end"
+        if runs_pods
+        else "node_base_shutdown_delays has 'soon'"
+    )
     assert expected in sentence(result.stdout + result.stderr)
 
 
