@@ -17,7 +17,8 @@ def filters() -> ModuleType:
 
 def test_addresses(filters: ModuleType) -> None:
     """A host without an address has an empty one, which the role refuses by name."""
-    assert filters.addresses(["a", "b"], {"b": {}, "a": {"ansible_host": "192.0.2.1"}}) == [["a", "192.0.2.1"], ["b", ""]]
+    hosts = {"b": {}, "a": {"ansible_host": "192.0.2.1"}, "c": {"ansible_host": "c.example", "node_ip": "192.0.2.3"}}
+    assert filters.addresses(["a", "b", "c"], hosts) == [["a", "192.0.2.1"], ["b", ""], ["c", "192.0.2.3"]]
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def addresses(hosts: Iterable[str], variables: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
-    """Return pairs of a host and its ansible_host, which is an empty string where it has none."""
-    return [[host, variables[host].get("ansible_host", "")] for host in hosts]
+    """Return pairs of a host and its node_ip, without that its ansible_host; an empty string where it has neither."""
+    return [[host, variables[host].get("node_ip") or variables[host].get("ansible_host", "")] for host in hosts]
 
 
 def overlaps(networks: Mapping[str, str]) -> list[str]:
