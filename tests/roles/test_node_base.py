@@ -252,6 +252,49 @@ def test_source_of_packages(playbook: Playbook, tmp_path: Path) -> None:
     ]
 
 
+def test_proxy_of_apt(playbook: Playbook, tmp_path: Path) -> None:
+    """As apt itself reads it; networks and domains, which it doesn't know, are passed over."""
+    task = role_tasks.task_of(role_tasks.read("node_base", "apt"), "Configure the proxy")
+    task["ansible.builtin.template"]["dest"] = str(tmp_path / "proxy")
+    told = {
+        "node_base_proxy": "http://me:word@192.0.2.3:3128",
+        "node_base_no_proxy": ["192.0.2.0/24", ".svc", "*.b", "192.0.2.10", "mirror.example"],
+    }
+    result = role_tasks.run(playbook, tmp_path, "node_base", [task], told)
+    assert result.returncode == 0, result.stdout + result.stderr
+    shown = subprocess.run(
+        ["apt-config", "--config-file", str(tmp_path / "proxy"), "dump", "--format", "%f %v%n", "Acquire::http::Proxy"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert shown.stdout.splitlines() == [
+        "Acquire::http::Proxy http://me:word@192.0.2.3:3128",
+        "Acquire::http::Proxy::192.0.2.10 DIRECT",
+        "Acquire::http::Proxy::mirror.example DIRECT",
+    ]
+    assert (tmp_path / "proxy").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(("told", "there", "left"), [("", True, False), ("", False, False), ("http://192.0.2.3:3128", True, True)])
+def test_proxy_that_nobody_wants_any_more(playbook: Playbook, tmp_path: Path, told: str, there: bool, left: bool) -> None:
+    """Its file goes; where there is none, nothing is asked of the machine."""
+    file = tmp_path / "proxy"
+    if there:
+        file.write_text('Acquire::http::Proxy "http://192.0.2.4";\n')
+    task = role_tasks.task_of(role_tasks.read("node_base", "apt"), "Remove the proxy")
+    variables = {
+        "node_base_proxy": told,
+        "__node_base_apt_proxy_file": str(file),
+        "__node_base_text": {"stdout": f"{file}:a" if there else ""},
+    }
+    result = role_tasks.run(playbook, tmp_path, "node_base", [task], variables)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert file.exists() == left
+    assert f"skipped={int(left or not there)} " in result.stdout
+
+
 @pytest.mark.parametrize(
     ("source", "name", "found"),
     [

@@ -68,7 +68,7 @@ def test_address_used_twice(playbook: Playbook, edit_hosts: Edit) -> None:
     result = playbook(SITE)
     assert result.returncode != 0
     message = sentence(result.stdout + result.stderr)
-    assert "have the same ansible_host" in message
+    assert "have the same node_ip, or else ansible_host" in message
     assert " and ".join(["k8s-master", "k8s-node1", "k8s-node2"]) in message
 
 
@@ -103,6 +103,47 @@ def test_name_that_no_node_can_have(playbook: Playbook, edit_hosts: Edit) -> Non
     result = playbook(SITE)
     assert result.returncode != 0
     assert "The host name 'K8s_Node3' in the inventory can't be the name of a node" in sentence(result.stdout + result.stderr)
+
+
+@pytest.mark.parametrize("name", ["a.example", "k8s-node3", "n" * 63])
+def test_name_with_a_domain_and_an_address_of_its_own(playbook: Playbook, edit_hosts: Edit, tmp_path: Path, name: str) -> None:
+    """A machine that Ansible reaches by a name: the roles get its node_ip, and all the others its address for /etc/hosts."""
+    machine = {"ansible_host": "login.example", "node_ip": "192.168.56.77"}
+    edit_hosts(lambda hosts: workers(hosts).update({name: machine}))
+    show = {
+        "name": "Write what the roles get",
+        "ansible.builtin.copy": {
+            "dest": f"{tmp_path}/told",
+            "content": "{{ [node_base_address, worker_address, kubelet_address, worker_api_endpoint, node_base_hosts | last] | to_json }}",
+            "mode": "0600",
+        },
+        "delegate_to": "localhost",
+    }
+    path = role_tasks.on_this_machine(
+        tmp_path, name, tasks=[{"name": "Check", "ansible.builtin.import_role": {"name": "inventory_check"}}, show]
+    )
+    result = playbook(path)
+    assert result.returncode == 0, result.stdout + result.stderr
+    told = json.loads((tmp_path / "told").read_text())
+    assert told == [*["192.168.56.77"] * 3, "192.168.56.10:6443", {"name": name, "address": "192.168.56.77"}]
+
+
+@pytest.mark.parametrize("name", ["a..example", ".a", "a.", "n" * 64, "a.-b"])
+def test_name_that_is_no_domain_s(playbook: Playbook, edit_hosts: Edit, name: str) -> None:
+    edit_hosts(lambda hosts: workers(hosts).update({name: {"ansible_host": "192.168.56.77"}}))
+    result = playbook(SITE)
+    assert result.returncode != 0
+    assert f"The host name '{name}' in the inventory can't be the name of a node" in sentence(result.stdout + result.stderr)
+
+
+def test_address_that_is_a_name(playbook: Playbook, edit_hosts: Edit) -> None:
+    """By itself it isn't enough, and the sentence says what is."""
+    edit_hosts(lambda hosts: control_plane(hosts).update(ansible_host="alpha.example"))
+    result = playbook(SITE)
+    assert result.returncode != 0
+    assert "The node_ip, or else ansible_host, of k8s-master is 'alpha.example', which is no IPv4 address: give it one" in sentence(
+        result.stdout + result.stderr
+    )
 
 
 def test_unknown_recovery_profile(playbook: Playbook) -> None:
@@ -145,6 +186,7 @@ def test_no_network(playbook: Playbook) -> None:
             {"containerd_registry_mirrors": {"docker.io": ["https://a.example", "http://10.97.0.1:5000/v2/docker.io"]}},
             "containerd_registry_mirrors has 10.97.0.1, which is in control_plane_service_subnet (10.96.0.0/12)",
         ),
+        ({"lab_proxy": "http://10.99.0.1:3128"}, "lab_proxy has 10.99.0.1, which is in control_plane_service_subnet (10.96.0.0/12)"),
         ({"kubernetes_packages_repository": "http://10.98.0.1/"}, "kubernetes_packages_repository has 10.98.0.1, which is in"),
     ],
 )
@@ -198,6 +240,17 @@ def test_networks_that_take_addresses_of_others(playbook: Playbook, told: dict[s
             {**HERE, "node_base_address": "127.0.0.1", "node_base_shutdown_delays": ["40s", "soon"]},
             "node_base_shutdown_delays has 'soon', which is no duration",
         ),
+        (
+            "node_base",
+            {**HERE, "node_base_address": "127.0.0.1", "node_base_refused_packages": ["no-such-package", "dpkg"]},
+            "k8s-master has the package dpkg, whose place Debian's containerd would take, and whatever needs it (Docker) would be removed: name another",
+        ),
+        (
+            "node_base",
+            {**HERE, "node_base_address": "127.0.0.1", "node_base_proxy": "192.0.2.3:3128"},
+            "node_base_proxy is '192.0.2.3:3128', which is no proxy's URL: write it like http://192.0.2.3:3128",
+        ),
+        ("containerd", {"containerd_proxy": "socks5://192.0.2.3"}, "containerd_proxy is 'socks5://192.0.2.3', which is no proxy's URL"),
         ("nfs_server", {"nfs_server_clients": ["*"]}, "nfs_server_clients is '*', and only addresses and networks are allowed"),
         ("nfs_server", {"nfs_server_clients": []}, "nfs_server_clients is ''"),
         (
@@ -213,6 +266,7 @@ def test_networks_that_take_addresses_of_others(playbook: Playbook, told: dict[s
             "nfs_server_options has 'snyc', which exports(5) doesn't know: use its options, such as rw, sync, no_subtree_check, no_root_squash.",
         ),
         ("nfs_server", {"nfs_server_lease_time": 5}, "nfs_server_lease_time is 5, and the kernel takes 10 to 3600 seconds"),
+        ("pod_network", {"pod_network_mtu": 50}, "pod_network_mtu is 50, and an IPv4 network takes packets of 576 to 65535 bytes"),
         (
             "pod_network",
             {"pod_network_iptables_resync": 0},
