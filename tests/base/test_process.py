@@ -59,9 +59,9 @@ def test_programs_are_started_in_one_place() -> None:
 
 
 def test_words_are_read_in_one_locale(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name, value in {"LC_ALL": "de_DE.UTF-8", "LANG": "de_DE.UTF-8"}.items():
+    for name, value in {"LC_ALL": "de_DE.UTF-8", "LANG": "de_DE.UTF-8", "LANGUAGE": "zh"}.items():
         monkeypatch.setenv(name, value)
-    script = ["sh", "-c", "echo $LC_ALL"]
+    script = ["sh", "-c", "echo $LC_ALL$LANGUAGE"]
     assert output(script) == run(script).stdout.strip() == said(script) == "C.UTF-8"
     assert output(script, env={"LC_ALL": "C", "PATH": os.environ["PATH"]}) == "C.UTF-8"
     logged("a step", script, tmp_path / "log")

@@ -15,7 +15,7 @@ from outlive.base.process import born
 from outlive.lab import guest_clocks
 from outlive.lab.inventory import Host
 
-HOST = Host("n1", "192.0.2.11", {"ansible_user": "someone", "ansible_port": 2222})
+HOST = Host("n1", "192.0.2.11", {"ansible_host": "192.0.2.11", "ansible_user": "someone", "ansible_port": 2222})
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_the_way_to_a_machine_that_was_just_put_back_is_waited_for(tmp_path: Pat
         opened = threading.Timer(2.5, late.listen)
         opened.start()
         monkeypatch.setattr(guest_clocks, "WITHIN", 30)
-        host = Host("n1", "127.0.0.1", {"ansible_user": "someone", "ansible_port": port})
+        host = Host("n1", "127.0.0.1", {"ansible_host": "127.0.0.1", "ansible_user": "someone", "ansible_port": port})
         with ThreadPoolExecutor() as pool:
             telling = pool.submit(guest_clocks._set, host)
             late.settimeout(30)

@@ -19,6 +19,20 @@ def test_groups_hold_their_children_s_hosts(small_inventory: Inventory) -> None:
     assert small_inventory.setting("lab_network") == "192.0.2.0/24"
 
 
+@pytest.mark.parametrize(
+    ("variables", "address", "login"),
+    [
+        ({"ansible_host": "192.0.2.1", "node_ip": "{{ ansible_host | default('') }}"}, "192.0.2.1", "192.0.2.1"),
+        ({"ansible_host": "a.example", "node_ip": "192.0.2.1"}, "192.0.2.1", "a.example"),
+        ({"node_ip": "192.0.2.1"}, "192.0.2.1", "n1.example"),
+    ],
+)
+def test_a_node_s_address_and_where_ssh_reaches_it(variables: dict[str, str], address: str, login: str) -> None:
+    """Two addresses, or one for both; without an ansible_host, Ansible takes the name."""
+    found = inventory.parse({"_meta": {"hostvars": {"n1.example": variables}}, "all": {"hosts": ["n1.example"]}}, "x").host("n1.example")
+    assert (found.address, found.login) == (address, login)
+
+
 def test_templates_are_no_literals(small_inventory: Inventory) -> None:
     assert small_inventory.host("n1").literal("ansible_ssh_private_key_file") is None
     assert small_inventory.host("n2").literal("ansible_port") == "2222"

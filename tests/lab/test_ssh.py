@@ -44,6 +44,16 @@ def test_commands_and_their_failure(small_inventory: Inventory) -> None:
     remote.close()
 
 
+def test_a_machine_speaks_one_language(small_inventory: Inventory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What its commands say is read, whatever locale it has, or hasn't generated."""
+    monkeypatch.setenv("LC_ALL", "tlh_QO.UTF-8")
+    monkeypatch.setenv("LANGUAGE", "zh")
+    remote = Remote(small_inventory, Here())
+    assert remote.check("n1", 'echo "$LC_ALL,$LANGUAGE"; sh -c %s', 'echo "$LC_ALL,$LANGUAGE"') == "C.UTF-8,\n" * 2
+    assert "no-such-file: No such file or directory" in remote.run("n1", "ls /no-such-file").stderr.replace("'", "")
+    remote.close()
+
+
 def test_way_to_a_machine(small_inventory: Inventory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VAGRANT_DOTFILE_PATH", str(tmp_path))
     key = tmp_path / "machines" / "n1" / "libvirt" / "private_key"

@@ -17,7 +17,8 @@ def filters() -> ModuleType:
 
 def test_addresses(filters: ModuleType) -> None:
     """A host without an address has an empty one, which the role refuses by name."""
-    assert filters.addresses(["a", "b"], {"b": {}, "a": {"ansible_host": "192.0.2.1"}}) == [["a", "192.0.2.1"], ["b", ""]]
+    hosts = {"b": {}, "a": {"ansible_host": "192.0.2.1"}, "c": {"ansible_host": "c.example", "node_ip": "192.0.2.3"}}
+    assert filters.addresses(["a", "b", "c"], hosts) == [["a", "192.0.2.1"], ["b", ""], ["c", "192.0.2.3"]]
 
 
 @pytest.mark.parametrize(
@@ -44,3 +45,30 @@ def test_each_pair_is_named(filters: ModuleType) -> None:
         "a (10.0.0.0/8) and d (10.1.2.0/24)",
         "b (10.1.0.0/16) and d (10.1.2.0/24)",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "fits"),
+    [("10.96.0.0/12", True), ("10.96.0.0", False), ("10.96.0.1/12", False), ("10.96.0.0/33", False), ("", False), ("2001:db8::/64", False)],
+)
+def test_networks_of_a_cluster(filters: ModuleType, text: str, fits: bool) -> None:
+    """IPv4, in CIDR notation, with no bits of a host: what kubeadm would refuse later is refused before a machine is touched."""
+    assert filters.unfit({"a": text}) == ([] if fits else [f"a is '{text}'"])
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("10.100.0.5", "10.100.0.5"),
+        ("http://10.100.0.5:8480", "10.100.0.5"),
+        ("https://user:word@10.100.0.5:3128/v2/docker.io http://192.0.2.1", "10.100.0.5"),
+        ("http://[2001:db8::1]:3128", ""),
+        ("http://10.100.example:3128 https://pkgs.k8s.io/core:/stable:/", ""),
+        ("192.0.2.1:5000", ""),
+        ("", ""),
+    ],
+)
+def test_addresses_outside(filters: ModuleType, text: str, found: str) -> None:
+    """An address by itself, or in URLs; names may lead anywhere."""
+    sentence = [f"a has {found}, which is in b (10.96.0.0/12)"] if found else []
+    assert filters.within({"a": text}, {"b": "10.96.0.0/12", "c": "10.244.0.0/16"}) == sentence

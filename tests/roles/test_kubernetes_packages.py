@@ -80,6 +80,29 @@ def test_repository_with_a_key_of_this_machine(playbook: Playbook, tmp_path: Pat
     assert "Package: kubeadm kubelet kubectl\nPin: version 1.37.2-*\nPin-Priority: 1001\n" in (tmp_path / "preferences").read_text()
 
 
+def test_the_key_comes_before_the_source(playbook: Playbook, tmp_path: Path) -> None:
+    """A key that can't be had leaves no source behind, without which apt would refuse everything else too."""
+    tasks = role_tasks.read("kubernetes_packages", "repository")
+    for name, file in (("Configure the repository", "sources"), ("Pin the packages to their version", "preferences")):
+        role_tasks.task_of(tasks, name)["ansible.builtin.template"]["dest"] = str(tmp_path / file)
+    role_tasks.task_of(tasks, "Download the repository's key")["delay"] = 0
+    told = {"kubernetes_packages_repository_key": "http://127.0.0.1:1/key", "__kubernetes_packages_keyring": str(tmp_path / "keyring.asc")}
+    result = role_tasks.run(playbook, tmp_path, "kubernetes_packages", tasks, {**VERSION, **told})
+    assert result.returncode != 0
+    assert result.stdout.count("FAILED - RETRYING") == 3, result.stdout
+    assert not (tmp_path / "sources").exists()
+
+
+def test_the_key_is_downloaded_by_the_proxy(playbook: Playbook, tmp_path: Path) -> None:
+    """What apt has of its own is another thing; the module takes the environment's."""
+    tasks = role_tasks.read("kubernetes_packages", "repository")
+    assert role_tasks.task_of(tasks, "Download the repository's key")["environment"] == "{{ __kubernetes_packages_proxy }}"
+    told = {"kubernetes_packages_proxy": "http://192.0.2.3:3128", "kubernetes_packages_no_proxy": ["a", ".b"]}
+    result = role_tasks.run(playbook, tmp_path, "kubernetes_packages", [say("__kubernetes_packages_proxy | to_json")], {**VERSION, **told})
+    expected = '{"http_proxy": "http://192.0.2.3:3128", "https_proxy": "http://192.0.2.3:3128", "no_proxy": "a,.b"}'
+    assert f"it is {expected}." in " ".join(result.stdout.split()), result.stdout + result.stderr
+
+
 @pytest.mark.parametrize(
     ("node", "installed", "told", "refused"),
     [

@@ -20,6 +20,7 @@ from outlive.lab.objects import SecretKey
 from roles.storage_tutorial.filter_plugins.storage_tutorial import not_ready, remaining
 from tests.course import stages
 
+from . import role_tasks
 from .conftest import ROOT, Playbook
 from .test_preflight import sentence
 
@@ -104,6 +105,23 @@ def test_valid(playbook: Playbook, tmp_path: Path, role: str) -> None:
     """Each object has only fields that the API knows, with values of their types."""
     for each in objects_of(render(playbook, tmp_path, role)):
         kubernetes_validate.validate(each, kubernetes_version(), strict=True)
+
+
+@pytest.mark.parametrize(("told", "mtu"), [({}, None), ({"pod_network_mtu": 1350, "pod_network_backend": "host-gw"}, 1350)])
+def test_flannel_s_settings(playbook: Playbook, tmp_path: Path, told: dict[str, Any], mtu: int | None) -> None:
+    """The size of packets is flannel's own choice where nobody gives one; a changed setting makes its pods anew, as it reads them when it starts."""
+    text = "{{ lookup('ansible.builtin.template', 'flannel.yml.j2') }}"
+    task = {"name": "Render", "ansible.builtin.copy": {"dest": str(tmp_path / "flannel.yml"), "content": text, "mode": "0600"}}
+    annotations = set()
+    for variables in ({}, told):
+        result = role_tasks.run(playbook, tmp_path, "pod_network", [task], variables)
+        assert result.returncode == 0, result.stdout + result.stderr
+        found = {each["kind"]: each for each in yaml.safe_load_all((tmp_path / "flannel.yml").read_text())}
+        annotations.add(found["DaemonSet"]["spec"]["template"]["metadata"]["annotations"]["outlive/config"])
+    plugin = json.loads(found["ConfigMap"]["data"]["cni-conf.json"])["plugins"][0]
+    assert plugin["delegate"].get("mtu") == mtu
+    assert json.loads(found["ConfigMap"]["data"]["net-conf.json"])["Backend"] == {"Type": told.get("pod_network_backend", "vxlan")}
+    assert len(annotations) == (2 if told else 1)
 
 
 def test_flannel_needs_no_kube_proxy(playbook: Playbook, tmp_path: Path) -> None:

@@ -52,6 +52,159 @@ def test_interfaces(filters: ModuleType) -> None:
     }
 
 
+def test_what_was_read(filters: ModuleType) -> None:
+    """Each file has its lines, whatever they have in them; numbers and lists are the kernel's."""
+    text = "/proc/meminfo:MemTotal:        2014164 kB\n/proc/meminfo:SwapTotal:             0 kB\n/etc/resolv.conf:# a: b\n/etc/resolv.conf:nameserver ::1"
+    files = filters.files(text)
+    assert files == {
+        "/proc/meminfo": ["MemTotal:        2014164 kB", "SwapTotal:             0 kB"],
+        "/etc/resolv.conf": ["# a: b", "nameserver ::1"],
+    }
+    assert filters.number(files["/proc/meminfo"], "MemTotal") == 2014164
+    assert filters.number(files["/proc/meminfo"], "SwapTotal") == 0
+    assert filters.number([], "SwapTotal") == 0
+    assert [filters.processors([text]) for text in ("0", "0-1", "0-3,8,10-11")] == [1, 2, 7]
+
+
+def test_routes_of_an_interface(filters: ModuleType) -> None:
+    """As /proc/net/route of a little-endian machine has them: a network of Services, the nodes' own and a default route elsewhere."""
+    lines = [
+        "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT",
+        "eth0\t00000000\t0179A8C0\t0003\t0\t0\t1024\t00000000\t0\t0\t0",
+        "eth1\t0000600A\t00000000\t0001\t0\t0\t0\t0000F0FF\t0\t0\t0",
+        "eth1\t0038A8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0",
+    ]
+    assert filters.routed(lines, "eth1") == ["10.96.0.0/12", "192.168.56.0/24"]
+    assert filters.routed(lines, "eth0") == ["0.0.0.0/0"]
+    assert filters.routed([], "eth1") == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "found", "own"),
+    [
+        ([], [], []),
+        (["# nameserver 127.0.0.1", "search a.example", "nameserver 192.0.2.53"], ["192.0.2.53"], []),
+        (["nameserver 127.0.0.53", "options edns0"], ["127.0.0.53"], ["127.0.0.53"]),
+        (["nameserver 192.0.2.53", "nameserver\t::1"], ["192.0.2.53", "::1"], ["::1"]),
+        (["nameserver 0.0.0.0", "nameserver fe80::1%eth0"], ["0.0.0.0", "fe80::1%eth0"], ["0.0.0.0"]),
+        (["nameserver"], [], []),
+    ],
+)
+def test_name_servers(filters: ModuleType, lines: list[str], found: list[str], own: list[str]) -> None:
+    """Those that each pod has for itself are no name servers for it."""
+    assert filters.name_servers(lines) == found
+    assert filters.loopback(found) == own
+
+
+CLUSTER = {"pods": "10.244.0.0/16", "services": "10.96.0.0/12"}
+
+
+@pytest.mark.parametrize(
+    ("interface", "gateway", "servers", "found"),
+    [
+        ("192.168.121.0", "192.168.121.1", ["192.168.121.1"], []),
+        ("10.100.0.0", None, [], ["the network of eth0 (10.100.0.0/24) is in services (10.96.0.0/12)"]),
+        ("10.244.7.0", None, [], ["the network of eth0 (10.244.7.0/24) is in pods (10.244.0.0/16)"]),
+        ("192.0.2.0", "10.111.0.1", [], ["the default gateway (10.111.0.1) is in services (10.96.0.0/12)"]),
+        ("192.0.2.0", None, ["10.96.0.10", "10.96.0.10"], ["the name server (10.96.0.10) is in services (10.96.0.0/12)"]),
+        ("192.0.2.0", None, ["2001:db8::1", "fe80::1%eth0"], []),
+    ],
+)
+def test_networks_around_a_machine(filters: ModuleType, interface: str, gateway: str | None, servers: list[str], found: list[str]) -> None:
+    """What the machine reaches is nobody's of the cluster's; interfaces that the cluster itself made don't count."""
+    facts: dict[str, Any] = {
+        "interfaces": ["eth0", "cni0"],
+        "eth0": {"device": "eth0", "ipv4": {"address": interface, "network": interface, "netmask": "255.255.255.0"}},
+        "cni0": {"device": "cni0", "ipv4": {"address": "10.244.1.1", "network": "10.244.1.0", "netmask": "255.255.255.0"}},
+        "default_ipv4": {"gateway": gateway} if gateway else {},
+    }
+    assert filters.conflicts(CLUSTER, facts, servers, ["cni0"]) == found
+
+
+def test_names_of_the_machines(playbook: Playbook, tmp_path: Path) -> None:
+    """They come before all that the machine has of its own, which stays, and a link to the file stays one; run again it changes nothing."""
+    hosts = tmp_path / "hosts"
+    hosts.write_text("127.0.0.1 localhost\n127.0.1.1 alpha.example alpha\n203.0.113.9 printer\n")
+    (tmp_path / "link").symlink_to(hosts)
+    task = role_tasks.task_of(role_tasks.read("node_base", "configure"), "Configure the names of all machines")
+    task["ansible.builtin.blockinfile"]["path"] = str(tmp_path / "link")
+    machines = [{"name": "alpha.example", "address": "192.0.2.10"}, {"name": "beta", "address": "192.0.2.11"}]
+    for changed in (1, 0):
+        result = role_tasks.run(playbook, tmp_path, "node_base", [task], {"node_base_hosts": machines})
+        assert f"changed={changed} " in result.stdout, result.stdout + result.stderr
+    assert (tmp_path / "link").is_symlink()
+    assert hosts.read_text().splitlines() == [
+        "# BEGIN Written by Ansible (role node_base).",
+        "192.0.2.10 alpha.example alpha",
+        "192.0.2.11 beta",
+        "# END Written by Ansible (role node_base).",
+        "127.0.0.1 localhost",
+        "127.0.1.1 alpha.example alpha",
+        "203.0.113.9 printer",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "folder"),
+    [
+        ({"stdout": '{"NetworkFile": "/etc/systemd/network/50-vagrant-eth1.network"}'}, "network/50-vagrant-eth1.network.d"),
+        ({"stdout": '{"NetworkFile": "/run/systemd/network/10-netplan-eth1.network"}'}, "network/10-netplan-eth1.network.d"),
+        ({"stdout": '{"Name": "eth1", "NetworkFile": null}'}, ""),
+        ({"stdout": ""}, ""),
+        ({}, ""),
+    ],
+)
+def test_additions_to_the_file_of_networkd(playbook: Playbook, tmp_path: Path, answer: dict[str, str], folder: str) -> None:
+    """They are in /etc, whoever wrote the file; where networkd doesn't run, or doesn't configure the interface, there are none."""
+    say = {"name": "Say", "ansible.builtin.debug": {"msg": "it is '{{ __node_base_network_folder }}'."}}
+    result = role_tasks.run(playbook, tmp_path, "node_base", [say], {"__node_base_networkd": answer})
+    assert f"it is '{folder}'." in result.stdout, result.stdout + result.stderr
+
+
+def test_route_that_networkd_brings_back(playbook: Playbook, tmp_path: Path) -> None:
+    """It is the unit's own: one that differed in anything would stand beside it."""
+    task = role_tasks.task_of(
+        role_tasks.read("node_base", "overrides"), "Configure systemd-networkd to keep the routes of the nodes' interface"
+    )
+    task["ansible.builtin.template"]["dest"] = str(tmp_path / "addition")
+    del task["notify"]
+    variables = {
+        "__node_base_networkd": {"stdout": '{"NetworkFile": "/etc/systemd/network/1.network"}'},
+        "node_base_address": "192.0.2.10",
+        "node_base_routed_networks": ["10.96.0.0/12", "203.0.113.0/24"],
+    }
+    result = role_tasks.run(playbook, tmp_path, "node_base", [task], variables)
+    assert result.returncode == 0, result.stdout + result.stderr
+    written = (tmp_path / "addition").read_text().splitlines()[1:]
+    assert written == [
+        *("[Route]", "Destination=10.96.0.0/12", "PreferredSource=192.0.2.10", "Scope=link"),
+        *("[Route]", "Destination=203.0.113.0/24", "PreferredSource=192.0.2.10", "Scope=link"),
+    ]
+
+
+@pytest.mark.parametrize(("routed", "changed"), [(["127.0.0.0/8"], 0), (["10.96.0.0/12"], 1)])
+def test_route_that_is_gone_is_set_again(playbook: Playbook, tmp_path: Path, routed: list[str], changed: int) -> None:
+    """The unit stands as it should, and the route that it set is no longer there: the next run restarts it."""
+    task = role_tasks.task_of(
+        role_tasks.read("node_base", "configure"), "Configure the unit for kernel modules, kernel settings and routes"
+    )
+    task["ansible.builtin.template"]["dest"] = str(tmp_path / "unit")
+    del task["notify"]
+    loopback = (
+        "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\nlo\t0000007F\t0\t1\t0\t0\t0\t000000FF\t0\t0\t0"
+    )
+    read = "\n".join(f"/proc/net/route:{line}" for line in loopback.splitlines())
+    variables = {
+        "node_base_address": "127.0.0.1",
+        "node_base_routed_networks": routed,
+        "__node_base_interfaces": {"127.0.0.1": "lo"},
+        "__node_base_text": {"stdout": read},
+    }
+    assert role_tasks.run(playbook, tmp_path, "node_base", [task], variables).returncode == 0
+    result = role_tasks.run(playbook, tmp_path, "node_base", [task], variables)
+    assert f"changed={changed} " in result.stdout, result.stdout + result.stderr
+
+
 def test_kernel_is_as_the_kubelet_expects_it() -> None:
     """The kubelets of the role control_plane change nothing of the kernel, so this role has to."""
     settings, expected = (
@@ -63,16 +216,18 @@ def test_kernel_is_as_the_kubelet_expects_it() -> None:
 
 
 def test_swap_is_commented_out(playbook: Playbook, tmp_path: Path) -> None:
-    """Lines of swap become comments, once; all others stay as they are."""
+    """Lines of swap become comments, once; all others stay as they are, and so does a link to the file."""
     fstab = tmp_path / "fstab"
     other = "# swap was on /dev/vda5\nUUID=1 / ext4 rw 0 1\n/swap /mnt/swap ext4 rw 0 2\n"
     fstab.write_text(f"{other}/dev/vda5 none swap sw 0 0\n\n  /swapfile\tnone\tswap\tsw 0 0\n#/dev/vda6 none swap sw 0 0\n")
     task = role_tasks.task_of(role_tasks.read("node_base", "swap"), "Disable swap in /etc/fstab")
-    task["ansible.builtin.replace"]["path"] = str(fstab)
-    variables = {"__node_base_fstab": {"stat": {"exists": True}}}
+    (tmp_path / "link").symlink_to(fstab)
+    task["ansible.builtin.replace"]["path"] = str(tmp_path / "link")
+    variables = {"__node_base_text": {"stdout": "/etc/fstab:# a line"}}
     for changed in (1, 0):
         result = role_tasks.run(playbook, tmp_path, "node_base", [task], variables)
         assert f"changed={changed} " in result.stdout, result.stdout + result.stderr
+    assert (tmp_path / "link").is_symlink()
     assert fstab.read_text() == (f"{other}# /dev/vda5 none swap sw 0 0\n\n#   /swapfile\tnone\tswap\tsw 0 0\n#/dev/vda6 none swap sw 0 0\n")
 
 
@@ -95,6 +250,49 @@ def test_source_of_packages(playbook: Playbook, tmp_path: Path) -> None:
         " abc",
         " -----END",
     ]
+
+
+def test_proxy_of_apt(playbook: Playbook, tmp_path: Path) -> None:
+    """As apt itself reads it; networks and domains, which it doesn't know, are passed over."""
+    task = role_tasks.task_of(role_tasks.read("node_base", "apt"), "Configure the proxy")
+    task["ansible.builtin.template"]["dest"] = str(tmp_path / "proxy")
+    told = {
+        "node_base_proxy": "http://me:word@192.0.2.3:3128",
+        "node_base_no_proxy": ["192.0.2.0/24", ".svc", "*.b", "192.0.2.10", "mirror.example"],
+    }
+    result = role_tasks.run(playbook, tmp_path, "node_base", [task], told)
+    assert result.returncode == 0, result.stdout + result.stderr
+    shown = subprocess.run(
+        ["apt-config", "--config-file", str(tmp_path / "proxy"), "dump", "--format", "%f %v%n", "Acquire::http::Proxy"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert shown.stdout.splitlines() == [
+        "Acquire::http::Proxy http://me:word@192.0.2.3:3128",
+        "Acquire::http::Proxy::192.0.2.10 DIRECT",
+        "Acquire::http::Proxy::mirror.example DIRECT",
+    ]
+    assert (tmp_path / "proxy").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(("told", "there", "left"), [("", True, False), ("", False, False), ("http://192.0.2.3:3128", True, True)])
+def test_proxy_that_nobody_wants_any_more(playbook: Playbook, tmp_path: Path, told: str, there: bool, left: bool) -> None:
+    """Its file goes; where there is none, nothing is asked of the machine."""
+    file = tmp_path / "proxy"
+    if there:
+        file.write_text('Acquire::http::Proxy "http://192.0.2.4";\n')
+    task = role_tasks.task_of(role_tasks.read("node_base", "apt"), "Remove the proxy")
+    variables = {
+        "node_base_proxy": told,
+        "__node_base_apt_proxy_file": str(file),
+        "__node_base_text": {"stdout": f"{file}:a" if there else ""},
+    }
+    result = role_tasks.run(playbook, tmp_path, "node_base", [task], variables)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert file.exists() == left
+    assert f"skipped={int(left or not there)} " in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -133,7 +331,7 @@ def test_unit_of_a_node(playbook: Playbook, tmp_path: Path) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
     started = [line for line in (tmp_path / "unit").read_text().splitlines() if line.startswith("ExecStart=")]
     assert started[0] == "ExecStart=/usr/sbin/modprobe --all overlay vxlan"
-    assert started[2] == "ExecStart=/usr/sbin/ip route replace 10.96.0.0/12 dev lo src 127.0.0.1"
+    assert started[2] == "ExecStart=/usr/sbin/ip route replace 10.96.0.0/12 dev lo proto static scope link src 127.0.0.1"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -13,6 +14,7 @@ import yaml
 from outlive.host.molecule import applied_roles
 
 from .conftest import ROOT, Playbook
+from .role_tasks import on_this_machine
 
 SITE = ROOT / "playbooks/site.yml"
 TUTORIAL = ROOT / "playbooks/tutorial.yml"
@@ -140,6 +142,43 @@ def test_a_part_of_the_machines_is_refused(playbook: Playbook, path: Path, limit
         (done.stdout + done.stderr).replace("''", "'").split()
     )
     assert "TASK [backup" not in done.stdout
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "playbooks").glob("*.yml")), ids=lambda path: path.stem)
+def test_each_play_keeps_a_proxy_away_from_the_lab(path: Path) -> None:
+    if path.stem != "check":  # which asks nobody
+        assert {play.get("environment") for play in plays(path)} <= {"{{ lab_environment }}"}
+
+
+@pytest.mark.parametrize(
+    ("here", "told", "expected"),
+    [
+        ({}, {}, None),
+        ({"no_proxy": "a.example"}, {}, None),
+        ({"HTTPS_PROXY": "http://192.0.2.3:3128", "no_proxy": "a.example, localhost"}, {}, "a.example"),
+        ({}, {"lab_proxy": "http://192.0.2.3:3128"}, "192.168.56.12"),
+    ],
+)
+def test_what_no_proxy_is_asked_for(
+    playbook: Playbook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: dict[str, str], told: dict[str, str], expected: str | None
+) -> None:
+    """The lab's addresses, one by one and as networks, the mirror's, and what the user said; where there is no proxy, nothing is told."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name, value in here.items():
+        monkeypatch.setenv(name, value)
+    written = tmp_path / "environment"
+    write = {"name": "Write", "ansible.builtin.copy": {"dest": str(written), "content": "{{ lab_environment | to_json }}", "mode": "0600"}}
+    path = on_this_machine(tmp_path, "localhost", tasks=[write])
+    result = playbook(path, "-e", json.dumps({"mirror_address": "192.0.2.9", **told}))
+    assert result.returncode == 0, result.stdout + result.stderr
+    found = json.loads(written.read_text())
+    assert found.keys() == ({"no_proxy", "NO_PROXY"} if expected else set())
+    if expected:
+        hosts = found["no_proxy"].split(",")
+        assert {"localhost", "192.168.56.0/24", "192.168.56.10", "10.96.0.0/12", "192.0.2.9", expected} <= set(hosts)
+        assert len(hosts) == len(set(hosts))
 
 
 def test_no_role_is_applied_twice() -> None:

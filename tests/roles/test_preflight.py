@@ -68,7 +68,7 @@ def test_address_used_twice(playbook: Playbook, edit_hosts: Edit) -> None:
     result = playbook(SITE)
     assert result.returncode != 0
     message = sentence(result.stdout + result.stderr)
-    assert "have the same ansible_host" in message
+    assert "have the same node_ip, or else ansible_host" in message
     assert " and ".join(["k8s-master", "k8s-node1", "k8s-node2"]) in message
 
 
@@ -105,6 +105,47 @@ def test_name_that_no_node_can_have(playbook: Playbook, edit_hosts: Edit) -> Non
     assert "The host name 'K8s_Node3' in the inventory can't be the name of a node" in sentence(result.stdout + result.stderr)
 
 
+@pytest.mark.parametrize("name", ["a.example", "k8s-node3", "n" * 63])
+def test_name_with_a_domain_and_an_address_of_its_own(playbook: Playbook, edit_hosts: Edit, tmp_path: Path, name: str) -> None:
+    """A machine that Ansible reaches by a name: the roles get its node_ip, and all the others its address for /etc/hosts."""
+    machine = {"ansible_host": "login.example", "node_ip": "192.168.56.77"}
+    edit_hosts(lambda hosts: workers(hosts).update({name: machine}))
+    show = {
+        "name": "Write what the roles get",
+        "ansible.builtin.copy": {
+            "dest": f"{tmp_path}/told",
+            "content": "{{ [node_base_address, worker_address, kubelet_address, worker_api_endpoint, node_base_hosts | last] | to_json }}",
+            "mode": "0600",
+        },
+        "delegate_to": "localhost",
+    }
+    path = role_tasks.on_this_machine(
+        tmp_path, name, tasks=[{"name": "Check", "ansible.builtin.import_role": {"name": "inventory_check"}}, show]
+    )
+    result = playbook(path)
+    assert result.returncode == 0, result.stdout + result.stderr
+    told = json.loads((tmp_path / "told").read_text())
+    assert told == [*["192.168.56.77"] * 3, "192.168.56.10:6443", {"name": name, "address": "192.168.56.77"}]
+
+
+@pytest.mark.parametrize("name", ["a..example", ".a", "a.", "n" * 64, "a.-b"])
+def test_name_that_is_no_domain_s(playbook: Playbook, edit_hosts: Edit, name: str) -> None:
+    edit_hosts(lambda hosts: workers(hosts).update({name: {"ansible_host": "192.168.56.77"}}))
+    result = playbook(SITE)
+    assert result.returncode != 0
+    assert f"The host name '{name}' in the inventory can't be the name of a node" in sentence(result.stdout + result.stderr)
+
+
+def test_address_that_is_a_name(playbook: Playbook, edit_hosts: Edit) -> None:
+    """By itself it isn't enough, and the sentence says what is."""
+    edit_hosts(lambda hosts: control_plane(hosts).update(ansible_host="alpha.example"))
+    result = playbook(SITE)
+    assert result.returncode != 0
+    assert "The node_ip, or else ansible_host, of k8s-master is 'alpha.example', which is no IPv4 address: give it one" in sentence(
+        result.stdout + result.stderr
+    )
+
+
 def test_unknown_recovery_profile(playbook: Playbook) -> None:
     """A recovery profile that isn't known is refused before a machine is touched."""
     result = playbook(SITE, "-e", "recovery_profile=swift")
@@ -122,8 +163,48 @@ def test_no_network(playbook: Playbook) -> None:
 
 
 @pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ({"control_plane_pod_subnet": "10.244.0.0"}, "control_plane_pod_subnet is '10.244.0.0', which is no IPv4 network in CIDR notation"),
+        (
+            {"control_plane_service_subnet": "192.168.0.0/16"},
+            "control_plane_service_subnet (192.168.0.0/16) and lab_libvirt_management_network (192.168.121.0/24)",
+        ),
+        (
+            {"lab_libvirt_management_network": "192.168.56.0/21"},
+            "lab_libvirt_management_network (192.168.56.0/21) and lab_network (192.168.56.0/24) overlap",
+        ),
+        (
+            {"mirror_address": "10.100.0.5"},
+            "mirror_address (OUTLIVE_MIRROR) has 10.100.0.5, which is in control_plane_service_subnet (10.96.0.0/12): a node would take it",
+        ),
+        (
+            {"mirror_address": "10.244.0.5"},
+            "mirror_address (OUTLIVE_MIRROR) has 10.244.0.5, which is in control_plane_pod_subnet (10.244.0.0/16): a node would take it",
+        ),
+        (
+            {"containerd_registry_mirrors": {"docker.io": ["https://a.example", "http://10.97.0.1:5000/v2/docker.io"]}},
+            "containerd_registry_mirrors has 10.97.0.1, which is in control_plane_service_subnet (10.96.0.0/12)",
+        ),
+        ({"lab_proxy": "http://10.99.0.1:3128"}, "lab_proxy has 10.99.0.1, which is in control_plane_service_subnet (10.96.0.0/12)"),
+        ({"kubernetes_packages_repository": "http://10.98.0.1/"}, "kubernetes_packages_repository has 10.98.0.1, which is in"),
+    ],
+)
+def test_networks_that_take_addresses_of_others(playbook: Playbook, told: dict[str, Any], expected: str) -> None:
+    """The cluster's networks are nobody else's: not the machines', not libvirt's, and what the machines reach isn't in them."""
+    result = playbook(SITE, "-e", json.dumps(told))
+    assert result.returncode != 0
+    assert expected in sentence(result.stdout + result.stderr)
+
+
+@pytest.mark.parametrize(
     ("role", "variables", "expected"),
     [
+        (
+            "node_base",
+            {**HERE, "node_base_address": "127.0.0.1", "node_base_cluster_networks": {"a": "127.0.0.0/16"}},
+            "reaches, the network of lo (127.0.0.0/8) is in a (127.0.0.0/16), and a node takes these addresses for pods and Services: give a another",
+        ),
         (
             "node_base",
             {"node_base_distributions": ["Plan 9", "Inferno 4"]},
@@ -159,6 +240,17 @@ def test_no_network(playbook: Playbook) -> None:
             {**HERE, "node_base_address": "127.0.0.1", "node_base_shutdown_delays": ["40s", "soon"]},
             "node_base_shutdown_delays has 'soon', which is no duration",
         ),
+        (
+            "node_base",
+            {**HERE, "node_base_address": "127.0.0.1", "node_base_refused_packages": ["no-such-package", "dpkg"]},
+            "k8s-master has the package dpkg, whose place Debian's containerd would take, and whatever needs it (Docker) would be removed: name another",
+        ),
+        (
+            "node_base",
+            {**HERE, "node_base_address": "127.0.0.1", "node_base_proxy": "192.0.2.3:3128"},
+            "node_base_proxy is '192.0.2.3:3128', which is no proxy's URL: write it like http://192.0.2.3:3128",
+        ),
+        ("containerd", {"containerd_proxy": "socks5://192.0.2.3"}, "containerd_proxy is 'socks5://192.0.2.3', which is no proxy's URL"),
         ("nfs_server", {"nfs_server_clients": ["*"]}, "nfs_server_clients is '*', and only addresses and networks are allowed"),
         ("nfs_server", {"nfs_server_clients": []}, "nfs_server_clients is ''"),
         (
@@ -174,6 +266,7 @@ def test_no_network(playbook: Playbook) -> None:
             "nfs_server_options has 'snyc', which exports(5) doesn't know: use its options, such as rw, sync, no_subtree_check, no_root_squash.",
         ),
         ("nfs_server", {"nfs_server_lease_time": 5}, "nfs_server_lease_time is 5, and the kernel takes 10 to 3600 seconds"),
+        ("pod_network", {"pod_network_mtu": 50}, "pod_network_mtu is 50, and an IPv4 network takes packets of 576 to 65535 bytes"),
         (
             "pod_network",
             {"pod_network_iptables_resync": 0},
@@ -196,6 +289,29 @@ def test_bad_variable(playbook: Playbook, tmp_path: Path, role: str, variables: 
     path = role_tasks.on_this_machine(tmp_path, "k8s-master", roles=[role])
     result = playbook(path, "--check", "-e", json.dumps(variables))
     assert result.returncode != 0
+    assert expected in sentence(result.stdout + result.stderr)
+
+
+@pytest.mark.parametrize("runs_pods", [True, False])
+def test_name_server_that_no_pod_reaches(playbook: Playbook, tmp_path: Path, runs_pods: bool) -> None:
+    """CoreDNS would ask itself; a machine that only serves NFS may ask itself."""
+    (tmp_path / "resolv.conf").write_text("nameserver 127.0.0.53\n")
+    told = {
+        **HERE,
+        "node_base_address": "127.0.0.1",
+        "node_base_resolv_conf": str(tmp_path / "resolv.conf"),
+        "node_base_runs_pods": runs_pods,
+        # Ends the run before anything would be written.
+        "node_base_shutdown_delays": ["soon"],
+    }
+    path = role_tasks.on_this_machine(tmp_path, "k8s-master", roles=["node_base"])
+    result = playbook(path, "--check", "-e", json.dumps(told))
+    assert result.returncode != 0
+    expected = (
+        f"The name server of k8s-master is 127.0.0.53 ({tmp_path}/resolv.conf), at which each pod finds itself, and CoreDNS would ask itself without end"
+        if runs_pods
+        else "node_base_shutdown_delays has 'soon'"
+    )
     assert expected in sentence(result.stdout + result.stderr)
 
 

@@ -143,3 +143,16 @@ def collections() -> Path:
     assert found is not None
     assert found.submodule_search_locations
     return Path(next(iter(found.submodule_search_locations)))
+
+
+def test_packages_and_downloads_are_waited_for_and_nothing_is_removed() -> None:
+    """Somebody else's apt, a server that fails for a moment and a package that stands in the way: each task that may meet them is ready for them."""
+    found = [(path, task) for path in sorted((ROOT / "roles").glob("*/tasks/*.yml")) for task in _read_tasks(path)]
+    packages = [(path, task["ansible.builtin.apt"]) for path, task in found if "ansible.builtin.apt" in task]
+    assert len(packages) >= 5
+    assert [path.name for path, apt in packages if apt["lock_timeout"] < 300] == []
+    assert [path.name for path, apt in packages if "name" in apt and apt.get("fail_on_autoremove") is not True] == []
+    # The lists alone are read again by the module itself.
+    kinds = ("ansible.builtin.apt", "ansible.builtin.get_url", "ansible.builtin.dpkg_selections")
+    once = [path for path, task in found if any(kind in task for kind in kinds) and "until" not in task]
+    assert [path.relative_to(ROOT / "roles") for path in once] == [Path("node_base/tasks/apt.yml")]

@@ -49,7 +49,7 @@ def test_every_machine_is_a_ready_node(lab: Inventory, cluster: Cluster) -> None
 
 
 def test_nodes_have_their_lab_address(lab: Inventory, cluster: Cluster) -> None:
-    """A node's internal address is its ansible_host, never the management network's."""
+    """A node's internal address is its node_ip, never the management network's."""
     for node in cluster.nodes():
         assert node.addresses == (lab.host(node.name).address,), f"{node.name} has {node.addresses}"
         assert NAT_ADDRESS not in node.addresses

@@ -32,8 +32,8 @@ OUTLIVE = (sys.executable, "-P", "-m", "outlive")
 REFRESH = 30.0
 """Seconds after which sudo is asked again, so that it doesn't forget the password: it remembers it for 15 minutes by itself, and for 1 at some."""
 
-LOCALE = {"LC_ALL": "C.UTF-8"}
-"""What every program runs under: its words are read, and Ansible refuses a locale without UTF-8."""
+LOCALE = {"LC_ALL": "C.UTF-8", "LANGUAGE": ""}
+"""What every program runs under: its words are read, and Ansible refuses a locale without UTF-8. Each system has this one; in it a LANGUAGE would still count."""
 
 
 def as_root(argv: Sequence[str]) -> list[str]:

@@ -21,7 +21,7 @@ import yaml
 from outlive.base.clock import HOST_CLOCK, Clock
 from outlive.base.errors import LabError, NotFoundError, UnreachableError
 from outlive.base.paths import ROOT
-from outlive.base.process import output, start
+from outlive.base.process import LOCALE, output, start
 from outlive.base.wait import StateNotReachedError, WaitTimeoutError, persist, wait_for
 from outlive.course import ownership
 from outlive.course.ownership import CORDONED, NAMESPACE
@@ -30,8 +30,6 @@ from outlive.lab import nfs
 from outlive.lab.session import Lab
 from outlive.lab.ssh import Output, Remote
 
-LOCALE = {"LC_ALL": "C.UTF-8"}
-"""What each program speaks: the pages show what it says in this language."""
 COMMAND_SECONDS = 1200
 """Seconds that a command may take. Those that wait say themselves how long: this only ends what hangs."""
 QUIET_SECONDS = 180
@@ -144,7 +142,7 @@ def on_machine(remote: Remote, machine: str, script: str, *arguments: str, secon
     Raises:
         UnreachableError: ssh fails, or the script doesn't end within ``seconds``; there it was ended.
     """
-    command = "LC_ALL=C.UTF-8 timeout --kill-after=10 %s bash -c %s bash" + " %s" * len(arguments)
+    command = "timeout --kill-after=10 %s bash -c %s bash" + " %s" * len(arguments)
     done = remote.run(machine, command, str(seconds), script, *arguments)
     if done.status in TIMED_OUT:
         raise UnreachableError(f"`{script.splitlines()[-1]}` on {machine} didn't end within {seconds} s")

@@ -222,5 +222,5 @@ def _ipv4(address: str) -> str:
         return str(ipaddress.IPv4Address(address))
     except ValueError as error:
         raise LabError(
-            f"{address!r} can't be fenced: ansible_host of each worker has to be an IPv4 address, so write one there."
+            f"{address!r} can't be fenced: the node_ip, or else ansible_host, of each worker has to be an IPv4 address, so write one there."
         ) from error

@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,13 @@ class Host:
 
     name: str
     address: str
+    """Its address in the nodes' network: node_ip, or else ansible_host."""
     variables: Mapping[str, Any]
+
+    @property
+    def login(self) -> str:
+        """Where ssh reaches it: ansible_host, or else its name, as Ansible has it."""
+        return self.literal("ansible_host") or self.name
 
     def literal(self, variable: str) -> str | None:
         """Return a variable's text, or None where it is unset, empty or a template that only Ansible can fill in."""
@@ -75,13 +81,14 @@ def parse(listing: Mapping[str, Any], source: str) -> Inventory:
     hosts: dict[str, Host] = {}
     for name in groups.get("all") or tuple(hostvars):
         variables = hostvars.get(name, {})
-        address = variables.get("ansible_host")
+        host = Host(name, "", variables)
+        address = host.literal("node_ip") or host.literal("ansible_host")
         if not address:
             raise LabError(
                 f"Host {name} of the inventory {source} has no ansible_host: "
                 "an address inside lab_network is needed there, so add ansible_host to it in hosts.yml."
             )
-        hosts[name] = Host(name, str(address), variables)
+        hosts[name] = replace(host, address=address)
     if not hosts:
         raise LabError(
             f"The inventory {source} holds no host: ANSIBLE_INVENTORY has to be a comma-separated list of "

@@ -332,8 +332,7 @@ def _tool(command: list[str], within: float | None = None, failed: type[LabError
         LabError: the program is missing, or it failed, which is an error of type ``failed``.
         UnreachableError: it didn't end within ``within`` seconds, ``TOOL_SECONDS`` where that is None.
     """
-    # In C.UTF-8 a user's LANGUAGE would still count.
-    done = run(command, timeout=TOOL_SECONDS if within is None else within, env=os.environ | {"LANGUAGE": ""})
+    done = run(command, timeout=TOOL_SECONDS if within is None else within)
     if done.returncode != 0:
         reason = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()[-1]
         raise failed(f"`{' '.join(command)}` failed ({reason}): see whether the VM is there with `vagrant status`.")

@@ -12,7 +12,7 @@ from typing import Any
 import testinfra
 
 from outlive.base.errors import LabError, UnreachableError
-from outlive.base.process import run_bytes, said
+from outlive.base.process import LOCALE, run_bytes, said
 from outlive.lab.inventory import Host, Inventory
 from outlive.lab.power import vagrant_folder
 
@@ -22,6 +22,9 @@ SSH_OPTIONS = (
     # A machine that dies must not hang the test that killed it.
     "-o ConnectTimeout=30 -o ServerAliveInterval=10 -o ServerAliveCountMax=6"
 )
+
+SPEAKING = "".join(f"export {name}={value}; " for name, value in LOCALE.items())
+"""Begins each command: its words are read, whatever the machine, or its administrator, speaks."""
 
 ANSWER_SECONDS = 600.0
 """Seconds that a command on a machine may take."""
@@ -73,17 +76,17 @@ class Remote:
         host = self.host(name)
         try:
             with host.sudo():
-                result = host.run(command, *arguments)
+                result = host.run(SPEAKING + command, *arguments)
         except UnreachableError as error:
             # The kept connection may be what gives no answer.
             self.forget(name)
             raise UnreachableError(
-                f"`{command.splitlines()[0]}` on {name} ({self._inventory.host(name).address}) gave no answer within {self._within:.0f} s: "
+                f"`{command.splitlines()[0]}` on {name} ({self._inventory.host(name).login}) gave no answer within {self._within:.0f} s: "
                 "`vagrant status` says whether its VM runs"
             ) from error
         except RuntimeError as error:  # testinfra's way to say that ssh itself failed (status 255)
             reason = _last_line(getattr(error.args[0], "stderr", str(error)) if error.args else "")
-            address = self._inventory.host(name).address
+            address = self._inventory.host(name).login
             raise UnreachableError(f"ssh to {name} ({address}) failed ({reason}): `vagrant status` says whether its VM runs") from error
         return Output(result.rc, result.stdout, result.stderr)
 
@@ -129,7 +132,7 @@ def ssh_command(host: Host, *options: str) -> list[str]:
         *(word for option in options for word in ("-o", option)),
         *(["-i", identity] if identity else []),
         *(["-p", port] if port else []),
-        f"{host.literal('ansible_user') or 'vagrant'}@{host.address}",
+        f"{host.literal('ansible_user') or 'vagrant'}@{host.login}",
     ]
 
 
@@ -137,7 +140,7 @@ def _hostspec(host: Host) -> str:
     """Return testinfra's address of a machine."""
     user = host.literal("ansible_user") or "vagrant"
     port = host.literal("ansible_port")
-    return f"ssh://{user}@{host.address}" + (f":{port}" if port else "")
+    return f"ssh://{user}@{host.login}" + (f":{port}" if port else "")
 
 
 def _identity(host: Host) -> str | None:

@@ -20,7 +20,7 @@ def test_the_inventory_passes() -> None:
     ("wrong", "sentence"),
     [
         # A network for documentation.
-        ("lab_network=192.0.2.0/24", r"The ansible_host of .*k8s-master is"),
+        ("lab_network=192.0.2.0/24", r"The node_ip, or else ansible_host, of .*k8s-master is"),
         (
             "control_plane_pod_subnet=10.100.0.0/16",
             r"control_plane_pod_subnet \(10.100.0.0/16\) and control_plane_service_subnet \(10.96.0.0/12\) overlap, and an address must",
