@@ -14,6 +14,7 @@ from . import role_tasks
 from .conftest import ROOT, Playbook
 
 SITE = ROOT / "playbooks" / "site.yml"
+CHECK = ROOT / "playbooks" / "check.yml"
 
 SYSTEM = platform.freedesktop_os_release()
 HERE = {"node_base_distributions": [f"{SYSTEM['ID'].title()} {SYSTEM['VERSION_ID'].split('.')[0]}"]}
@@ -79,6 +80,35 @@ def test_no_host_in_a_group(playbook: Playbook, edit_hosts: Edit, group: str) ->
     result = playbook(SITE)
     assert result.returncode != 0
     assert f"No host is in the inventory's group '{group}'" in sentence(result.stdout + result.stderr)
+
+
+def test_no_workers_without_a_word(playbook: Playbook, edit_hosts: Edit) -> None:
+    """A group that is empty by mistake doesn't become a cluster of one machine; the sentence has the setting that makes it one."""
+    edit_hosts(lambda hosts: hosts["children"].update(workers={"hosts": {}}))
+    result = playbook(SITE)
+    assert result.returncode != 0
+    assert "add it in the inventory, or set control_plane_takes_pods to true for a cluster of the control plane alone." in sentence(
+        result.stdout + result.stderr
+    )
+
+
+def smaller(hosts: dict[str, Any], left: int) -> None:
+    """Take workers away until so many are left, as docs/lifecycle.md says."""
+    for name in list(workers(hosts))[left:]:
+        del workers(hosts)[name]
+    if not left:
+        hosts["vars"]["control_plane_takes_pods"] = True
+
+
+@pytest.mark.parametrize(("left", "nodes"), [(1, ["k8s-node1"]), (0, ["k8s-master"])])
+def test_smaller_lab(playbook: Playbook, edit_hosts: Edit, tmp_path: Path, left: int, nodes: list[str]) -> None:
+    """One worker, or none: the inventory is right, and the tutorial's pods have a node."""
+    edit_hosts(lambda hosts: smaller(hosts, left))
+    assert playbook(CHECK).returncode == 0
+    shown = role_tasks.on_this_machine(
+        tmp_path, "k8s-master", tasks=[{"name": "Show", "ansible.builtin.debug": {"msg": "nodes={{ storage_tutorial_workers | join(',') }}."}}]
+    )
+    assert f"nodes={','.join(nodes)}." in playbook(shown).stdout
 
 
 def test_two_control_planes(playbook: Playbook, edit_hosts: Edit) -> None:
