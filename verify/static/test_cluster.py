@@ -25,7 +25,7 @@ def test_api_server_has_its_lab_address(lab: Inventory, cluster: Cluster) -> Non
 
 
 def test_control_plane_takes_pods_where_it_is_told_to(lab: Inventory, cluster: Cluster) -> None:
-    """kubeadm's taint keeps pods of users from the control plane, unless the inventory lets them in."""
+    """The taint that kubeadm sets keeps pods of users from the control plane, unless the inventory lets them in."""
     kept_away = CONTROL_PLANE in cluster.node(lab.group("control_plane")[0].name).shut
     assert kept_away is (lab.setting("control_plane_takes_pods") != str(True))
 
