@@ -63,6 +63,7 @@ def small_lab() -> FakeApi:
             f"{NAMESPACE}/pods/mysql-u1": [samples.pod()],
             "/api/v1/namespaces/kube-system/pods": [listing(samples.pod())],
             "/apis/apps/v1/namespaces/default/deployments/mysql": [samples.deployment()],
+            "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies": [listing()],
             "/api/v1/persistentvolumes": [listing(samples.volume())],
             "/api/v1/persistentvolumes/mysql-pv": [samples.volume()],
             f"{NAMESPACE}/persistentvolumeclaims": [listing(samples.claim())],

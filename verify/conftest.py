@@ -10,7 +10,7 @@ import pytest
 from outlive.base import locks
 from outlive.base.errors import EXIT_UNKNOWN, LabError
 from outlive.base.paths import kubectl
-from outlive.lab import inventory, kube, mysql
+from outlive.lab import inventory, kube, mysql, steady
 from outlive.lab.inventory import Inventory
 from outlive.lab.kube import Cluster
 from outlive.lab.mysql import Account
@@ -37,6 +37,14 @@ def lab() -> Inventory:
     """Return the lab as the inventory in use describes it."""
     with _once():
         return inventory.load()
+
+
+@pytest.fixture(scope="session")
+def two_workers(lab: Inventory) -> None:
+    """Leave out, with the reason, what needs a node for MySQL to go to, in a lab that has none."""
+    few = steady.too_few([host.name for host in lab.workers])
+    if few:
+        pytest.skip(few)
 
 
 @pytest.fixture(scope="session")

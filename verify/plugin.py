@@ -21,7 +21,7 @@ from outlive.base.paths import ROOT
 from outlive.base.process import ending_signals
 from outlive.base.verdict import Verdict, of_error
 from outlive.report.model import REPORTS, Check
-from verify.stories import KEPT, REMARK, STORY, Kept, Narrator
+from verify.stories import KEPT, REMARK, STORY, Kept, LeftOutError, Narrator
 
 LAYERS = ("static", "storage", "cis", "tutorial", "power_off", "drills", "lifecycle", "proof", "rehearsal")
 """Folders of verify/, their markers, and the order in which their tests run: what breaks things comes last."""
@@ -97,7 +97,11 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         if isinstance(call.excinfo.value, LabError):
             outcome.longrepr = str(call.excinfo.value)
     kept = item.config.stash.get(KEPT, None)
-    if kept is not None and layer(item.path) and (call.when == "call" or call.excinfo is not None):
+    if kept is not None and call.excinfo is not None and isinstance(call.excinfo.value, LeftOutError):
+        report = kept.report(item.stash.get(STORY, ""))
+        report.run.planned -= 1
+        report.write()
+    elif kept is not None and layer(item.path) and (call.when == "call" or call.excinfo is not None):
         report = kept.report(item.stash.get(STORY, ""))
         verdict = item.stash[VERDICT] if call.excinfo is not None else Verdict.PASS
         if call.when == "call":

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from _pytest.outcomes import Skipped  # pytest.skip.Exception, by a name that is a class for mypy
 
 from outlive.base.clock import HOST_CLOCK
 from outlive.base.process import interrupt_by
@@ -22,6 +23,15 @@ from outlive.report.model import Report, Run
 STORY = pytest.StashKey[str]()
 """The story of its own that a test tells a statement of, such as ``drill-power-cut-fenced``, or ``…#2`` where it is told again; without one it
 belongs to the run's."""
+
+
+class LeftOutError(Skipped):
+    """Raised where a lab hasn't got what a check looks at, and isn't meant to: it is skipped with the reason, and isn't a check of the run's.
+
+    What is only skipped couldn't be found out, and never passes.
+    """
+
+
 REMARK = "remark"
 """The property by which a test says what it saw, pass or not."""
 

@@ -115,7 +115,7 @@ def _ways() -> Iterable[str]:
 def _extras() -> Iterable[str]:
     from outlive.mirror import lock
 
-    return sorted([*lock.EXTRAS, lock.EARLIER])
+    return sorted([*lock.EXTRAS, *lock.load_addons(), lock.EARLIER])
 
 
 def _archives() -> Iterable[str]:

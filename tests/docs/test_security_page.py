@@ -20,7 +20,7 @@ def defined(*folders: str) -> set[str]:
 
 
 def test_tests_of_the_page_are_there() -> None:
-    assert set(NAMED.findall(PAGE)) <= defined("verify/static", "tests")
+    assert set(NAMED.findall(PAGE)) <= defined("verify/static", "verify/storage", "tests")
 
 
 def test_every_test_of_the_baseline_is_on_the_page() -> None:

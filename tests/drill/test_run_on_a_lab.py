@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from outlive.base.clock import Instant
 from outlive.base.errors import LabError
+from outlive.base.paths import ROOT
 from outlive.base.verdict import Verdict, of_error
 from outlive.base.wait import StateNotReachedError
 from outlive.drill import run
@@ -190,3 +192,14 @@ def test_too_few_operations_say_nothing(history: History, clock: ManualClock, in
     seen = f"last seen insert {inserts}, transfer {transfers}, total {reads}"
     with pytest.raises(StateNotReachedError, match=f"workload: wanted 5 acknowledged writes, inserts and transfers, and a read, {seen}"):
         run._await_writes(history, None, clock)
+
+
+def test_a_policy_that_keeps_the_clients_out_is_refused(lab: Lab, api: FakeApi) -> None:
+    """The lab's own, which names pods; another one may let them in."""
+    path = "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies"
+    api.answers[path] = [listing({"metadata": {"name": "theirs"}})]
+    run.check_way(lab)
+    labels = yaml.safe_load((ROOT / "roles/network_policy/vars/main.yml").read_text(encoding="utf-8"))["__network_policy_label"]
+    api.answers[path] = [listing({"metadata": {"name": "mysql", "labels": labels}})]
+    with pytest.raises(LabError, match=r"The NetworkPolicy mysql keeps out the drill's client.*set network_policy_enabled to false"):
+        run.check_way(lab)

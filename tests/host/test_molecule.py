@@ -19,6 +19,7 @@ from outlive.base.paths import ROOT
 from outlive.host import molecule, reach, steps
 from outlive.host.doctor import leftovers
 from outlive.host.settings import Settings
+from outlive.mirror.lock import load_addons
 
 ACTIONS = {"backup": "verify/lifecycle/test_backup.py", "upgrade": "verify/rehearsal/test_upgrade.py"}
 """Roles that make nothing of a machine, but do something with a whole lab, and what holds them instead of a scenario."""
@@ -206,3 +207,8 @@ def test_notes_of_other_scenarios_are_forgotten(tmp_path: Path, monkeypatch: pyt
 )
 def test_reason(log: str, wanted: str) -> None:
     assert molecule.reason(log) == wanted
+
+
+def test_roles_that_need_an_image_of_their_own_are_known_on_both_sides() -> None:
+    assert set(molecule.ADDONS.values()) == set(load_addons())
+    assert set(molecule.ADDONS) <= set(molecule.roles())

@@ -42,7 +42,9 @@ def test_lab_of_one_node(tmp_path: Path) -> None:
     folder = own_machines.one_node(tmp_path / "one")
     done = check(own_machines.COMMON, folder, own_machines.OFFLINE, own_machines.of_box("bare"), own_machines.EMULATED)
     assert done.returncode == 0, done.stdout
-    hosts = yaml.safe_load((folder / "hosts.yml").read_text(encoding="utf-8"))["all"]["children"]
+    described = yaml.safe_load((folder / "hosts.yml").read_text(encoding="utf-8"))["all"]
+    assert described["vars"]["control_plane_takes_pods"] is True
+    hosts = described["children"]
     assert list(hosts["control_plane"]["hosts"]) == list(hosts["nfs_servers"]["hosts"])
     assert hosts["workers"]["hosts"] == {}
 

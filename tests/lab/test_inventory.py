@@ -68,6 +68,26 @@ def test_the_project_s_inventory_is_read(monkeypatch: pytest.MonkeyPatch) -> Non
     assert lab.setting("lab_network")
 
 
+def test_workers_are_where_pods_run(small_inventory: Inventory) -> None:
+    assert [host.name for host in small_inventory.workers] == ["n1", "n2"]
+
+
+@pytest.mark.parametrize("takes_pods", [True, False])
+def test_control_plane_alone(takes_pods: bool) -> None:
+    """It is where pods run only if it takes them; a lab without workers that doesn't say so is refused by name."""
+    listing = {
+        "_meta": {"hostvars": {"m": {"ansible_host": "192.0.2.10", "control_plane_takes_pods": takes_pods}}},
+        "all": {"children": ["control_plane", "workers"]},
+        "control_plane": {"hosts": ["m"]},
+    }
+    alone = inventory.parse(listing, "x")
+    if takes_pods:
+        assert [host.name for host in alone.workers] == ["m"]
+    else:
+        with pytest.raises(LabError, match="no host in group 'workers'"):
+            _ = alone.workers
+
+
 @pytest.mark.parametrize("locale", ["C", "tlh_QO.UTF-8"])
 def test_the_inventory_is_read_under_any_locale(monkeypatch: pytest.MonkeyPatch, locale: str) -> None:
     """Ansible refuses one without UTF-8, and one that this host doesn't have."""

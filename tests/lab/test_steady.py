@@ -27,7 +27,7 @@ def test_a_pod_that_ended_for_good_is_only_a_record(fake_cluster: Cluster, api: 
 @pytest.mark.parametrize(
     ("path", "answer", "workers", "sentence"),
     [
-        ("", None, ["n1"], "group workers has 1 host (n1): a fail-over needs at least 2"),
+        ("", None, ["n1"], "Only n1 takes pods in this lab: a fail-over needs at least 2 workers"),
         ("", None, ["n1", "n9"], "has no node n9 of the inventory's group workers"),
         ("/api/v1/nodes", listing(samples.node("n1", "Unknown"), samples.node("n2")), ["n1", "n2"], "n1 is NotReady (NodeStatusUnknown)"),
         (

@@ -45,6 +45,7 @@ PROGRAMS: Mapping[str, tuple[str, ...]] = {
     "kubernetes-earlier": ("kubeadm", "kubectl", "kubelet", "kube-scheduler", "server"),
     "cni": ("bridge", "host-local"),
     "coredns": ("coredns",),
+    "metrics-server": ("metrics-server",),
 }
 _GO = 'package main\n\nvar version = "none"\n\nfunc main() { println(version) }\n'
 
@@ -88,6 +89,13 @@ debian:
   sets:
     image-mysql-9.7: [base-files]
 """
+_ADDONS = """
+metrics-server:
+  module: mirror.invalid/metrics-server
+  version: v9.8.7
+  ldflags: {main.version: v9.8.7}
+  image: [registry.k8s.io/metrics-server/metrics-server:v9.8.7]
+"""
 _BOX = """
 disk_gib: {{size: 2, filled: 1}}
 debian:
@@ -101,7 +109,7 @@ debian:
 
 @dataclass(frozen=True)
 class World:
-    """What a mirror is built from: the archive's address and key, the folder of the Go modules, the lock files: its own, an extra image's, a box's."""
+    """What a mirror is built from: the archive's address and key, the folder of the Go modules, and its lock files, those of extras and add-ons among them."""
 
     site: str
     keyring: Path
@@ -109,6 +117,7 @@ class World:
     lock: Path
     extra: Path
     box: Path
+    addons: Path
 
 
 @contextmanager
@@ -133,7 +142,9 @@ def world(folder: Path) -> Iterator[World]:
         extra.write_text(_EXTRA.format(site=site))
         box = folder / "lock-generic.yml"
         box.write_text(_BOX.format(site=site))
-        yield World(site, signer.keyring, folder / "go", lock, extra, box)
+        addons = folder / "lock-addons.yml"
+        addons.write_text(_ADDONS)
+        yield World(site, signer.keyring, folder / "go", lock, extra, box, addons)
 
 
 def make_deb(target: Path, fields: Mapping[str, str], files: Mapping[str, str]) -> None:

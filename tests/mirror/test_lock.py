@@ -11,7 +11,7 @@ from outlive.base.architecture import AMD64, ARM64
 from outlive.base.errors import LabError
 from outlive.base.paths import ROOT
 from outlive.mirror import lock
-from outlive.mirror.build import boxes, debian, images, packages, programs
+from outlive.mirror.build import addons, boxes, debian, images, packages, programs
 from outlive.mirror.paths import GO, LOCK_FILE
 
 LOCK = lock.load()
@@ -20,11 +20,16 @@ EXTRAS = {name: lock.load_extra(name) for name in lock.EXTRAS}
 ARM64_EXTRAS = {name: lock.load_extra(name, ARM64) for name in lock.EXTRAS}
 BOXES = {name: lock.load_box(name) for name in lock.BOXES}
 EARLIER = lock.earlier(LOCK)
+ADDONS = lock.load_addons()
 REFERENCES = {each for references in (*LOCK.images.values(), *(extra.references for extra in EXTRAS.values())) for each in references}
 INVENTORIES = ROOT / "inventories"
 
 
-@pytest.mark.parametrize("program", [*LOCK.programs.values(), *EARLIER.programs.values()], ids=lambda each: each.name)
+@pytest.mark.parametrize(
+    "program",
+    [*LOCK.programs.values(), *EARLIER.programs.values(), *(addon.program for addon in ADDONS.values())],
+    ids=lambda each: each.name,
+)
 def test_go_modules_have_the_locked_version(program: lock.Program) -> None:
     name = program.name
     text = (GO / name / "go.mod").read_text()
@@ -99,6 +104,28 @@ def test_extra_image_has_a_lock_file_of_its_own(name: str) -> None:
     assert {reference.rpartition("/")[2].replace(":", "-") for reference in extra.references} >= {name}
     version = extra.references[0].rpartition(":")[2]
     assert [package.filename for package in extra.debian.packages if package.filename.startswith(f"mysql-server-core_{version}-")]
+
+
+@pytest.mark.parametrize("name", ADDONS)
+def test_addon_is_known_on_both_sides(name: str) -> None:
+    """Its image has the version of its program, and is none that the mirror makes anyway."""
+    addon = ADDONS[name]
+    assert addon.references[0].endswith(f":{addon.program.version}")
+    assert {group for group, _, _ in addons.IMAGES[name].programs} == {name}
+    assert name not in {*LOCK.images, *EXTRAS, *LOCK.programs}
+
+
+def test_inventory_asks_for_the_locked_addons() -> None:
+    """And from a registry that the mirror stands in for."""
+    wanted = {
+        value
+        for role in ("network_policy", "metrics_server")
+        for key, value in yaml.safe_load((INVENTORIES / f"common/group_vars/all/{role}.yml").read_text()).items()
+        if key.endswith("_image")
+    }
+    assert wanted == {reference for addon in ADDONS.values() for reference in addon.references}
+    mirrors = yaml.safe_load((INVENTORIES / "offline/group_vars/all/containerd.yml").read_text())["containerd_registry_mirrors"]
+    assert {reference.partition("/")[0] for reference in wanted} <= set(mirrors)
 
 
 @pytest.mark.parametrize("name", BOXES)

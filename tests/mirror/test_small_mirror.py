@@ -76,6 +76,7 @@ def small(mirrors_go: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         patch.setattr(build, "NEEDED_GIB", 0)
         for module in (lock, build):
             patch.setattr(module, "EXTRAS", {"mysql-9.7": given.extra})
+        patch.setattr(build, "load_addons", functools.partial(lock.load_addons, given.addons))
         for module in (lock, build, debian):
             patch.setattr(module, "BOXES", {"generic": given.box})
         for file, wanted in ((given.lock, lock.load(given.lock).debian), *map(lock.archive_of, ("mysql-9.7", "generic"))):
@@ -335,6 +336,18 @@ def test_extra_image_is_made_where_it_is_asked_for_and_kept_up_to_date(small: Sm
     (small.store.path_of("image-mysql-9.7") / "index.json").unlink()
     # Nobody asks for it this time.
     assert small.build() == ["image-mysql-9.7"]
+
+
+def test_addon_is_made_where_it_is_asked_for(small: Small) -> None:
+    """Its image has its program alone, says its version, and is in the registry; no other image is made anew for it."""
+    assert not small.store.path_of("image-metrics-server").exists()
+    assert set(small.build("metrics-server")) == {"programs-metrics-server", "image-metrics-server", "registry"}
+    (layer,) = _layers(small.store.path_of("image-metrics-server"))
+    assert {name for name, member in layer.items() if member.isfile()} == {"metrics-server"}
+    program = small.store.path_of("programs-metrics-server") / "metrics-server"
+    assert subprocess.run([program], capture_output=True, text=True, check=True).stderr == "v9.8.7\n"
+    assert list(small.store.path_of("registry").rglob("metrics-server/_manifests/tags/v9.8.7"))
+    assert small.build() == []
 
 
 def test_earlier_kubernetes_is_made_where_it_is_asked_for(small: Small) -> None:

@@ -1,9 +1,12 @@
-"""What the role containerd tells containerd about mirrors is what containerd 1.7 takes."""
+"""What the role containerd tells containerd about mirrors, and what an inventory adds, is what containerd 1.7 takes."""
 
 from __future__ import annotations
 
+import json
+import stat
 import tomllib
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -94,3 +97,124 @@ def test_what_apt_would_remove(playbook: Playbook, tmp_path: Path, printed: str,
     assert (result.returncode != 0) == bool(named), result.stdout + result.stderr
     sentence = f"apt would remove {', '.join(named.split())}, which this role doesn't do: name another machine"
     assert (sentence in " ".join((result.stdout + result.stderr).split())) == bool(named)
+
+
+CRI = "io.containerd.grpc.v1.cri"
+BASE = f'''
+version = 2
+[plugins."{CRI}"]
+  sandbox_image = "registry.example/pause:1"
+[plugins."{CRI}".registry]
+  config_path = "/etc/containerd/certs.d"
+[plugins."{CRI}".containerd.runtimes.runc.options]
+  SystemdCgroup = true
+[plugins."io.containerd.internal.v1.opt"]
+  path = "/var/lib/containerd/opt"
+'''
+ACCOUNT = {"registry": "registry.example:5000", "username": "lab", "password": 's3cret "b" c'}
+
+
+@pytest.fixture(scope="module")
+def filters() -> ModuleType:
+    """Return the module of the filters."""
+    return role_tasks.plugin("containerd", "filter_plugins/containerd_drop_in.py")
+
+
+def test_drop_in_keeps_what_the_role_says_of_a_plugin(filters: ModuleType) -> None:
+    """Containerd 1.7 lets an imported file take a plug-in's whole section: over one key it would forget sandbox image and cgroup driver."""
+    extra = {"debug": {"level": "debug"}, "plugins": {CRI: {"max_concurrent_downloads": 6, "sandbox_image": "mine:1"}}}
+    made = tomllib.loads(filters.drop_in(BASE, extra, []))
+    cri = made["plugins"][CRI]
+    assert (made["version"], made["debug"]) == (2, {"level": "debug"})
+    assert (cri["max_concurrent_downloads"], cri["sandbox_image"]) == (6, "mine:1")
+    assert cri["containerd"]["runtimes"]["runc"]["options"] == {"SystemdCgroup": True}
+    assert cri["registry"] == {"config_path": "/etc/containerd/certs.d"}
+    assert set(made["plugins"]) == {CRI}
+
+
+def test_credentials_are_where_containerd_looks(filters: ModuleType) -> None:
+    """By the host that is asked; Docker Hub's images are asked of a host by another name."""
+    made = tomllib.loads(filters.drop_in(BASE, {}, [ACCOUNT, {"registry": "docker.io", "username": "me", "password": "x"}]))
+    registry = made["plugins"][CRI]["registry"]
+    assert registry["config_path"] == "/etc/containerd/certs.d"
+    assert registry["configs"] == {
+        "registry.example:5000": {"auth": {"username": "lab", "password": ACCOUNT["password"]}},
+        "registry-1.docker.io": {"auth": {"username": "me", "password": "x"}},
+    }
+    assert made["plugins"][CRI]["sandbox_image"] == "registry.example/pause:1"
+
+
+def test_every_kind_of_value_is_written(filters: ModuleType) -> None:
+    extra = {
+        "a b": True,
+        "number": 3,
+        "share": 0.5,
+        "list": ["x", 1, [2]],
+        "tables": [{"a.b": 1}, {"c": "\u4e2d\n\x7f"}],
+        "empty": {},
+        "deep": {"er": {"x": "y"}},
+    }
+    assert tomllib.loads(filters.drop_in(BASE, extra, [])) == {"version": 2, **extra}
+
+
+@pytest.mark.parametrize(
+    ("extra", "credentials", "sentence"),
+    [
+        ({"imports": []}, [], "containerd_extra_config has 'imports', which is the role's: leave it out."),
+        ({"plugins": {CRI: {"registry": {}}}}, [], "name registries in containerd_registry_mirrors"),
+        ({}, [ACCOUNT | {"registry": "https://x/y"}], "has the registry 'https://x/y', and only a host is allowed"),
+        ({}, [ACCOUNT, ACCOUNT], "has the registry 'registry.example:5000' twice: leave one of them"),
+        ({}, [ACCOUNT | {"password": ""}], "has no password for the registry 'registry.example:5000': give it one"),
+    ],
+)
+def test_what_cannot_be_is_refused(
+    playbook: Playbook, tmp_path: Path, extra: dict[str, Any], credentials: list[dict[str, str]], sentence: str
+) -> None:
+    """Before anything is written, and without a password in the sentence."""
+    variables = {"containerd_extra_config": extra, "containerd_registry_credentials": credentials}
+    result = role_tasks.run(playbook, tmp_path, "containerd", role_tasks.read("containerd", "preflight"), variables)
+    assert result.returncode != 0
+    assert sentence in " ".join(result.stdout.split())
+    assert not any("s3cret" in result.stdout for _ in credentials)
+
+
+@pytest.mark.parametrize("credentials", [[], [ACCOUNT]])
+def test_drop_in_is_root_s_alone_and_goes_when_nobody_wants_it(
+    playbook: Playbook, tmp_path: Path, credentials: list[dict[str, str]]
+) -> None:
+    """Written once, and with passwords in no output; without a reason for it, it is removed. containerd restarts for both."""
+    tasks = role_tasks.read("containerd", "drop_in")
+    role_tasks.task_of(tasks, "Write it")["ansible.builtin.copy"]["validate"] = "grep max_concurrent %s"
+    for task in role_tasks.each(tasks):
+        task.pop("notify", None)
+    told: dict[str, Any] = {"__containerd_drop_in_folder": str(tmp_path / "conf.d"), "containerd_sandbox_image": "registry.example/pause:1"}
+    wanted = {
+        "containerd_extra_config": {"plugins": {CRI: {"max_concurrent_downloads": 6}}},
+        "containerd_registry_credentials": credentials,
+    }
+    file = tmp_path / "conf.d/50-inventory.toml"
+    for changed in (1, 0):
+        result = role_tasks.run(playbook, tmp_path, "containerd", tasks, told | wanted, "--diff", "-vvv")
+        assert result.returncode == 0, result.stdout + result.stderr
+        assert ("changed=2" if changed else "changed=0") in result.stdout
+        assert "s3cret" not in result.stdout
+        assert "max_concurrent_downloads = 6" in file.read_text()
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    result = role_tasks.run(playbook, tmp_path, "containerd", tasks, told)
+    assert "changed=1" in result.stdout
+    assert not file.exists()
+
+
+def test_no_password_is_in_the_output_of_a_whole_run(playbook: Playbook, tmp_path: Path) -> None:
+    """The check of the role's variables among it, which shows what it was given."""
+    path = role_tasks.on_this_machine(tmp_path, "k8s-master", roles=["containerd"])
+    result = playbook(path, "--check", "--diff", "-vvv", "-e", f"@{_variables(tmp_path)}")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "drop_in | Write it" in result.stdout
+    assert "s3cret" not in result.stdout + result.stderr
+
+
+def _variables(folder: Path) -> Path:
+    file = folder / "variables.json"
+    file.write_text(json.dumps({"containerd_registry_credentials": [ACCOUNT]}))
+    return file

@@ -242,6 +242,7 @@ def machine(playbook: Playbook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             "/api/v1": [{"kind": "APIResourceList", "groupVersion": "v1", "resources": resources}],
             "/api/v1/namespaces/kube-system": [{"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": "kube-system"}}],
             PODS: [running()],
+            NODE: [node(TAINT)],
         }
     )
     with serve(api, tmp_path) as cluster:
@@ -249,6 +250,17 @@ def machine(playbook: Playbook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         content["clusters"][0]["cluster"]["certificate-authority-data"] = base64.b64encode(b"authority\n").decode()
         (tmp_path / "cluster.conf").write_text(yaml.safe_dump(content))
         yield Machine(tmp_path, api, playbook)
+
+
+NODE = "/api/v1/nodes/k8s-master"
+TAINT = {"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}
+"""What kubeadm gives a control plane."""
+OTHER = {"key": "example.com/maintenance", "effect": "NoExecute"}
+
+
+def node(*taints: dict[str, str]) -> dict[str, Any]:
+    """Return the control plane's Node."""
+    return {"kind": "Node", "apiVersion": "v1", "metadata": {"name": "k8s-master"}, "spec": {"taints": list(taints)}}
 
 
 KUBECTL = b"#!/bin/sh\necho v1\n" + bytes(range(256))
@@ -289,6 +301,28 @@ def test_change_that_was_cut_short_is_taken_up_again(machine: Machine) -> None:
     assert machine.applied not in ("", first)
     assert machine.changed(control_plane_pod_security_level="restricted") == 0
     assert machine.calls == []
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("takes_pods", "taints", "wanted"),
+    [
+        (False, [TAINT, OTHER], None),
+        ("true", [OTHER], None),
+        ("true", [TAINT, OTHER], [OTHER]),
+        (False, [OTHER], [OTHER, TAINT]),
+    ],
+)
+def test_node_takes_pods_where_it_is_told_to(
+    machine: Machine, takes_pods: object, taints: list[dict[str, str]], wanted: list[dict[str, str]] | None
+) -> None:
+    """Kubeadm's taint is taken away or put back where that isn't so yet, and no other taint is touched."""
+    machine.api.answers[NODE] = [node(*taints)]
+    machine.apply(control_plane_takes_pods=takes_pods)
+    changes = [json.loads(each.split(" ", 2)[2]) for each in machine.api.requests if each.startswith(f"PATCH {NODE}")]
+    assert f"GET {NODE}" in machine.api.requests
+    found = [[{key: value for key, value in taint.items() if value} for taint in change["spec"]["taints"]] for change in changes]
+    assert found == ([] if wanted is None else [wanted])
 
 
 @needs_root

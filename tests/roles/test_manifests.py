@@ -15,13 +15,13 @@ import yaml
 
 from outlive.course import pages
 from outlive.course.exercises import EXERCISES, LEVEL, PAGES, Exercise
-from outlive.lab.mysql import Account, Password, witness_pod
+from outlive.lab.mysql import CLIENT_POD, Account, Password, witness_pod
 from outlive.lab.objects import SecretKey
 from roles.storage_tutorial.filter_plugins.storage_tutorial import not_ready, remaining
 from tests.course import stages
 
 from . import role_tasks
-from .conftest import ROOT, Playbook
+from .conftest import COMMON, ROOT, Playbook
 from .test_preflight import sentence
 
 
@@ -100,7 +100,7 @@ def test_pods_of_the_checks_are_let_in() -> None:
         assert beyond == ({"hostPath"} if exercise.on_nodes else set())
 
 
-@pytest.mark.parametrize("role", ["pod_network", "storage_tutorial"])
+@pytest.mark.parametrize("role", ["pod_network", "network_policy", "metrics_server", "storage_tutorial"])
 def test_valid(playbook: Playbook, tmp_path: Path, role: str) -> None:
     """Each object has only fields that the API knows, with values of their types."""
     for each in objects_of(render(playbook, tmp_path, role)):
@@ -122,6 +122,27 @@ def test_flannel_s_settings(playbook: Playbook, tmp_path: Path, told: dict[str, 
     assert plugin["delegate"].get("mtu") == mtu
     assert json.loads(found["ConfigMap"]["data"]["net-conf.json"])["Backend"] == {"Type": told.get("pod_network_backend", "vxlan")}
     assert len(annotations) == (2 if told else 1)
+
+
+def test_policy_of_mysql_is_valid_and_for_both_servers(playbook: Playbook, tmp_path: Path) -> None:
+    """It names the pods of both of the tutorial's servers, and lets in its clients and the witness; what the drills' witness is called is said once."""
+    (policy,) = yaml.safe_load((COMMON / "group_vars/all/network_policy.yml").read_text())["network_policy_policies"]
+    kubernetes_validate.validate(policy, kubernetes_version(), strict=True)
+    objects = objects_of(render(playbook, tmp_path, "storage_tutorial"))
+    servers = {
+        each["spec"]["selector"]["matchLabels"]["app"]
+        for each in objects
+        if each["kind"] == "Deployment" and "mysql" in each["metadata"]["name"]
+    }
+    assert {*policy["spec"]["podSelector"]["matchExpressions"][0]["values"]} == servers
+    (rule,) = policy["spec"]["ingress"]
+    allowed = [each["podSelector"] for each in rule["from"]]
+    witness = witness_pod(Account("mysql:9", SecretKey("mysql-root", "password"), Password("secret")), "n1")
+    assert {"matchLabels": witness["metadata"]["labels"]} in allowed
+    assert {"matchLabels": {"mysql-client": "true"}} in allowed
+    runs = next(each["matchExpressions"][0]["values"] for each in allowed if "matchExpressions" in each)
+    text = "".join(page.read_text(encoding="utf-8") for page in pages.FOLDER.glob("*.md"))
+    assert set(runs) == set(re.findall(r"kubectl run (mysql\S*-client)", text)) >= {CLIENT_POD}
 
 
 def test_flannel_needs_no_kube_proxy(playbook: Playbook, tmp_path: Path) -> None:

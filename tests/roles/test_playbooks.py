@@ -113,6 +113,7 @@ def test_a_worker_alone_is_checked_joined_and_waited_for(playbook: Playbook) -> 
         "Join the workers",
         "Configure the kubelets of all nodes",
         "Wait for the nodes",
+        "Deploy the enforcer of NetworkPolicies",
     ]
     assert [name for name, members in found.items() if members not in ([], ["k8s-node1"])] == []
 

@@ -14,6 +14,7 @@ from . import role_tasks
 from .conftest import ROOT, Playbook
 
 SITE = ROOT / "playbooks" / "site.yml"
+CHECK = ROOT / "playbooks" / "check.yml"
 
 SYSTEM = platform.freedesktop_os_release()
 HERE = {"node_base_distributions": [f"{SYSTEM['ID'].title()} {SYSTEM['VERSION_ID'].split('.')[0]}"]}
@@ -79,6 +80,37 @@ def test_no_host_in_a_group(playbook: Playbook, edit_hosts: Edit, group: str) ->
     result = playbook(SITE)
     assert result.returncode != 0
     assert f"No host is in the inventory's group '{group}'" in sentence(result.stdout + result.stderr)
+
+
+def test_no_workers_without_a_word(playbook: Playbook, edit_hosts: Edit) -> None:
+    """A group that is empty by mistake doesn't become a cluster of one machine; the sentence has the setting that makes it one."""
+    edit_hosts(lambda hosts: hosts["children"].update(workers={"hosts": {}}))
+    result = playbook(SITE)
+    assert result.returncode != 0
+    assert "add it in the inventory, or set control_plane_takes_pods to true for a cluster of the control plane alone." in sentence(
+        result.stdout + result.stderr
+    )
+
+
+def smaller(hosts: dict[str, Any], left: int) -> None:
+    """Take workers away until so many are left, as docs/lifecycle.md says."""
+    for name in list(workers(hosts))[left:]:
+        del workers(hosts)[name]
+    if not left:
+        hosts["vars"]["control_plane_takes_pods"] = True
+
+
+@pytest.mark.parametrize(("left", "nodes"), [(1, ["k8s-node1"]), (0, ["k8s-master"])])
+def test_smaller_lab(playbook: Playbook, edit_hosts: Edit, tmp_path: Path, left: int, nodes: list[str]) -> None:
+    """One worker, or none: the inventory is right, and the tutorial's pods have a node."""
+    edit_hosts(lambda hosts: smaller(hosts, left))
+    assert playbook(CHECK).returncode == 0
+    shown = role_tasks.on_this_machine(
+        tmp_path,
+        "k8s-master",
+        tasks=[{"name": "Show", "ansible.builtin.debug": {"msg": "nodes={{ storage_tutorial_workers | join(',') }}."}}],
+    )
+    assert f"nodes={','.join(nodes)}." in playbook(shown).stdout
 
 
 def test_two_control_planes(playbook: Playbook, edit_hosts: Edit) -> None:
@@ -273,6 +305,11 @@ def test_networks_that_take_addresses_of_others(playbook: Playbook, told: dict[s
             "pod_network_iptables_resync is 0, and flannel would look at its rules without a pause: give at least 1 second",
         ),
         (
+            "network_policy",
+            {"network_policy_policies": [{"kind": "NetworkPolicy", "metadata": {"name": "mysql"}, "spec": {"podSelector": {}}}]},
+            'network_policy_policies has {"kind": "NetworkPolicy"',
+        ),
+        (
             "storage_tutorial",
             {"storage_tutorial_mysql_startup_seconds": 60},
             "storage_tutorial_mysql_startup_seconds is 60, and MySQL needs at least 180",
@@ -334,7 +371,15 @@ def test_no_control_plane_to_renew(playbook: Playbook, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("role", "tasks_from"),
-    [("worker", "main"), ("worker", "remove"), ("kubelet", "main"), ("pod_network", "main"), ("pod_network", "wait")],
+    [
+        ("worker", "main"),
+        ("worker", "remove"),
+        ("kubelet", "main"),
+        ("pod_network", "main"),
+        ("pod_network", "wait"),
+        ("network_policy", "main"),
+        ("metrics_server", "main"),
+    ],
 )
 def test_check_mode_without_a_cluster(playbook: Playbook, tmp_path: Path, role: str, tasks_from: str) -> None:
     """On machines that have nothing yet, there is nothing to ask and nobody to wait for."""
@@ -353,3 +398,33 @@ def test_what_a_role_was_not_told(tmp_path: Path, playbook: Playbook, role: str,
     result = playbook(path, "--check")
     assert result.returncode != 0
     assert f"missing required arguments: {variable}" in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(
+    ("role", "check", "variables", "sentence"),
+    [
+        (
+            "metrics_server",
+            ("Wait until it knows what every node uses", "Check that it does"),
+            {"metrics_server_nodes": ["n1", "n2"], "metrics_server_timeout": 1},
+            "metrics-server doesn't know within metrics_server_timeout (1 s) what all nodes use, not of n1, n2 (",
+        ),
+        (
+            "network_policy",
+            ("Wait until it runs on every node", "Check that it does"),
+            {"network_policy_timeout": 1},
+            "kube-network-policies doesn't run on every node within network_policy_timeout (1 s): ",
+        ),
+    ],
+)
+def test_what_never_comes_is_named(
+    playbook: Playbook, tmp_path: Path, role: str, check: tuple[str, str], variables: dict[str, Any], sentence: str
+) -> None:
+    """With what was seen last, here that nobody answers, and where to look."""
+    tasks = role_tasks.read(role, "apply")
+    told = {**variables, f"{role}_kubeconfig": str(tmp_path / "none")}
+    result = role_tasks.run(playbook, tmp_path, role, [role_tasks.task_of(tasks, name) for name in check], told)
+    assert result.returncode != 0
+    said = " ".join(result.stdout.split())
+    assert sentence in said
+    assert "then run this again." in said

@@ -157,6 +157,22 @@ def test_what_was_skipped_never_passes(tree: pytest.Pytester) -> None:
     assert result.ret == EXIT_UNKNOWN
 
 
+def test_what_a_lab_is_not_made_for_is_no_check_of_it(tree: pytest.Pytester) -> None:
+    """Its reason is shown; what was checked passes, and where nothing else was checked nothing is known."""
+    body = (
+        "from verify.stories import LeftOutError\n@pytest.fixture(scope='module')\ndef extra():\n    raise LeftOutError('no such thing: add one')\n"
+        "def test_a(extra):\n    pass\ndef test_b(extra):\n    pass\n"
+    )
+    write(tree, "storage", body)
+    result, data = play(tree, "-m", "static or storage", "-rs")
+    result.assert_outcomes(passed=1, skipped=2)
+    result.stdout.fnmatch_lines(["*no such thing: add one*"])
+    assert (data["verdict"], data["planned"], len(data["checks"])) == ("pass", 1, 1)
+    result, data = play(tree, "-m", "storage")
+    assert (data["verdict"], data["planned"], data["checks"]) == ("unknown", 0, [])
+    assert result.ret == EXIT_UNKNOWN
+
+
 @pytest.mark.parametrize("how", ["raise KeyboardInterrupt", "os.kill(os.getpid(), signal.SIGTERM)"])
 def test_interrupted_run_heals_and_keeps_its_report(tree: pytest.Pytester, how: str) -> None:
     body = (

@@ -16,6 +16,8 @@ from outlive.drill.faults import NfsAwayPowerOff
 from outlive.drill.run import Drill
 from outlive.lab.power import OFF_WITHIN
 
+pytestmark = pytest.mark.usefixtures("two_workers")
+
 Remark = Callable[[object], None]
 
 

@@ -89,7 +89,7 @@ def test_exports_are_back(lab: Inventory, remote: Remote) -> None:
 @pytest.mark.usefixtures("boots")
 def test_no_note_without_content_is_left(lab: Inventory, remote: Remote) -> None:
     """What the pod network had begun to write down when the power went is gone, so that it keeps no pod from coming back."""
-    left = {host.name: remote.run(host.name, "test -e %s", HALF_WRITTEN).status == 0 for host in lab.group("workers")}
+    left = {host.name: remote.run(host.name, "test -e %s", HALF_WRITTEN).status == 0 for host in lab.workers}
     assert left == dict.fromkeys(left, False)
 
 

@@ -33,6 +33,8 @@ from outlive.lab.ssh import Remote
 from outlive.report.model import Report
 from verify.stories import Narrator, waits_for
 
+pytestmark = pytest.mark.usefixtures("two_workers")
+
 # Bounds, not expectations: Kubernetes' defaults take about 350 s from the power-off to the replacement, a loaded host more.
 STEPS = {
     "not_ready": 300.0,
@@ -65,7 +67,7 @@ class Story:
 def story(alone: None, lab: Inventory, cluster: Cluster, remote: Remote, report: Report, narrator: Narrator) -> Iterator[Story]:
     """Power off the node that runs MySQL, watch the fail-over to its end, and power the node on again whatever happens."""
     del alone
-    pod = steady.check(cluster, [host.name for host in lab.group("workers")])
+    pod = steady.check(cluster, [host.name for host in lab.workers])
     # This story is that of Kubernetes' defaults: under others a node that is shut down may end its pods itself.
     settings.check(Lab(lab, cluster, remote), DEFAULT)
     account = mysql.account(cluster, cluster.deployment(NAMESPACE, mysql.DEPLOYMENT))

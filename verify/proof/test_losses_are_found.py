@@ -5,6 +5,8 @@ Where nothing was lost, nothing is shown: that is unknown, not a pass.
 
 from __future__ import annotations
 
+import pytest
+
 from outlive.base.errors import LabError
 from outlive.base.verdict import Verdict
 from outlive.drill import durability, run, settings
@@ -14,6 +16,8 @@ from outlive.drill.faults import KINDS
 from outlive.drill.run import Drill
 from outlive.lab.session import Lab
 from outlive.report.model import Report
+
+pytestmark = pytest.mark.usefixtures("two_workers")
 
 
 def drilled(whole_lab: Lab, report: Report, fault: str, weakened: Weakened) -> Ledger:

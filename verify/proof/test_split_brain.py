@@ -19,6 +19,8 @@ from outlive.drill.split_brain import Share, Writer
 from outlive.lab import steady
 from outlive.lab.session import Lab
 
+pytestmark = pytest.mark.usefixtures("two_workers")
+
 AHEAD = 10
 """Records that the new writer is ahead of the old one when the old one comes back."""
 

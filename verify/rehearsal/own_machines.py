@@ -82,16 +82,14 @@ def of_box(name: str) -> Path:
 
 
 def one_node(folder: Path) -> Path:
-    """Write the lab's inventory with its control plane alone, which exports the volumes too; its variables are the lab's."""
+    """Write the lab's inventory with its control plane alone, as docs/lifecycle.md does, which exports the volumes too; its variables are the lab's."""
     hosts = yaml.safe_load((LAB / "hosts.yml").read_text(encoding="utf-8"))
     groups = hosts["all"]["children"]
     (name,) = groups["control_plane"]["hosts"]
     groups["workers"]["hosts"] = {}
     groups["nfs_servers"]["hosts"] = {name: None}
-    check = yaml.safe_load((COMMON / "group_vars/all/inventory_check.yml").read_text(encoding="utf-8"))
-    del check["inventory_check_groups"]["workers"]
+    hosts["all"]["vars"]["control_plane_takes_pods"] = True
     _link_variables(LAB, folder)
-    _dump(folder / "group_vars/all/inventory_check.yml", check)
     _dump(folder / "hosts.yml", hosts)
     return folder
 

@@ -38,7 +38,7 @@ def whole(lab: Inventory, cluster: Cluster, remote: Remote) -> Lab:
 @pytest.fixture(scope="session")
 def lacks(lab: Inventory, remote: Remote) -> Callable[[str], bool]:
     """Return what says whether the lab's mirror lacks an image; it asks once for each."""
-    return cache(partial(mirror_lacks, remote, lab.group("workers")[0].name))
+    return cache(partial(mirror_lacks, remote, lab.workers[0].name))
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,8 @@ GAP = "…"
 FENCE = "```"
 KINDS = ("console", "console fails")
 PROMPT = re.compile(r"(?P<place>@?[a-z0-9][a-z0-9.-]*)?\$ (?P<text>.+)")
+TWO_WORKERS = re.compile(r"node2\b|kubectl cordon ")
+"""What only a lab with two workers can show: the second one's name, alone or in a pod's, and a node that takes no pods for a while."""
 INDEX = "README.md"
 """The page that comes first and says how to read the others."""
 
@@ -66,6 +68,12 @@ class Page:
 
     path: str
     blocks: tuple[Block, ...]
+
+    @property
+    def moves_between_nodes(self) -> bool:
+        """Say whether it shows two workers: a pod on the second one, or one that has to leave its node."""
+        blocks = (command for block in self.blocks for command in block.commands)
+        return any(TWO_WORKERS.search("\n".join((each.place, each.text, *each.shown))) for each in blocks)
 
     @property
     def name(self) -> str:

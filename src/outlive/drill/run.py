@@ -33,6 +33,8 @@ from outlive.lab.session import Lab
 from outlive.lab.ssh import ssh_command
 
 SERVICE = "mysql-drill"
+MANAGED_BY, POLICIES = "app.kubernetes.io/managed-by", "outlive-network-policy"
+"""The label of the NetworkPolicies that the lab applies (role network_policy)."""
 LOCKED = "ibdata1"
 """The file of InnoDB that a mysqld locks before it touches any other."""
 ASKED = "four clients' writes through a Service; a second without one acknowledged is no answer"
@@ -157,6 +159,21 @@ def target_of(lab: Lab, node: str | None, on_change: Callable[[], object] = lamb
     return Target.of(lab, pod, on_change=on_change)
 
 
+def check_way(lab: Lab) -> None:
+    """See that nothing keeps the drill's client away from MySQL: it comes from this host, by a node's port, so no policy can name it as a pod.
+
+    Raises:
+        LabError: a NetworkPolicy of the lab's own does.
+    """
+    policies = [each["metadata"] for each in lab.cluster.listing("networkpolicies", NAMESPACE)]
+    ours = [each["name"] for each in policies if each.get("labels", {}).get(MANAGED_BY) == POLICIES]
+    if ours:
+        raise LabError(
+            f"The NetworkPolicy {', '.join(ours)} keeps out the drill's client, which comes from this host by a node's port: "
+            "set network_policy_enabled to false, run `outlive provision`, then the drill again."
+        )
+
+
 @contextmanager
 def entry(lab: Lab, kind: Kind, pod: Pod) -> Iterator[Callable[[], tuple[str, int]]]:
     """Open a way to MySQL's Service from the host while entered: a port of a node that the fault spares.
@@ -220,6 +237,7 @@ def run(
     seen: list[Drill] = []
     target = target_of(lab, node, lambda: [on_change(drill) for drill in seen])
     settings.check(lab, profile)
+    check_way(lab)
     account = mysql.account(lab.cluster, deployment)
     records = {pod.uid for pod in lab.cluster.all_pods() if pod.over}
     with ExitStack() as stack:

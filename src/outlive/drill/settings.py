@@ -125,7 +125,7 @@ def of_profiles(inventory: Inventory) -> dict[str, Settings]:
         LabError: the inventory has no profiles, or one that lacks something.
     """
     written = _written(inventory)
-    server, workers = inventory.group("nfs_servers")[0].name, [host.name for host in inventory.group("workers")]
+    server, workers = inventory.group("nfs_servers")[0].name, [host.name for host in inventory.workers]
     keys = _kubelet_keys(written)
     return {
         name: {

@@ -18,6 +18,8 @@ from outlive.host.settings import Settings, decide
 
 PLAYBOOKS = ("playbooks/site.yml", "playbooks/tutorial.yml")
 """What applies the roles, in the order in which one needs the other."""
+ADDONS = {"network_policy": "kube-network-policies", "metrics_server": "metrics-server"}
+"""Roles that need an image which the mirror makes only where it is asked for."""
 LIMIT = 5400
 """Seconds that a scenario may take. The longest one, storage_tutorial's, makes a cluster of bare machines first."""
 
@@ -72,7 +74,7 @@ def prepare(named: Sequence[str], step: str) -> Settings:
     settings = replace(settings, scenarios=True, box="bare" if settings.box == "full" else settings.box)
     checklist.before_anything(settings)
     if settings.builds_mirror:
-        build_mirror(settings.box)
+        build_mirror(settings.box, *(ADDONS[role] for role in wanted if role in ADDONS))
     return settings
 
 

@@ -69,6 +69,16 @@ class Inventory:
             )
         return tuple(self.hosts[member] for member in members)
 
+    @property
+    def workers(self) -> tuple[Host, ...]:
+        """The hosts that take the lab's pods: the workers, or where there is none the control plane, if it takes pods.
+
+        Raises:
+            LabError: nobody does.
+        """
+        alone = not self.groups.get("workers") and self.setting("control_plane_takes_pods") == str(True)
+        return self.group("control_plane" if alone else "workers")
+
     def setting(self, name: str) -> str | None:
         """Return the literal value that the first host has for a variable of the whole lab, or None."""
         return next((host.literal(name) for host in self.hosts.values()), None)

@@ -108,6 +108,7 @@ class Cluster:
             "persistentvolumeclaims": self._core.list_namespaced_persistent_volume_claim,
             "pods": self._core.list_namespaced_pod,
             "deployments": self._apps.list_namespaced_deployment,
+            "networkpolicies": client.NetworkingV1Api(self._core.api_client).list_namespaced_network_policy,
         }
 
     @property

@@ -25,7 +25,7 @@ class Lab:
     @property
     def workers(self) -> list[str]:
         """Names of the nodes that MySQL may run on."""
-        return [host.name for host in self.inventory.group("workers")]
+        return [host.name for host in self.inventory.workers]
 
 
 @contextmanager

@@ -19,6 +19,19 @@ class NotSteadyError(LabError):
     """The lab isn't ready for a fault."""
 
 
+def too_few(workers: Sequence[str]) -> str | None:
+    """Return why a pod can't move in a lab with these workers, or None where it can.
+
+    ``workers`` are the names of the nodes that take the lab's pods.
+    """
+    if len(workers) >= WORKERS_NEEDED:
+        return None
+    return (
+        f"Only {', '.join(workers)} takes pods in this lab: a fail-over needs at least {WORKERS_NEEDED} workers, "
+        "so add one to hosts.yml and run `outlive up && outlive provision`."
+    )
+
+
 def objection(nodes: Sequence[Node], workers: Sequence[str], deployment: Deployment | None, pods: Sequence[Pod]) -> str | None:
     """Return why no node may be powered off now, or None where all is well.
 
@@ -35,11 +48,9 @@ def _nodes(nodes: Sequence[Node], workers: Sequence[str]) -> str | None:
             f"The cluster has no node {', '.join(missing)} of the inventory's group workers: all of them have to have joined, "
             "so run `outlive provision`."
         )
-    if len(workers) < WORKERS_NEEDED:
-        return (
-            f"The inventory's group workers has {len(workers)} host ({', '.join(workers)}): a fail-over needs at least "
-            f"{WORKERS_NEEDED}, so add one to hosts.yml and run `outlive up && outlive provision`."
-        )
+    few = too_few(workers)
+    if few:
+        return few
     unwell = [f"{node.name} is {node.state}" for node in nodes if node.ready != "True"]
     if unwell:
         return f"Not every node is Ready ({'; '.join(unwell)}): all have to be before one is powered off, so run `vagrant up`."

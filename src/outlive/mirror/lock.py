@@ -74,6 +74,14 @@ class Extra:
     debian: Debian
 
 
+@dataclass(frozen=True)
+class Addon:
+    """An image with one Go program, built only where it's asked for: the program, and the names that the image goes by."""
+
+    program: Program
+    references: tuple[str, ...]
+
+
 KUBERNETES = ("kubeadm", "kubectl", "kubelet", "kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler")
 """Packages and images that have Kubernetes' own version."""
 EARLIER = "kubernetes-earlier"
@@ -81,6 +89,8 @@ EARLIER = "kubernetes-earlier"
 
 EXTRAS: Mapping[str, Path] = {"mysql-9.7": PACKAGE / "lock-mysql-9.7.yml"}
 """The extra images' lock files."""
+ADDONS_FILE = PACKAGE / "lock-addons.yml"
+"""Lock file of the images that a lab may have beside what it needs."""
 BOXES: Mapping[str, Path] = {"generic": PACKAGE / "lock-generic.yml"}
 """Lock files of the boxes that don't share the mirror's Debian packages: a public box is as new as the archive, whatever the mirror has."""
 
@@ -141,23 +151,24 @@ def parse(data: Mapping[str, Any], architecture: Architecture = AMD64) -> Lock:
         source_date_epoch=int(data["source_date_epoch"]),
         go=str(data["go"]),
         kubernetes_earlier=str(data["kubernetes_earlier"]),
-        programs={
-            name: Program(
-                name=name,
-                module=entry["module"],
-                version=entry["version"],
-                cgo=bool(entry.get("cgo", False)),
-                ldflags=entry.get("ldflags", {}),
-                rename=entry.get("rename", {}),
-            )
-            for name, entry in data["programs"].items()
-        },
+        programs={name: _program(name, entry) for name, entry in data["programs"].items()},
         packages=dict(data["packages"]),
         mysql=Mysql(**data["mysql"]),
         images={name: tuple(references) for name, references in data["images"].items()},
         disk=Disk(data["boxes"]["disk_gib"], data["boxes"]["disk_gib"]),
         debian=_debian("debian", data["debian"], architecture),
         extras=tuple(data.get("extras", ())),
+    )
+
+
+def _program(name: str, entry: Mapping[str, Any]) -> Program:
+    return Program(
+        name=name,
+        module=entry["module"],
+        version=entry["version"],
+        cgo=bool(entry.get("cgo", False)),
+        ldflags=entry.get("ldflags", {}),
+        rename=entry.get("rename", {}),
     )
 
 
@@ -179,6 +190,11 @@ def _debian(name: str, data: Mapping[str, Any], architecture: Architecture) -> D
 def load(path: Path = LOCK_FILE, architecture: Architecture = AMD64) -> Lock:
     """Read the lock file, or raise LabError with the reason."""
     return _read(path, architecture, lambda data: parse(data, architecture))
+
+
+def load_addons(path: Path = ADDONS_FILE) -> dict[str, Addon]:
+    """Read the lock file of the add-ons, by their names, or raise LabError with the reason: it has no Debian packages, so it's the same for each architecture."""
+    return _read(path, AMD64, lambda data: {name: Addon(_program(name, entry), tuple(entry["image"])) for name, entry in data.items()})
 
 
 def load_extra(name: str, architecture: Architecture = AMD64) -> Extra:

@@ -11,9 +11,9 @@ from outlive.base.architecture import Architecture
 from outlive.base.errors import LabError
 from outlive.base.process import run, uninterrupted
 from outlive.mirror import golang
-from outlive.mirror.build import boxes, debian, images, packages, programs, registry
+from outlive.mirror.build import addons, boxes, debian, images, packages, programs, registry
 from outlive.mirror.build.signing import Signer
-from outlive.mirror.lock import BOXES, EARLIER, EXTRAS, Debian, Lock, OwnBox, earlier, load_box, load_extra
+from outlive.mirror.lock import BOXES, EARLIER, EXTRAS, Debian, Lock, OwnBox, earlier, load_addons, load_box, load_extra
 from outlive.mirror.store import Artefact, Store
 from outlive.mirror.tools import compiler, require_tools
 
@@ -104,7 +104,8 @@ def build(store: Store, lock: Lock, box_names: Sequence[str], extras: Collection
         layouts = [images.make_image(store, lock, name, lock.images[name], parts) for name in images.IMAGES if name in lock.images]
         layouts += [_extra(store, lock, name, signer) for name in EXTRAS if name in lock.extras or wanted(name, "image")]
         older = _earlier(store, earlier(lock), version, signer, parts) if wanted(EARLIER, "programs") else []
-        registry.make_registry(store, [*layouts, *older])
+        optional = [addons.make_addon(store, lock, each, version) for name, each in load_addons().items() if wanted(name, "image")]
+        registry.make_registry(store, [*layouts, *older, *optional])
         for name in box_names:
             disk = own[name].disk if name in own else lock.disk
             boxes.make_box(store, lock, name, disk, boxes.Parts(roots[name], kubernetes, layouts))

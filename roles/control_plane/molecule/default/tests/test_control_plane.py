@@ -24,6 +24,18 @@ def test_the_node_is_in_the_cluster(cluster: Cluster, tested: Host, told: Callab
     assert nodes[0].kubelet == f"v{told('kubernetes_packages_version')}"
 
 
+def test_it_takes_no_pods_of_users(cluster: Cluster, tested: Host, start_seconds: float) -> None:
+    """Unless it is told to: the scenario's isn't."""
+    wait_for(
+        f"node {tested.name}",
+        "kubeadm's taint",
+        lambda: cluster.node(tested.name).shut,
+        lambda taints: "node-role.kubernetes.io/control-plane" in taints,
+        within=start_seconds,
+        every=5,
+    )
+
+
 def test_its_programs_run(cluster: Cluster, tested: Host, start_seconds: float) -> None:
     wanted = {f"{program}-{tested.name}" for program in PROGRAMS}
     wait_for(
