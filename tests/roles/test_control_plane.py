@@ -423,60 +423,99 @@ def test_certificate_gets_other_names(machine: Machine) -> None:
     assert (machine.folder / "kubernetes/pki/apiserver.crt").read_text() != old
     # So the kubelet starts it anew, and what it serves is the new one.
     assert (machine.folder / "kubernetes/manifests/kube-apiserver.yaml").read_text() != before
-    # Another change leaves it alone; names that nobody wants any more go.
-    machine.changed(control_plane_cert_sans=names[:1], control_plane_pod_security_level="restricted")
-    assert machine.calls == PHASES
+    # Names that nobody wants any more go.
     (machine.folder / "certificate").write_text(certificate())
     machine.changed()
     assert machine.calls == ["init phase certs apiserver", *PHASES]
 
 
-@needs_root
+MADE = {
+    "kube-apiserver": ["--advertise-address=192.0.2.10", "--service-cluster-ip-range=10.97.0.0/16"],
+    "kube-controller-manager": ["--cluster-cidr=10.245.0.0/16"],
+    "etcd": ["--name=another"],
+}
+"""Programs of a control plane that differs from the inventory in all that never changes."""
+
+
 @pytest.mark.parametrize(
-    ("told", "expected"),
+    "use",
     [
-        (
-            {"control_plane_pod_subnet": "10.245.0.0/16"},
-            "control_plane_pod_subnet is 10.245.0.0/16, and the cluster was made with 10.244.0.0/16, which",
-        ),
-        (
-            {"control_plane_service_subnet": "10.97.0.0/16"},
-            "control_plane_service_subnet is 10.97.0.0/16, and the cluster was made with 10.96.0.0/12",
-        ),
-        ({"control_plane_address": "192.168.56.20"}, "control_plane_address is 192.168.56.20, and the cluster was made with 192.168.56.10"),
-        ({"control_plane_node_name": "another"}, "control_plane_node_name is another, and the cluster was made with k8s-master"),
+        {"roles": ["control_plane"]},
+        {"tasks": [{"name": "Check", "ansible.builtin.import_role": {"name": "control_plane", "tasks_from": "check"}}]},
     ],
 )
-def test_what_never_changes_is_refused(machine: Machine, told: dict[str, str], expected: str) -> None:
+def test_what_never_changes_is_refused(machine: Machine, use: dict[str, Any]) -> None:
     """Before anything is written, by the role and by the entry point that comes before all others."""
-    machine.changed()
-    config = (machine.folder / "kubernetes/kubeadm-config.yaml").read_text()
-    done = machine.apply(**told)
+    folder = machine.folder / "kubernetes"
+    for name in ("pki/.initialised", *(f"manifests/{program}.yaml" for program in MADE)):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    for program, flags in MADE.items():
+        (folder / f"manifests/{program}.yaml").write_text(yaml.safe_dump({"spec": {"containers": [{"command": [program, *flags]}]}}))
+    done = machine.playbook(
+        role_tasks.on_this_machine(machine.folder, "control_plane", **use), "-e", json.dumps({"__control_plane_folder": str(folder)})
+    )
     assert done.returncode != 0
-    assert expected in " ".join((done.stdout + done.stderr).split())
-    assert machine.calls == []
-    assert (machine.folder / "kubernetes/kubeadm-config.yaml").read_text() == config
-    task = {"name": "Check", "ansible.builtin.import_role": {"name": "control_plane", "tasks_from": "check"}}
-    path = role_tasks.on_this_machine(machine.folder, "control_plane", tasks=[task])
-    done = machine.playbook(path, "-e", json.dumps({"__control_plane_folder": f"{machine.folder}/kubernetes", **told}))
-    assert expected in " ".join((done.stdout + done.stderr).split())
+    said = " ".join((done.stdout + done.stderr).split())
+    assert (
+        "; ".join(
+            [
+                "control_plane_pod_subnet is 10.244.0.0/16, and the cluster was made with 10.245.0.0/16",
+                "control_plane_service_subnet is 10.96.0.0/12, and the cluster was made with 10.97.0.0/16",
+                "control_plane_address is 192.168.56.10, and the cluster was made with 192.0.2.10",
+                "control_plane_node_name is k8s-master, and the cluster was made with another, which never changes in a cluster of kubeadm: set it back",
+            ]
+        )
+        in said
+    )
+    assert sorted(path.name for path in folder.iterdir()) == ["manifests", "pki"]
 
 
-@needs_root
-@pytest.mark.parametrize("name", ["kube-apiserver.yaml.bak", "etcd.yml", "before-it-broke"])
-def test_manifest_that_is_there_twice(machine: Machine, name: str) -> None:
-    """The kubelet reads what has any other name, and no hidden file."""
-    machine.changed()
+def test_manifest_that_is_there_twice(machine: Machine) -> None:
+    """It is named before anything is written."""
     folder = machine.folder / "kubernetes/manifests"
-    (folder / name).write_text("{kind: Pod, metadata: {name: kube-scheduler}}\n")
+    folder.mkdir(parents=True)
+    (folder / "kube-apiserver.yaml.bak").write_text("{kind: Pod, metadata: {name: kube-apiserver}}\n")
     done = machine.apply()
     assert done.returncode != 0
-    assert f"k8s-master has {name} in {folder}, where the kubelet reads every file whose name doesn't begin with a dot" in " ".join(
-        done.stdout.split()
+    said = " ".join((done.stdout + done.stderr).split())
+    assert (
+        f"k8s-master has kube-apiserver.yaml.bak in {folder}, where the kubelet reads every file whose name doesn't begin with a dot"
+        in said
     )
-    (folder / name).rename(folder / f".{name}")
-    (folder / "another.yaml").write_text("{kind: Pod, metadata: {name: somebody-else-s}}\n")
-    assert machine.changed() == 0
+    assert [path.name for path in (machine.folder / "kubernetes").iterdir()] == ["manifests"]
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_program_that_does_not_come_back_after_a_renewal_is_named(playbook: Playbook, tmp_path: Path, runs: bool) -> None:
+    """It was stopped where it ran; one that found its certificates expired didn't. The kubelet has to start it."""
+    for name in ("manifests", "proc", "logs/kube-system_etcd-m_0/etcd"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "manifests/etcd.yaml").write_text("{spec: {containers: [{command: [etcd]}]}}\n")
+    (tmp_path / "logs/kube-system_etcd-m_0/etcd/7.log").write_text("2026-11-29T22:00:00.1Z stderr F its last words\n")
+    etcd = subprocess.Popen(["etcd", "600"], executable=shutil.which("sleep"))
+    try:
+        if runs:
+            (tmp_path / "proc" / str(etcd.pid)).symlink_to(f"/proc/{etcd.pid}")
+        told = {
+            "__control_plane_program": "etcd",
+            "__control_plane_manifests_folder": f"{tmp_path}/manifests",
+            "__control_plane_logs": f"{tmp_path}/logs",
+            "__control_plane_processes": f"{tmp_path}/proc",
+            "__control_plane_pods": "/",
+            "__control_plane_start_seconds": 2,
+            "control_plane_node_name": "m",
+        }
+        done = role_tasks.run(playbook, tmp_path, "control_plane", role_tasks.read("control_plane", "restart"), told)
+        assert done.returncode != 0
+        said = " ".join((done.stdout + done.stderr).split())
+        assert re.search(
+            r"etcd doesn't run on m after \d+ s \(no process of it runs\); the last that its log says is: its last words -- ", said
+        ), said
+        assert (etcd.poll() is None) is not runs
+    finally:
+        etcd.kill()
+        etcd.wait()
 
 
 @needs_root

@@ -120,44 +120,58 @@ def test_a_node_keeps_its_version(
     assert (sentence in output) == refused
 
 
-@pytest.mark.parametrize(
-    ("told", "installed", "expected"),
-    [
-        (
-            {"kubernetes_packages_version": "1.37.2-2.1"},
-            {},
-            "kubernetes_packages_version is '1.37.2-2.1', which is no version of Kubernetes: write it like 1.37.2",
-        ),
-        ({"kubernetes_packages_version": "v1.37.2"}, {}, "which is no version of Kubernetes"),
-        (
-            {"kubernetes_packages_repository": ""},
-            {"kubeadm": "1.37.2-1.1"},
-            "localhost needs kubelet, kubectl 1.37.2-*, and kubernetes_packages_repository is empty",
-        ),
-        (
-            {"kubernetes_packages_version": "1.38.0"},
-            {"containerd": "1.7.24~ds1-6+b4"},
-            "kubernetes_packages_version is 1.38.0, and localhost has containerd 1.7.24: from 1.38 on the kubelet takes containerd 2 and newer only.",
-        ),
-        ({"kubernetes_packages_version": "1.38.0-rc.1"}, {"containerd.io": "5:1.7.29-1"}, "localhost has containerd 1.7.29"),
-        (
-            {"kubernetes_packages_version": "1.38.0", "kubernetes_packages_upgrade": True},
-            {"containerd": "1.7.24"},
-            "localhost has containerd 1.7.24",
-        ),
-        ({"kubernetes_packages_version": "1.38.0"}, {"containerd": "2.1.4-1"}, ""),
-        ({"kubernetes_packages_version": "1.37.9"}, {"containerd": "1.7.24"}, ""),
-        ({"kubernetes_packages_repository": ""}, dict.fromkeys(("kubeadm", "kubelet", "kubectl"), "1.37.2-1.1"), ""),
-    ],
-)
-def test_refused(playbook: Playbook, tmp_path: Path, told: dict[str, Any], installed: dict[str, str], expected: str) -> None:
+REFUSED: list[tuple[dict[str, Any], dict[str, str], str]] = [
+    (
+        {"kubernetes_packages_version": "1.37.2-2.1"},
+        {},
+        "kubernetes_packages_version is '1.37.2-2.1', which is no version of Kubernetes: write it like 1.37.2",
+    ),
+    ({"kubernetes_packages_version": "v1.37.2"}, {}, "which is no version of Kubernetes"),
+    (
+        {"kubernetes_packages_repository": ""},
+        {"kubeadm": "1.37.2-1.1"},
+        "localhost needs kubelet, kubectl 1.37.2-*, and kubernetes_packages_repository is empty",
+    ),
+    (
+        {"kubernetes_packages_version": "1.38.0"},
+        {"containerd": "1.7.24~ds1-6+b4"},
+        "kubernetes_packages_version is 1.38.0, and localhost has containerd 1.7.24: from 1.38 on the kubelet takes containerd 2 and newer only.",
+    ),
+    ({"kubernetes_packages_version": "1.38.0-rc.1"}, {"containerd.io": "5:1.7.29-1"}, "localhost has containerd 1.7.29"),
+    (
+        {"kubernetes_packages_version": "1.38.0", "kubernetes_packages_upgrade": True},
+        {"containerd": "1.7.24"},
+        "localhost has containerd 1.7.24",
+    ),
+    ({"kubernetes_packages_version": "1.38.0"}, {"containerd": "2.1.4-1"}, ""),
+    ({"kubernetes_packages_version": "1.37.9"}, {"containerd": "1.7.24"}, ""),
+    ({"kubernetes_packages_repository": ""}, dict.fromkeys(("kubeadm", "kubelet", "kubectl"), "1.37.2-1.1"), ""),
+]
+"""What the role is told, what is installed, and what it says of it."""
+
+
+def test_refused(playbook: Playbook, tmp_path: Path) -> None:
     """Before anything is installed."""
     (check,) = [task for task in role_tasks.read("kubernetes_packages", "main") if "preflight.yml" in task.values()]
-    variables = {**VERSION, **told, "__kubernetes_packages_kubelet_conf": str(tmp_path / "none")}
-    result = role_tasks.run(playbook, tmp_path, "kubernetes_packages", [facts(**installed), check], variables)
-    output = " ".join((result.stdout + result.stderr).split())
-    assert (result.returncode != 0) == bool(expected), output
-    assert expected in output
+    tasks = [
+        {
+            "name": f"Case {number}",
+            "vars": {**VERSION, **told},
+            "block": [facts(**installed), check, {"name": "Say", "ansible.builtin.debug": {"msg": f"case {number} is fine."}}],
+            "rescue": [{"name": "Say", "ansible.builtin.debug": {"msg": f"case {number} says {{{{ ansible_failed_result.msg }}}}"}}],
+        }
+        for number, (told, installed, _) in enumerate(REFUSED)
+    ]
+    result = role_tasks.run(
+        playbook, tmp_path, "kubernetes_packages", tasks, {"__kubernetes_packages_kubelet_conf": str(tmp_path / "none")}
+    )
+    output = " ".join((result.stdout + result.stderr).split()).replace("''", "'")
+    found = [output.split(f"case {number} ")[1] for number in range(len(REFUSED))]
+    assert [
+        expected
+        for said, (_, _, expected) in zip(found, REFUSED, strict=True)
+        if expected not in said or (not expected and "is fine" not in said[:8])
+    ] == []
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,6 @@ JOIN = ("Check that the node belongs to no other cluster", "Check that no other 
     ("there", "belongs", "stale", "expected"),
     [
         (True, None, {"resources": [node("Unknown")]}, ""),
-        (False, None, {"skipped": True}, ""),
         # Whoever deleted its Node wants it to join again.
         (False, "QQ==", {"skipped": True}, ""),
         (
