@@ -74,9 +74,10 @@ def take_away(cluster: Cluster, name: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def made_anew(grown_lab: Growth) -> Growth:
+def made_anew(whole_lab: Lab, grown_lab: Growth) -> Growth:
     """Destroy the new node's machine and make it again, as a user does with one that is broken; its Node is still in the cluster."""
     name = grown_lab.node.name
+    whole_lab.remote.forget(name)
     vagrant("destroy", name, within=VAGRANT_WITHIN)
     vagrant("up", name, within=VAGRANT_WITHIN)
     play("playbooks/site.yml")
