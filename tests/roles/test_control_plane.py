@@ -159,7 +159,7 @@ program() {{
             mkdir -p logs/kube-system_$1-k8s-master_0/$1
             echo "2026-11-29T22:00:00.1Z stderr F Error: unknown flag: --nope" > logs/kube-system_$1-k8s-master_0/$1/3.log
         else
-            {{ exec -a $1 sleep 600; }} > /dev/null 2>&1 &
+            {{ exec -a $1 sleep infinity; }} > /dev/null 2>&1 &
             echo $! > pids/$1
             ln -s /proc/$! proc/
         fi
@@ -306,7 +306,7 @@ def machine(playbook: Playbook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             "/readyz": [{}],
         }
     )
-    kubelet = subprocess.Popen(["kubelet", "600"], executable=shutil.which("sleep"))
+    kubelet = subprocess.Popen(["kubelet", "infinity"], executable=shutil.which("sleep"))
     # What others on this machine run is none of its business.
     (tmp_path / "proc" / str(kubelet.pid)).symlink_to(f"/proc/{kubelet.pid}")
     with serve(api, tmp_path) as cluster:
@@ -493,7 +493,7 @@ def test_program_that_does_not_come_back_after_a_renewal_is_named(playbook: Play
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "manifests/etcd.yaml").write_text("{spec: {containers: [{command: [etcd]}]}}\n")
     (tmp_path / "logs/kube-system_etcd-m_0/etcd/7.log").write_text("2026-11-29T22:00:00.1Z stderr F its last words\n")
-    etcd = subprocess.Popen(["etcd", "600"], executable=shutil.which("sleep"))
+    etcd = subprocess.Popen(["etcd", "infinity"], executable=shutil.which("sleep"))
     try:
         if runs:
             (tmp_path / "proc" / str(etcd.pid)).symlink_to(f"/proc/{etcd.pid}")
