@@ -27,14 +27,35 @@ TWO = "https://mirror.example"
 )
 def test_file_of_a_registry(playbook: Playbook, tmp_path: Path, mirrors: list[str], hosts: dict[str, Any]) -> None:
     """The last mirror takes the upstream's place, and there is always a host: a file without one is passed over, and the upstream asked."""
+    (tmp_path / "docker.io").mkdir()
     write = role_tasks.task_of(role_tasks.read("containerd", "configure"), "Configure the registry mirrors")
-    write["ansible.builtin.template"]["dest"] = f"{tmp_path}/{{{{ item.key }}}}.toml"
-    result = role_tasks.run(playbook, tmp_path, "containerd", [write], {"containerd_registry_mirrors": {"docker.io": mirrors}})
+    told = {"containerd_registry_mirrors": {"docker.io": mirrors}, "__containerd_registries_folder": str(tmp_path)}
+    result = role_tasks.run(playbook, tmp_path, "containerd", [write], told)
     assert result.returncode == 0, result.stdout + result.stderr
-    data = tomllib.loads((tmp_path / "docker.io.toml").read_text())
+    data = tomllib.loads((tmp_path / "docker.io/hosts.toml").read_text())
     assert data["server"] == mirrors[-1]
     assert data["override_path"] is True
     assert data["host"] == hosts
+
+
+@pytest.mark.parametrize("mirrors", [{}, {"ghcr.io": [ONE]}])
+def test_mirror_that_is_no_longer_wanted_goes(playbook: Playbook, tmp_path: Path, mirrors: dict[str, list[str]]) -> None:
+    """What an administrator wrote stays, and so does what lies beside a file of the role's."""
+    for name, text in (
+        ("docker.io", "# Written by Ansible (role containerd).\n"),
+        ("ghcr.io", "# Written by Ansible (role containerd).\n"),
+        ("quay.io", "# mine\n"),
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "hosts.toml").write_text(text + 'server = "http://192.0.2.1"\n')
+    (tmp_path / "docker.io/ca.crt").touch()
+    tasks = role_tasks.read("containerd", "configure")
+    told = {"containerd_registry_mirrors": mirrors, "__containerd_registries_folder": str(tmp_path)}
+    wanted = ("Configure the registry mirrors", "Find registries that have no mirror any more", "Remove their mirrors")
+    result = role_tasks.run(playbook, tmp_path, "containerd", [role_tasks.task_of(tasks, name) for name in wanted], told)
+    assert result.returncode == 0, result.stdout + result.stderr
+    left = {str(path.relative_to(tmp_path)) for name in ("docker.io", "ghcr.io", "quay.io") for path in (tmp_path / name).iterdir()}
+    assert left == {"docker.io/ca.crt", "quay.io/hosts.toml", *(f"{name}/hosts.toml" for name in mirrors)}
 
 
 @pytest.mark.parametrize(("runtime", "options"), [("runc", {}), ("crun", {"BinaryName": "/usr/bin/crun"})])

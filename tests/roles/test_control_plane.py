@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import base64
+import datetime
+import ipaddress
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
-from tests.fake_api import FakeApi, listing, serve
+from tests.fake_api import FakeApi, serve
 
 from . import role_tasks
 from .conftest import ROOT, Playbook
@@ -135,44 +144,89 @@ def test_digest_is_of_what_kubeadm_reads(playbook: Playbook, tmp_path: Path) -> 
     assert len(set(digests.values())) == 1 + len(reads)
 
 
-PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
-PODS = "/api/v1/namespaces/kube-system/pods"
-KUBEADM = """#!/bin/sh
+KUBEADM = """#!/bin/bash
 set -e
 cd {folder}
 echo "$*" >> kubeadm.log
+# The manifest of a program, and what the kubelet makes of it: another process where it changed, none where the program refuses its flags.
+program() {{
+    mkdir -p kubernetes/manifests
+    cp kubernetes/manifests/$1.yaml old 2>/dev/null || rm -f old
+    cat > kubernetes/manifests/$1.yaml
+    if ! cmp -s old kubernetes/manifests/$1.yaml; then
+        test ! -e pids/$1 || kill "$(cat pids/$1)" || true
+        if grep -q nope kubernetes/manifests/$1.yaml; then
+            mkdir -p logs/kube-system_$1-k8s-master_0/$1
+            echo "2026-11-29T22:00:00.1Z stderr F Error: unknown flag: --nope" > logs/kube-system_$1-k8s-master_0/$1/3.log
+        else
+            {{ exec -a $1 sleep infinity; }} > /dev/null 2>&1 &
+            echo $! > pids/$1
+            ln -s /proc/$! proc/
+        fi
+    fi
+}}
+etcd() {{
+    program etcd <<END
+spec: {{containers: [{{command: [etcd, --name=k8s-master]}}]}}
+END
+}}
 api_server() {{
-    cksum kubernetes/kubeadm-config.yaml > kubernetes/manifests/kube-apiserver.yaml
-    sed -n 's/^kubernetesVersion: /image: kube-apiserver:/p' kubernetes/kubeadm-config.yaml >> kubernetes/manifests/kube-apiserver.yaml
+    program kube-apiserver <<END
+# $(cksum < kubernetes/kubeadm-config.yaml)
+spec:
+  containers:
+  - image: registry.k8s.io/kube-apiserver:$(sed -n 's/^kubernetesVersion: //p' kubernetes/kubeadm-config.yaml)
+    command:
+    - kube-apiserver
+    - --advertise-address=192.168.56.10
+    - --service-cluster-ip-range=10.96.0.0/12
+    $(grep -o 'name: nope' kubernetes/kubeadm-config.yaml | sed 's/name: /- --/')
+    readinessProbe: {{httpGet: {{port: {port}, path: /readyz}}}}
+END
+    program kube-controller-manager <<END
+spec: {{containers: [{{command: [kube-controller-manager, --cluster-cidr=10.244.0.0/16]}}]}}
+END
+    program kube-scheduler < /dev/null
 }}
 case "$*" in
 "init --config"*)
-    mkdir -p kubernetes/pki kubernetes/manifests
+    mkdir -p kubernetes/pki
     echo authority > kubernetes/pki/ca.crt
     cp cluster.conf kubernetes/admin.conf
-    for program in {programs}; do echo "$program" > kubernetes/manifests/$program.yaml; done
-    api_server ;;
+    cp certificate kubernetes/pki/apiserver.crt
+    touch kubernetes/pki/apiserver.key
+    etcd
+    api_server
+    test ! -e logs ;;
+"init phase etcd"*) etcd ;;
+"init phase certs apiserver"*)
+    test ! -e unsigned
+    test ! -e kubernetes/pki/apiserver.crt
+    cp certificate kubernetes/pki/apiserver.crt
+    touch kubernetes/pki/apiserver.key ;;
 "init phase control-plane"*)
     test ! -e broken
     api_server ;;
 esac
 """
-"""A stand-in that notes how it is called. Where there is a file `broken`, its last phase fails."""
+"""A stand-in that notes how it is called, and starts a process for each manifest as the kubelet does. Where there is a file `broken`, its last phase fails."""
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="the role gives its files to root")
 
 
-def program(name: str, manifest: str = "1", ready: str = "True") -> dict[str, Any]:
-    """Return a program's pod as the API gives it, made from a version of its manifest."""
-    return {
-        "metadata": {
-            "name": f"{name}-k8s-master",
-            "namespace": "kube-system",
-            "labels": {"component": name},
-            "annotations": {"kubernetes.io/config.hash": manifest},
-        },
-        "status": {"conditions": [{"type": "Ready", "status": ready}]},
-    }
+def certificate(*names: str) -> str:
+    """Return a certificate of the API server with names and addresses beside kubeadm's own."""
+    own = ["k8s-master", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"]
+    addresses = [x509.IPAddress(ipaddress.ip_address(each)) for each in ("192.168.56.10", "10.96.0.1")]
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kube-apiserver")])
+    begin = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1, begin, begin + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([*(x509.DNSName(each) for each in [*own, *names]), *addresses]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return made.public_bytes(serialization.Encoding.PEM).decode()
 
 
 @dataclass
@@ -193,6 +247,11 @@ class Machine:
             "control_plane_kubeconfig": f"{self.folder}/fetched",
             "__control_plane_kubectl": f"{self.folder}/bin/kubectl",
             "control_plane_kubectl": f"{self.folder}/lab/bin/kubectl",
+            "control_plane_kubelet_configuration": {"healthzPort": 0},
+            "__control_plane_pods": "/",
+            "__control_plane_processes": f"{self.folder}/proc",
+            "__control_plane_logs": f"{self.folder}/logs",
+            "__control_plane_start_seconds": 5,
             **variables,
         }
         return self.playbook(
@@ -204,6 +263,11 @@ class Machine:
         done = self.apply(*arguments, **variables)
         assert done.returncode == 0, done.stdout + done.stderr
         return int(re.findall(r"changed=(\d+)", done.stdout)[-1])
+
+    @property
+    def asked(self) -> int:
+        """How many requests the API has seen, beside those for how it is."""
+        return len([each for each in self.api.requests if each != "GET /readyz"])
 
     @property
     def calls(self) -> list[str]:
@@ -222,17 +286,15 @@ class Machine:
 @pytest.fixture
 def machine(playbook: Playbook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
     """Return a machine that has a stand-in for kubeadm, and one for kubectl."""
-    (tmp_path / "bin").mkdir()
+    for name in ("bin", "pids", "proc"):
+        (tmp_path / name).mkdir()
     write_kubectl(tmp_path, KUBECTL)
-    kubeadm = tmp_path / "bin/kubeadm"
-    kubeadm.write_text(KUBEADM.format(folder=tmp_path, programs=" ".join(PROGRAMS)))
-    kubeadm.chmod(0o755)
+    (tmp_path / "certificate").write_text(certificate())
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
     # Where the API's client keeps what it discovered.
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     resources = [
         {"name": "namespaces", "singularName": "", "kind": "Namespace", "namespaced": False, "verbs": ["get", "list"]},
-        {"name": "pods", "singularName": "", "kind": "Pod", "namespaced": True, "verbs": ["get", "list"]},
     ]
     api = FakeApi(
         {
@@ -241,15 +303,28 @@ def machine(playbook: Playbook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             "/apis": [{"kind": "APIGroupList", "groups": []}],
             "/api/v1": [{"kind": "APIResourceList", "groupVersion": "v1", "resources": resources}],
             "/api/v1/namespaces/kube-system": [{"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": "kube-system"}}],
-            PODS: [running()],
+            "/readyz": [{}],
             NODE: [node(TAINT)],
         }
     )
+    kubelet = subprocess.Popen(["kubelet", "infinity"], executable=shutil.which("sleep"))
+    # What others on this machine run is none of its business.
+    (tmp_path / "proc" / str(kubelet.pid)).symlink_to(f"/proc/{kubelet.pid}")
     with serve(api, tmp_path) as cluster:
         content = yaml.safe_load(cluster.kubeconfig.read_text())
         content["clusters"][0]["cluster"]["certificate-authority-data"] = base64.b64encode(b"authority\n").decode()
         (tmp_path / "cluster.conf").write_text(yaml.safe_dump(content))
-        yield Machine(tmp_path, api, playbook)
+        kubeadm = tmp_path / "bin/kubeadm"
+        kubeadm.write_text(KUBEADM.format(folder=tmp_path, port=urlsplit(content["clusters"][0]["cluster"]["server"]).port))
+        kubeadm.chmod(0o755)
+        try:
+            yield Machine(tmp_path, api, playbook)
+        finally:
+            kubelet.kill()
+            kubelet.wait()
+            for path in (tmp_path / "pids").iterdir():
+                with suppress(ProcessLookupError):
+                    os.kill(int(path.read_text()), signal.SIGKILL)
 
 
 NODE = "/api/v1/nodes/k8s-master"
@@ -272,10 +347,8 @@ def write_kubectl(folder: Path, content: bytes) -> None:
     (folder / "bin/kubectl").chmod(0o755)
 
 
-def running(**manifests: str) -> dict[str, Any]:
-    """Return the control plane's pods as the API lists them; versions of manifests by the programs' names, with _ for -."""
-    found = {name.replace("_", "-"): version for name, version in manifests.items()}
-    return {"kind": "PodList", "apiVersion": "v1", **listing(*(program(name, found.get(name, "1")) for name in PROGRAMS))}
+PHASES = [f"init phase {each}" for each in ("kubelet-start", "etcd local", "control-plane all", "upload-config all")]
+"""What a changed configuration takes."""
 
 
 @needs_root
@@ -285,19 +358,16 @@ def test_change_that_was_cut_short_is_taken_up_again(machine: Machine) -> None:
     assert machine.calls == ["init"]
     first = machine.applied
     assert re.fullmatch(r"[0-9a-f]{64}\n", first)
-    phases = [f"init phase {each}" for each in ("upload-config all", "kubelet-start", "etcd local", "control-plane all")]
 
     (machine.folder / "broken").touch()
     done = machine.apply(control_plane_pod_security_level="restricted")
     assert done.returncode != 0
-    assert machine.calls == phases
-    assert machine.applied == first
+    assert machine.calls == PHASES[:3]
+    assert machine.applied not in ("", first)
 
     (machine.folder / "broken").unlink()
-    # The kubelet has made the API server's pod anew.
-    machine.api.answers[PODS] = [running(), running(kube_apiserver="2")]
     machine.changed(control_plane_pod_security_level="restricted")
-    assert machine.calls == phases
+    assert machine.calls == PHASES
     assert machine.applied not in ("", first)
     assert machine.changed(control_plane_pod_security_level="restricted") == 0
     assert machine.calls == []
@@ -323,6 +393,163 @@ def test_node_takes_pods_where_it_is_told_to(
     assert f"GET {NODE}" in machine.api.requests
     found = [[{key: value for key, value in taint.items() if value} for taint in change["spec"]["taints"]] for change in changes]
     assert found == ([] if wanted is None else [wanted])
+
+
+@needs_root
+def test_flag_that_is_wrong_is_repaired_by_the_run_without_it(machine: Machine) -> None:
+    """The first run says which program doesn't start, and why; the second asks no API before there is one, and applies what was applied before it."""
+    machine.changed()
+    first = machine.applied
+    machine.api.answers["/readyz"] = [500]
+    asked = machine.asked
+    done = machine.apply(control_plane_api_server_extra_args={"nope": "1"})
+    assert done.returncode != 0
+    said = " ".join((done.stdout + done.stderr).split())
+    assert re.search(
+        r"kube-apiserver doesn't run on k8s-master after \d+ s \((no process of it runs|\S+ says 500[^)]*)\); the last that its log says is: ",
+        said,
+    ), said
+    assert "is: Error: unknown flag: --nope -- correct the setting of the inventory that it was started with, then run this again" in said
+    assert machine.calls == PHASES[:3]
+    assert machine.asked == asked
+
+    machine.api.answers["/readyz"] = [{}]
+    machine.changed()
+    assert machine.calls == PHASES
+    assert machine.applied == first
+    assert machine.changed() == 0
+
+
+@needs_root
+def test_flag_that_is_wrong_from_the_beginning(machine: Machine) -> None:
+    """Kubeadm knows only that it waited; the sentence says for what. The next run goes on from there."""
+    machine.api.answers["/readyz"] = [500]
+    done = machine.apply(control_plane_api_server_extra_args={"nope": "1"})
+    assert done.returncode != 0
+    assert "the last that its log says is: Error: unknown flag: --nope" in " ".join((done.stdout + done.stderr).split())
+    shutil.rmtree(machine.folder / "logs")
+    machine.api.answers["/readyz"] = [{}]
+    machine.changed()
+    assert machine.calls == ["init"]
+    assert machine.changed() == 0
+
+
+@needs_root
+def test_certificate_gets_other_names(machine: Machine) -> None:
+    """Kubeadm would keep the one that is there; where it can't make another one, the old one is back."""
+    machine.changed()
+    old = (machine.folder / "kubernetes/pki/apiserver.crt").read_text()
+    names = ["lab.example", "198.51.100.7"]
+    (machine.folder / "unsigned").touch()
+    done = machine.apply(control_plane_cert_sans=names)
+    assert done.returncode != 0
+    assert "got no certificate with control_plane_cert_sans (lab.example, 198.51.100.7), and keeps its old one" in " ".join(
+        done.stdout.split()
+    )
+    assert (machine.folder / "kubernetes/pki/apiserver.crt").read_text() == old
+    assert (machine.folder / "kubernetes/pki/apiserver.key").exists()
+
+    (machine.folder / "unsigned").unlink()
+    (machine.folder / "certificate").write_text(certificate("lab.example"))
+    before = (machine.folder / "kubernetes/manifests/kube-apiserver.yaml").read_text()
+    machine.changed(control_plane_cert_sans=names[:1])
+    assert machine.calls == ["init phase certs apiserver", *PHASES]
+    assert (machine.folder / "kubernetes/pki/apiserver.crt").read_text() != old
+    # So the kubelet starts it anew, and what it serves is the new one.
+    assert (machine.folder / "kubernetes/manifests/kube-apiserver.yaml").read_text() != before
+    # Names that nobody wants any more go.
+    (machine.folder / "certificate").write_text(certificate())
+    machine.changed()
+    assert machine.calls == ["init phase certs apiserver", *PHASES]
+
+
+MADE = {
+    "kube-apiserver": ["--advertise-address=192.0.2.10", "--service-cluster-ip-range=10.97.0.0/16"],
+    "kube-controller-manager": ["--cluster-cidr=10.245.0.0/16"],
+    "etcd": ["--name=another"],
+}
+"""Programs of a control plane that differs from the inventory in all that never changes."""
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        {"roles": ["control_plane"]},
+        {"tasks": [{"name": "Check", "ansible.builtin.import_role": {"name": "control_plane", "tasks_from": "check"}}]},
+    ],
+)
+def test_what_never_changes_is_refused(machine: Machine, use: dict[str, Any]) -> None:
+    """Before anything is written, by the role and by the entry point that comes before all others."""
+    folder = machine.folder / "kubernetes"
+    for name in ("pki/.initialised", *(f"manifests/{program}.yaml" for program in MADE)):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    for program, flags in MADE.items():
+        (folder / f"manifests/{program}.yaml").write_text(yaml.safe_dump({"spec": {"containers": [{"command": [program, *flags]}]}}))
+    done = machine.playbook(
+        role_tasks.on_this_machine(machine.folder, "control_plane", **use), "-e", json.dumps({"__control_plane_folder": str(folder)})
+    )
+    assert done.returncode != 0
+    said = " ".join((done.stdout + done.stderr).split())
+    assert (
+        "; ".join(
+            [
+                "control_plane_pod_subnet is 10.244.0.0/16, and the cluster was made with 10.245.0.0/16",
+                "control_plane_service_subnet is 10.96.0.0/12, and the cluster was made with 10.97.0.0/16",
+                "control_plane_address is 192.168.56.10, and the cluster was made with 192.0.2.10",
+                "control_plane_node_name is k8s-master, and the cluster was made with another, which never changes in a cluster of kubeadm: set it back",
+            ]
+        )
+        in said
+    )
+    assert sorted(path.name for path in folder.iterdir()) == ["manifests", "pki"]
+
+
+def test_manifest_that_is_there_twice(machine: Machine) -> None:
+    """It is named before anything is written."""
+    folder = machine.folder / "kubernetes/manifests"
+    folder.mkdir(parents=True)
+    (folder / "kube-apiserver.yaml.bak").write_text("{kind: Pod, metadata: {name: kube-apiserver}}\n")
+    done = machine.apply()
+    assert done.returncode != 0
+    said = " ".join((done.stdout + done.stderr).split())
+    assert (
+        f"k8s-master has kube-apiserver.yaml.bak in {folder}, where the kubelet reads every file whose name doesn't begin with a dot"
+        in said
+    )
+    assert [path.name for path in (machine.folder / "kubernetes").iterdir()] == ["manifests"]
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_program_that_does_not_come_back_after_a_renewal_is_named(playbook: Playbook, tmp_path: Path, runs: bool) -> None:
+    """It was stopped where it ran; one that found its certificates expired didn't. The kubelet has to start it."""
+    for name in ("manifests", "proc", "logs/kube-system_etcd-m_0/etcd"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "manifests/etcd.yaml").write_text("{spec: {containers: [{command: [etcd]}]}}\n")
+    (tmp_path / "logs/kube-system_etcd-m_0/etcd/7.log").write_text("2026-11-29T22:00:00.1Z stderr F its last words\n")
+    etcd = subprocess.Popen(["etcd", "infinity"], executable=shutil.which("sleep"))
+    try:
+        if runs:
+            (tmp_path / "proc" / str(etcd.pid)).symlink_to(f"/proc/{etcd.pid}")
+        told = {
+            "__control_plane_program": "etcd",
+            "__control_plane_manifests_folder": f"{tmp_path}/manifests",
+            "__control_plane_logs": f"{tmp_path}/logs",
+            "__control_plane_processes": f"{tmp_path}/proc",
+            "__control_plane_pods": "/",
+            "__control_plane_start_seconds": 2,
+            "control_plane_node_name": "m",
+        }
+        done = role_tasks.run(playbook, tmp_path, "control_plane", role_tasks.read("control_plane", "restart"), told)
+        assert done.returncode != 0
+        said = " ".join((done.stdout + done.stderr).split())
+        assert re.search(
+            r"etcd doesn't run on m after \d+ s \(no process of it runs\); the last that its log says is: its last words -- ", said
+        ), said
+        assert (etcd.poll() is None) is not runs
+    finally:
+        etcd.kill()
+        etcd.wait()
 
 
 @needs_root
@@ -453,31 +680,3 @@ def test_another_version_is_an_upgrade(machine: Machine) -> None:
     assert done.returncode != 0
     assert "control_plane_kubernetes_version is 1.99.0, and the API server of k8s-master has 1." in " ".join(done.stdout.split())
     assert machine.calls == []
-
-
-FILTERS = role_tasks.plugin("control_plane", "filter_plugins/control_plane_programs.py")
-
-
-def test_changed_programs() -> None:
-    before = [{"path": "/m/etcd.yaml", "checksum": "1"}, {"path": "/m/kube-scheduler.yaml", "checksum": "2"}]
-    after = [*before[:1], {"path": "/m/kube-scheduler.yaml", "checksum": "1"}, {"path": "/m/new.yaml", "checksum": "3"}]
-    assert FILTERS.changed_programs(after, before) == ["kube-scheduler", "new"]
-    assert FILTERS.changed_programs(before, before) == []
-
-
-@pytest.mark.parametrize(
-    ("pods", "changed", "wanted"),
-    [
-        ([program("etcd"), program("kube-apiserver")], [], []),
-        ([program("etcd")], [], ["kube-apiserver"]),
-        ([], [], ["etcd", "kube-apiserver"]),
-        ([program("etcd"), program("kube-apiserver")], ["kube-apiserver"], ["kube-apiserver"]),
-        ([program("etcd"), program("kube-apiserver", "2")], ["kube-apiserver"], []),
-        ([program("etcd"), program("kube-apiserver", "2", ready="False")], ["kube-apiserver"], ["kube-apiserver"]),
-        ([{"metadata": {}}, program("etcd", ready="Unknown"), program("kube-apiserver")], [], ["etcd"]),
-    ],
-)
-def test_unstarted_programs(pods: list[dict[str, Any]], changed: list[str], wanted: list[str]) -> None:
-    """A pod that is Ready may still be that of the manifest before."""
-    before = [program("etcd"), program("kube-apiserver")]
-    assert FILTERS.unstarted_programs(pods, before, ["etcd", "kube-apiserver"], changed) == wanted

@@ -66,13 +66,27 @@ def test_missing_packages(playbook: Playbook, tmp_path: Path, installed: dict[st
     assert f"it is {' '.join(missing)}." in result.stdout, result.stdout + result.stderr
 
 
+@pytest.mark.parametrize(
+    ("revision", "missing"), [("1.1", ["kubelet"]), ("2.1", ["kubeadm", "kubectl"]), ("2", ["kubeadm", "kubelet", "kubectl"])]
+)
+def test_packages_of_a_revision(playbook: Playbook, tmp_path: Path, revision: str, missing: list[str]) -> None:
+    """Where one is asked for, the others are missing, and it is what apt is asked for."""
+    tasks = [facts(kubeadm="1.37.2-1.1", kubelet="1.37.2-2.1", kubectl="1.37.2-1.1")]
+    tasks.append(say("__kubernetes_packages_missing | join(' ') ~ ' ' ~ __kubernetes_packages_version"))
+    result = role_tasks.run(playbook, tmp_path, "kubernetes_packages", tasks, {**VERSION, "kubernetes_packages_revision": revision})
+    assert f"it is {' '.join(missing)} 1.37.2-{revision}." in result.stdout, result.stdout + result.stderr
+
+
 def test_repository_with_a_key_of_this_machine(playbook: Playbook, tmp_path: Path) -> None:
     """The key may lie on the machine that runs Ansible."""
     (tmp_path / "the-key").write_text("a key\n")
     tasks = role_tasks.read("kubernetes_packages", "repository")
-    for name, file in (("Configure the repository", "sources"), ("Pin the packages to their version", "preferences")):
-        role_tasks.task_of(tasks, name)["ansible.builtin.template"]["dest"] = str(tmp_path / file)
-    told = {"kubernetes_packages_repository_key": str(tmp_path / "the-key"), "__kubernetes_packages_keyring": str(tmp_path / "keyring.asc")}
+    told = {
+        "kubernetes_packages_repository_key": str(tmp_path / "the-key"),
+        "__kubernetes_packages_keyring": str(tmp_path / "keyring.asc"),
+        "__kubernetes_packages_source_file": str(tmp_path / "sources"),
+        "__kubernetes_packages_preferences": str(tmp_path / "preferences"),
+    }
     result = role_tasks.run(playbook, tmp_path, "kubernetes_packages", tasks, {**VERSION, **told})
     assert result.returncode == 0, result.stdout + result.stderr
     assert (tmp_path / "keyring.asc").read_text() == "a key\n"
@@ -110,12 +124,13 @@ def test_the_key_is_downloaded_by_the_proxy(playbook: Playbook, tmp_path: Path) 
         (True, "1.36.4-1.1", {"kubernetes_packages_upgrade": True}, False),
         (True, "1.37.2-1.1", {}, False),
         (False, "1.36.4-1.1", {}, False),
+        (True, "1.37.2-1.1", {"kubernetes_packages_revision": "2.1"}, False),
     ],
 )
 def test_a_node_keeps_its_version(
     playbook: Playbook, tmp_path: Path, node: bool, installed: str, told: dict[str, Any], refused: bool
 ) -> None:
-    """Only an upgrade may give a node of a cluster another one."""
+    """Only an upgrade may give a node of a cluster another one; another revision of the package is the same version."""
     conf = tmp_path / "kubelet.conf"
     if node:
         conf.touch()
@@ -126,3 +141,93 @@ def test_a_node_keeps_its_version(
     assert (result.returncode != 0) == refused, output
     sentence = "kubernetes_packages_version is 1.37.2, and localhost is a node of a cluster with 1.36.4: run playbooks/upgrade.yml, which"
     assert (sentence in output) == refused
+
+
+REFUSED: list[tuple[dict[str, Any], dict[str, str], str]] = [
+    (
+        {"kubernetes_packages_version": "1.37.2-2.1"},
+        {},
+        "kubernetes_packages_version is '1.37.2-2.1', which is no version of Kubernetes: write it like 1.37.2",
+    ),
+    ({"kubernetes_packages_version": "v1.37.2"}, {}, "which is no version of Kubernetes"),
+    (
+        {"kubernetes_packages_repository": ""},
+        {"kubeadm": "1.37.2-1.1"},
+        "localhost needs kubelet, kubectl 1.37.2-*, and kubernetes_packages_repository is empty",
+    ),
+    (
+        {"kubernetes_packages_version": "1.38.0"},
+        {"containerd": "1.7.24~ds1-6+b4"},
+        "kubernetes_packages_version is 1.38.0, and localhost has containerd 1.7.24: from 1.38 on the kubelet takes containerd 2 and newer only.",
+    ),
+    ({"kubernetes_packages_version": "1.38.0-rc.1"}, {"containerd.io": "5:1.7.29-1"}, "localhost has containerd 1.7.29"),
+    (
+        {"kubernetes_packages_version": "1.38.0", "kubernetes_packages_upgrade": True},
+        {"containerd": "1.7.24"},
+        "localhost has containerd 1.7.24",
+    ),
+    ({"kubernetes_packages_version": "1.38.0"}, {"containerd": "2.1.4-1"}, ""),
+    ({"kubernetes_packages_version": "1.37.9"}, {"containerd": "1.7.24"}, ""),
+    ({"kubernetes_packages_repository": ""}, dict.fromkeys(("kubeadm", "kubelet", "kubectl"), "1.37.2-1.1"), ""),
+]
+"""What the role is told, what is installed, and what it says of it."""
+
+
+def test_refused(playbook: Playbook, tmp_path: Path) -> None:
+    """Before anything is installed."""
+    (check,) = [task for task in role_tasks.read("kubernetes_packages", "main") if "preflight.yml" in task.values()]
+    tasks = [
+        {
+            "name": f"Case {number}",
+            "vars": {**VERSION, **told},
+            "block": [facts(**installed), check, {"name": "Say", "ansible.builtin.debug": {"msg": f"case {number} is fine."}}],
+            "rescue": [{"name": "Say", "ansible.builtin.debug": {"msg": f"case {number} says {{{{ ansible_failed_result.msg }}}}"}}],
+        }
+        for number, (told, installed, _) in enumerate(REFUSED)
+    ]
+    result = role_tasks.run(
+        playbook, tmp_path, "kubernetes_packages", tasks, {"__kubernetes_packages_kubelet_conf": str(tmp_path / "none")}
+    )
+    output = " ".join((result.stdout + result.stderr).split()).replace("''", "'")
+    found = [output.split(f"case {number} ")[1] for number in range(len(REFUSED))]
+    assert [
+        expected
+        for said, (_, _, expected) in zip(found, REFUSED, strict=True)
+        if expected not in said or (not expected and "is fine" not in said[:8])
+    ] == []
+
+
+@pytest.mark.parametrize(
+    ("before", "repository", "left"),
+    [
+        ("http://192.0.2.1/", "", False),
+        ("http://192.0.2.1/", "http://192.0.2.2/", True),
+        ("", "http://192.0.2.2/", False),
+    ],
+)
+def test_repository_of_before(playbook: Playbook, tmp_path: Path, before: str, repository: str, left: bool) -> None:
+    """Where nothing is missing, a machine that has none gets none; one that has another one gets the one that is wanted, and none where none is."""
+    source, keyring = tmp_path / "kubernetes.sources", tmp_path / "keyring.asc"
+    (tmp_path / "key").write_text("a key\n")
+    if before:
+        source.write_text(f"Types: deb\nURIs: {before}\n")
+        keyring.write_text("the key of before\n")
+    tasks = role_tasks.read("kubernetes_packages", "main")
+    del tasks[-2:]  # what is installed, and the kubelet's service
+    installed = dict.fromkeys(("kubeadm", "kubelet", "kubectl"), "1.37.2-1.1")
+    told = {
+        "kubernetes_packages_repository": repository,
+        "kubernetes_packages_repository_key": str(tmp_path / "key"),
+        "__kubernetes_packages_source_file": str(source),
+        "__kubernetes_packages_keyring": str(keyring),
+        "__kubernetes_packages_preferences": str(tmp_path / "preferences"),
+        "__kubernetes_packages_kubelet_conf": str(tmp_path / "none"),
+    }
+    tasks[0] = facts(**installed)
+    tasks.insert(1, role_tasks.task_of(role_tasks.read("kubernetes_packages", "facts"), "Read which repository is configured"))
+    result = role_tasks.run(playbook, tmp_path, "kubernetes_packages", tasks, {**VERSION, **told})
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert source.exists() == keyring.exists() == left
+    if left:
+        assert f"URIs: {repository}v1.37/deb/\n" in source.read_text()
+        assert keyring.read_text() == "a key\n"

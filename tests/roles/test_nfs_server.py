@@ -103,6 +103,39 @@ def test_nothing_is_exported_in_check_mode(playbook: Playbook, folder: Path) -> 
     assert (folder / "exports").read_text() == line(folder, "rw")
 
 
+@pytest.mark.parametrize("used", [False, True])
+def test_another_folder_is_exported(playbook: Playbook, folder: Path, used: bool) -> None:
+    """The old export is closed, unless clients have mounted it: then nothing is changed. What the role didn't write stays."""
+    names = {
+        "nfsdata.exports": "# Written by Ansible (role nfs_server).\n/nfsdata 192.0.2.0/24(rw)\n",
+        "mine.exports": "/mine 192.0.2.0/24(rw)\n",
+    }
+    for name, text in names.items():
+        (folder / "exports.d" / name).parent.mkdir(exist_ok=True)
+        (folder / "exports.d" / name).write_text(text)
+    (folder / "clients" / "7").mkdir(parents=True) if used else (folder / "clients").mkdir()
+    told = {
+        **variables(folder, ["rw"]),
+        "__nfs_server_exports_file": f"{folder}/exports.d/new.exports",
+        "__nfs_server_exports_folder": f"{folder}/exports.d",
+        "__nfs_server_known_clients": f"{folder}/clients",
+    }
+    tasks = [*role_tasks.read("nfs_server", "preflight"), *role_tasks.read("nfs_server", "exports")]
+    result = role_tasks.run(playbook, folder, "nfs_server", tasks, told)
+    left = sorted(path.name for path in (folder / "exports.d").iterdir())
+    if used:
+        assert (
+            f"nfs_server_export is {folder}/data, and clients have mounted what localhost exports by {folder}/exports.d/nfsdata.exports: take what uses it away"
+        ) in " ".join((result.stdout + result.stderr).split())
+        assert left == ["mine.exports", "nfsdata.exports"]
+        assert not (folder / "data").exists()
+    else:
+        assert result.returncode == 0, result.stdout + result.stderr
+        assert left == ["mine.exports", "new.exports"]
+        again = role_tasks.run(playbook, folder, "nfs_server", tasks, told)
+        assert "changed=0 " in again.stdout, again.stdout + again.stderr
+
+
 @pytest.mark.parametrize(
     ("disks", "data", "expected"),
     [

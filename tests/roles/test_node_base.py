@@ -295,6 +295,22 @@ def test_proxy_that_nobody_wants_any_more(playbook: Playbook, tmp_path: Path, to
     assert f"skipped={int(left or not there)} " in result.stdout
 
 
+def test_machine_gets_its_own_sources_back(playbook: Playbook, tmp_path: Path) -> None:
+    """Where the archive is no longer wanted; one that never had another archive is left alone."""
+    own, disabled, archive = tmp_path / "debian.sources", tmp_path / "debian.sources.disabled", tmp_path / "node-base.sources"
+    own.write_text("its own\n")
+    names = ("Configure the archive", "Move the machine's own sources out of apt's sight", "Check for an archive that is no longer wanted")
+    tasks = [role_tasks.task_of(role_tasks.read("node_base", "apt"), name) for name in (*names, "Restore the machine's own sources")]
+    told = {"__node_base_source_file": str(archive), "__node_base_own_sources": [str(own), str(tmp_path / "sources.list")]}
+    wanted = {"URIs": "http://192.0.2.1/debian"}
+    for source, changed, left in (({}, 0, own), (wanted, 2, disabled), (wanted, 0, disabled), ({}, 2, own), ({}, 0, own)):
+        result = role_tasks.run(playbook, tmp_path, "node_base", tasks, {**told, "node_base_apt_source": source})
+        assert f"changed={changed} " in result.stdout, result.stdout + result.stderr
+        assert [path for path in (own, disabled) if path.exists()] == [left]
+        assert left.read_text() == "its own\n"
+        assert archive.exists() == bool(source)
+
+
 @pytest.mark.parametrize(
     ("source", "name", "found"),
     [

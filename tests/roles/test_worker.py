@@ -1,7 +1,11 @@
-"""The role worker removes a node: not while its pods are there, and not as a lost one while it answers; a lost one is turned away first."""
+"""The role worker: who is a member of the cluster, what a join does to a machine that was made anew, how a node comes back whose certificate expired.
+
+And how a node leaves: not while its pods are there, and not as a lost one while it answers; a lost one is turned away first.
+"""
 
 from __future__ import annotations
 
+import base64
 import re
 from pathlib import Path
 from typing import Any
@@ -10,11 +14,172 @@ import pytest
 import yaml
 
 from outlive.fence.actions import EXPIRE, NFT_OBJECTS, NFT_RULES, NFT_SET
-from roles.worker.filter_plugins.worker import still_there
 
 from . import role_tasks
 from .conftest import ROOT, Playbook
 from .test_preflight import Edit, sentence
+
+FILTERS = role_tasks.plugin("worker", "filter_plugins/worker.py")
+
+
+def kubeconfig(authority: str) -> str:
+    """Return a kubeconfig of a cluster with this certificate authority."""
+    return yaml.safe_dump(
+        {"clusters": [{"name": "c", "cluster": {"certificate-authority-data": authority, "server": "https://192.0.2.10:6443"}}]}
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [(kubeconfig("QQ=="), "QQ=="), ("", ""), ("{", ""), ("clusters: []", ""), ("clusters: [{cluster: {certificate-authority: /a}}]", "")],
+)
+def test_authority(text: str, expected: str) -> None:
+    assert FILTERS.authority(text) == expected
+
+
+def node(ready: str) -> dict[str, Any]:
+    """Return a node as the API shows it."""
+    return {
+        "metadata": {"name": "k8s-node1"},
+        "status": {"conditions": [{"type": "MemoryPressure", "status": "False"}, {"type": "Ready", "status": ready}]},
+    }
+
+
+def test_ready() -> None:
+    assert [FILTERS.ready([node(ready)]) for ready in ("True", "False", "Unknown")] == [["k8s-node1"], [], []]
+    assert FILTERS.ready([{"metadata": {"name": "new"}}]) == []
+
+
+def told(folder: Path, there: bool, belongs: str | None) -> dict[str, Any]:
+    """Return the variables of a node: whether the cluster has one of its name, and the authority of its own kubelet.conf, if it has one."""
+    (folder / "kubeconfig").write_text(kubeconfig("QQ=="))
+    return {
+        "worker_kubeconfig": str(folder / "kubeconfig"),
+        "worker_api_endpoint": "192.0.2.10:6443",
+        "__worker_membership": {"resources": [node("True")] if there else []},
+        "__worker_belongs": {} if belongs is None else {"content": base64.b64encode(kubeconfig(belongs).encode()).decode()},
+    }
+
+
+def test_who_is_a_member(playbook: Playbook, tmp_path: Path) -> None:
+    """Whoever the cluster knows, and who knows the cluster: a machine that was made anew has only its name there."""
+    cases = {
+        "member": (True, "QQ=="),
+        "anew": (True, None),
+        "unknown": (False, None),
+        "forgotten": (False, "QQ=="),
+        "of another": (True, "Qg=="),
+    }
+    tasks = [
+        {"name": "Say", "ansible.builtin.debug": {"msg": f"{name} is {{{{ __worker_is_member }}}}."}, "vars": told(tmp_path, *case)}
+        for name, case in cases.items()
+    ]
+    result = role_tasks.run(playbook, tmp_path, "worker", tasks, {})
+    assert [name for name in cases if f"{name} is True." in result.stdout] == ["member"], result.stdout + result.stderr
+    assert len([name for name in cases if f"{name} is False." in result.stdout]) == len(cases) - 1
+
+
+JOIN = ("Check that the node belongs to no other cluster", "Check that no other machine is the node")
+
+
+@pytest.mark.parametrize(
+    ("there", "belongs", "stale", "expected"),
+    [
+        (True, None, {"resources": [node("Unknown")]}, ""),
+        # Whoever deleted its Node wants it to join again.
+        (False, "QQ==", {"skipped": True}, ""),
+        (
+            True,
+            "Qg==",
+            {},
+            "localhost belongs to a cluster, as its /etc/kubernetes/kubelet.conf says, and isn't a node of the one at 192.0.2.10:6443",
+        ),
+        (
+            True,
+            None,
+            {"failed": True},
+            "has a node localhost that is Ready, and localhost isn't it, as it has no /etc/kubernetes/kubelet.conf: another machine",
+        ),
+    ],
+)
+def test_join_is_refused(
+    playbook: Playbook, tmp_path: Path, there: bool, belongs: str | None, stale: dict[str, Any], expected: str
+) -> None:
+    """A machine of another cluster, and one whose name another machine has, keep what they are."""
+    tasks = [role_tasks.task_of(role_tasks.read("worker", "join"), name) for name in JOIN]
+    result = role_tasks.run(playbook, tmp_path, "worker", tasks, {**told(tmp_path, there, belongs), "__worker_stale": stale})
+    assert (result.returncode != 0) == bool(expected), result.stdout + result.stderr
+    assert expected in " ".join((result.stdout + result.stderr).split())
+
+
+@pytest.mark.parametrize(
+    ("off", "expected"),
+    [
+        (-1200, r"said is: nothing -- its clock is 1200 s behind this machine's: set the wrong one"),
+        (1230, r"its clock is 1230 s ahead of this machine's"),
+        (
+            5,
+            "x509: not yet valid The last that its kubelet said is: nothing -- look at `journalctl -u kubelet` there, then run this again.",
+        ),
+    ],
+)
+def test_clock_is_named_where_a_join_fails(playbook: Playbook, tmp_path: Path, off: int, expected: str) -> None:
+    check = role_tasks.task_of(role_tasks.read("worker", "join"), "Check that the node joined")
+    # As `date` would say it; the moment of the check is this one, give or take some seconds.
+    read = {"name": "Make the clock", "ansible.builtin.set_fact": {"__worker_clock": {"stdout": f"{{{{ now(fmt='%s') | int + {off} }}}}"}}}
+    variables = {**told(tmp_path, False, None), "__worker_join": {"rc": 1, "stderr_lines": ["x509: not yet valid"]}}
+    result = role_tasks.run(playbook, tmp_path, "worker", [read, check], variables)
+    assert result.returncode != 0
+    said = " ".join((result.stdout + result.stderr).split())
+    number = str(abs(off))
+    assert any(expected.replace(number, str(abs(off + late))) in said for late in range(0, -60, -1)), said
+
+
+def test_last_words_of_a_kubelet() -> None:
+    lines = ["I1129 starting", 'E1129 run.go:72] "command failed"   err="failed to decode"', "I1129 flushed", ""]
+    assert FILTERS.last_words(lines) == 'E1129 run.go:72] "command failed" err="failed to decode"'
+    assert FILTERS.last_words(lines[:1]) == "I1129 starting"
+    assert FILTERS.last_words([]) == "nothing"
+
+
+def test_kubelet_that_does_not_take_its_settings_is_named(playbook: Playbook, tmp_path: Path) -> None:
+    check = role_tasks.task_of(role_tasks.read("worker", "restart_kubelet"), "Check that it is")
+    seen = {
+        "__worker_health": {"failed": True, "msg": "Connection refused"},
+        "__worker_journal": {"stdout_lines": ['E1129 run.go:72] "command failed" err="time: invalid duration"']},
+    }
+    result = role_tasks.run(playbook, tmp_path, "worker", [check], {**told(tmp_path, True, "QQ=="), **seen})
+    assert result.returncode != 0
+    assert (
+        "The kubelet of localhost doesn't run with worker_kubelet_configuration (Connection refused); the last that its log says is: "
+        'E1129 run.go:72] "command failed" err="time: invalid duration" -- correct the setting, then run this again, which repairs it.'
+    ) in " ".join((result.stdout + result.stderr).split()).replace("\\", "")
+
+
+def test_bootstrap_is_a_kubeconfig(playbook: Playbook, tmp_path: Path) -> None:
+    """The one by which a kubelet asks for another certificate."""
+    write = {"name": "Write", "ansible.builtin.template": {"src": "bootstrap-kubelet.conf.j2", "dest": f"{tmp_path}/made", "mode": "0600"}}
+    variables = {**told(tmp_path, True, None), "__worker_token_id": "abcdef", "__worker_token_secret": "0123456789abcdef"}
+    result = role_tasks.run(playbook, tmp_path, "worker", [write], variables)
+    assert result.returncode == 0, result.stdout + result.stderr
+    made = yaml.safe_load((tmp_path / "made").read_text())
+    assert made["clusters"][0]["cluster"] == {"server": "https://192.0.2.10:6443", "certificate-authority-data": "QQ=="}
+    assert made["users"][0]["user"] == {"token": "abcdef.0123456789abcdef"}
+    context = {each["name"]: each["context"] for each in made["contexts"]}[made["current-context"]]
+    assert context == {"cluster": made["clusters"][0]["name"], "user": made["users"][0]["name"]}
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"), [("Certificate will not expire", ""), ("Could not open file", "has no certificate that could be renewed")]
+)
+def test_certificate_that_is_good_or_missing(playbook: Playbook, tmp_path: Path, answer: str, expected: str) -> None:
+    """Nothing is done to the one, and the other is a machine that didn't join."""
+    _, check, renew = role_tasks.read("worker", "renew_certificate")
+    seen = {"rc": int(bool(expected)), "stderr": answer}
+    result = role_tasks.run(playbook, tmp_path, "worker", [check, renew], {**told(tmp_path, True, "QQ=="), "__worker_expired": seen})
+    assert (result.returncode != 0) == bool(expected), result.stdout + result.stderr
+    assert expected in " ".join((result.stdout + result.stderr).split())
+    assert "Generate a bootstrap token" not in result.stdout
 
 
 def pod(name: str, phase: str = "Running", **metadata: object) -> dict[str, Any]:
@@ -33,7 +198,7 @@ def test_pods_that_have_to_go() -> None:
         pod("done", "Succeeded"),
         pod("lost", "Failed"),
     ]
-    assert still_there(pods) == ["default/mysql-1 (Terminating)", "default/own (Running)", "default/waits (Pending)"]
+    assert FILTERS.still_there(pods) == ["default/mysql-1 (Terminating)", "default/own (Running)", "default/waits (Pending)"]
 
 
 @pytest.mark.parametrize(
@@ -65,8 +230,7 @@ def test_pods_that_stay_are_named(playbook: Playbook, tmp_path: Path, drain: dic
 @pytest.mark.parametrize(("ready", "refused"), [("True", True), ("Unknown", False), ("False", False)])
 def test_node_that_answers_is_not_lost(playbook: Playbook, tmp_path: Path, ready: str, refused: bool) -> None:
     check = role_tasks.task_of(role_tasks.read("worker", "check_lost"), "Check that the node is lost")
-    conditions = [{"type": "MemoryPressure", "status": "True"}, {"type": "Ready", "status": ready}]
-    given = {"__worker_membership": {"resources": [{"status": {"conditions": conditions}}]}, "worker_node_name": "k8s-node1"}
+    given = {"__worker_membership": {"resources": [node(ready)]}, "worker_node_name": "k8s-node1"}
     result = role_tasks.run(playbook, tmp_path, "worker", [check], given)
     assert (result.returncode != 0) == refused, result.stdout + result.stderr
     if refused:

@@ -1,4 +1,4 @@
-"""The lab grows by one worker, as one more entry of the inventory makes it, and shrinks again.
+"""The lab grows by one worker, as one more entry of the inventory makes it; its machine is destroyed and made anew; and the lab shrinks again.
 
 The tests of this file are one story: the fixtures make it happen, each test verifies one statement of it.
 """
@@ -74,14 +74,25 @@ def take_away(cluster: Cluster, name: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def shrunk(whole_lab: Lab, grown_lab: Growth) -> Iterator[Growth]:
+def made_anew(whole_lab: Lab, grown_lab: Growth) -> Growth:
+    """Destroy the new node's machine and make it again, as a user does with one that is broken; its Node is still in the cluster."""
+    name = grown_lab.node.name
+    whole_lab.remote.forget(name)
+    vagrant("destroy", name, within=VAGRANT_WITHIN)
+    vagrant("up", name, within=VAGRANT_WITHIN)
+    play("playbooks/site.yml")
+    return grown_lab
+
+
+@pytest.fixture(scope="module")
+def shrunk(whole_lab: Lab, made_anew: Growth) -> Iterator[Growth]:
     """Take the new node away again, and bring the others back to the lab's own inventory."""
-    take_away(whole_lab.cluster, grown_lab.node.name)
+    take_away(whole_lab.cluster, made_anew.node.name)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ANSIBLE_INVENTORY", grown_lab.inventories)
+        patch.setenv("ANSIBLE_INVENTORY", made_anew.inventories)
         play("playbooks/site.yml")
         run.await_steady(whole_lab)
-        yield grown_lab
+        yield made_anew
 
 
 def probe(lab: Inventory, node: str) -> Json:
@@ -139,6 +150,14 @@ def test_mysql_did_not_notice(grown_lab: Growth, cluster: Cluster) -> None:
     """MySQL's pod is the one that it was, and wasn't started again."""
     now = cluster.pod(NAMESPACE, grown_lab.mysql.name)
     assert (now.uid, now.restarts) == (grown_lab.mysql.uid, grown_lab.mysql.restarts)
+
+
+def test_machine_that_was_made_anew_joined(made_anew: Growth, cluster: Cluster, remote: Remote) -> None:
+    """The node is Ready, and it is the new machine: one of the cluster's name alone would have no kubelet's settings, and another boot."""
+    node = cluster.node(made_anew.node.name)
+    assert (node.ready, node.shut) == ("True", ())
+    assert node.boot == remote.check(node.name, "cat /proc/sys/kernel/random/boot_id").strip()
+    assert remote.run(node.name, "test -s /etc/kubernetes/kubelet.conf").status == 0
 
 
 def test_node_left(shrunk: Growth, cluster: Cluster) -> None:

@@ -1,0 +1,301 @@
+#!/usr/bin/python
+"""Ansible module that reads what a control plane is on its own machine, and waits until its programs run, without asking the API.
+
+The API is one of the programs: where it doesn't start, only the machine can say which of them doesn't, and why.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import ssl
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule  # type: ignore[import-untyped]
+
+DOCUMENTATION = r"""
+module: control_plane_programs
+short_description: Read what a control plane is on its machine, and wait until its programs run
+description:
+  - Reads the manifests that the kubelet reads, files, and the processes of the programs. Changes nothing.
+  - With O(timeout) it waits until each program of O(programs) is well; one whose manifest isn't the one of O(before), or that O(anew) names, must run in
+    another process than then.
+  - Fails with the first program that isn't, in their order, and what its log said last; at once where the program has refused the flags of its manifest.
+author: The outlive developers
+options:
+  manifests:
+    description: Folder of the manifests.
+    type: path
+    required: true
+  read:
+    description: Files whose text is wanted, as far as they are there.
+    type: list
+    elements: path
+    default: []
+  programs:
+    description: Where each program says that it is well, by its name, each after those that it needs; where that is empty, its process is enough.
+    type: dict
+    default: {}
+  before:
+    description: What this module returned as RV(programs) before.
+    type: dict
+    default: {}
+  anew:
+    description: Programs that must run in another process than before, whatever became of their manifests.
+    type: list
+    elements: str
+    default: []
+  timeout:
+    description: Seconds until all programs must be well. Without it nothing is waited for.
+    type: int
+  node:
+    description: Name of this node in the cluster, by which the kubelet names the folders of logs.
+    type: str
+    default: ""
+  logs:
+    description: Folder of the pods' logs.
+    type: path
+    default: /var/log/pods
+  pods:
+    description: Control group of the kubelet's pods.
+    type: str
+    default: /kubepods
+  processes:
+    description: Folder of the running processes.
+    type: path
+    default: /proc
+  identity:
+    description: Certificate and key, one file each, by which programs are asked that answer nobody without a name; not used while they aren't there.
+    type: list
+    elements: path
+    default: []
+"""
+
+EXAMPLES = r"""
+- name: Wait until etcd runs
+  control_plane_programs:
+    manifests: /etc/kubernetes/manifests
+    programs:
+      etcd: http://127.0.0.1:2381/readyz
+    node: k8s-master
+    timeout: 600
+"""
+
+RETURN = r"""
+files:
+  description: Text of the files that are there, those of O(read) by their paths.
+  type: dict
+  returned: always
+manifests:
+  description: Text of each file that the kubelet reads as a manifest, by its name.
+  type: dict
+  returned: always
+programs:
+  description: Checksum of the manifest and numbers of the processes of each program that has either.
+  type: dict
+  returned: always
+"""
+
+EVERY = 2.0
+"""Seconds from one look to the next."""
+ANSWER_SECONDS = 20.0
+"""Seconds for one answer; an emulated program is slow, not dead."""
+NOTICED_SECONDS = 60.0
+"""Seconds after which the kubelet has surely noticed another manifest: what a program says from then on, the new one says."""
+LAST_LINES = 200
+WORDS = 300
+"""Characters of a log's line that a sentence takes."""
+KUBELET = "kubelet"
+REFUSED = re.compile(r"flag provided but not defined|invalid value .* for flag|Error: ")
+"""How a program begins that refuses its flags; what follows may be all of its help."""
+COMPLAINT = re.compile(r'"command failed"|"level":"(?:fatal|panic|error)"|^[EF]\d{4} |panic: |\b(?:error|failed|fatal)\b', re.IGNORECASE)
+
+Seen = dict[str, Any]
+
+
+def text_of(path: Path) -> str | None:
+    """Return a file's text; nothing where there is no file."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+
+
+def manifests(folder: Path) -> dict[str, str]:
+    """Return the text of each file that the kubelet reads in its folder: all but those whose name begins with a dot, whatever comes after it."""
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError:
+        return {}
+    found = {path.name: text_of(path) for path in paths if path.is_file() and not path.name.startswith(".")}
+    return {name: text for name, text in found.items() if text is not None}
+
+
+def processes(proc: Path, pods: str) -> dict[str, list[str]]:
+    """Return number and start of the running processes by the name of their program: the kubelet, and those whose control group is one of its pods'."""
+    found: dict[str, list[str]] = {}
+    for folder in proc.glob("[0-9]*"):
+        with suppress(OSError, IndexError):  # it may end meanwhile
+            name = folder.joinpath("cmdline").read_bytes().split(b"\0")[0].decode(errors="replace").rpartition("/")[2]
+            # The program's own name in parentheses may have spaces.
+            fields = folder.joinpath("stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+            groups = [line.split(":", 2)[2] for line in folder.joinpath("cgroup").read_text(encoding="utf-8").splitlines()]
+            # Another cluster's programs may run on this machine too, in containers of their own.
+            ours = name == KUBELET or any(group.startswith(pods) for group in groups)
+            if name and ours and fields[0] != "Z":
+                found.setdefault(name, []).append(f"{folder.name} {fields[19]}")
+    return {name: sorted(each) for name, each in found.items()}
+
+
+def programs(found: Mapping[str, str], running: Mapping[str, Sequence[str]], names: Sequence[str]) -> Seen:
+    """Return what each program is: the checksum of its manifest, and its processes."""
+    texts = {name.rpartition(".")[0]: text for name, text in found.items() if name.endswith(".yaml")}
+    return {
+        name: {
+            "manifest": hashlib.sha256(texts[name].encode()).hexdigest() if name in texts else "",
+            "processes": list(running.get(name, [])),
+        }
+        for name in sorted({*texts, *names})
+    }
+
+
+def unwell(url: str, identity: Sequence[str]) -> str:
+    """Return why a program isn't well; nothing where it is."""
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]  # it is on this machine
+    if url.startswith("https:"):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        # A program's certificate may be its own, and it is asked how it is, not told anything.
+        context.verify_mode = ssl.CERT_NONE
+        with suppress(OSError):  # also ssl's own errors: without a name it gets the answer for those who have none
+            if identity:
+                context.load_cert_chain(*identity)
+        handlers.append(urllib.request.HTTPSHandler(context=context))
+    try:
+        with urllib.request.build_opener(*handlers).open(url, timeout=ANSWER_SECONDS):
+            return ""
+    except urllib.error.HTTPError as error:
+        # Who refuses to tell is there.
+        refused = error.code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+        return "" if refused else f"{url} says {error.code} {error.reason}"
+    except (OSError, ValueError) as error:
+        return f"{url}: {getattr(error, 'reason', error)}"
+
+
+def last_words(lines: Sequence[str]) -> str:
+    """Return the line of a log that says best why a program ended: the last one, unless one before it says why."""
+    # The runtime's stamp comes before each: 2026-11-29T22:33:12.123456789Z stderr F text.
+    told = [text for text in (re.sub(r"^\S+ (?:stdout|stderr) [FP] ", "", line).strip() for line in lines) if text]
+    refused = [text for text in told if REFUSED.match(text)]
+    complaints = [text for text in told if COMPLAINT.search(text)]
+    return " ".join((refused or complaints or told or [""])[-1].split())[:WORDS]
+
+
+def last_log(logs: Path, program: str, node: str) -> tuple[list[str], float]:
+    """Return the last lines of the newest log of a program that has any, and when it was written; the kubelet's are in the journal, without a time."""
+    if program == KUBELET:
+        command = ["journalctl", "--quiet", f"--lines={LAST_LINES}", "--output=cat", "_SYSTEMD_UNIT=kubelet.service"]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=60, check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            return [], 0.0
+        return done.stdout.splitlines(), 0.0
+    newest: list[tuple[float, Path]] = []
+    for path in logs.glob(f"kube-system_{program}-{node}_*/{program}/*.log"):
+        with suppress(OSError):  # the kubelet may take it away meanwhile
+            newest.append((path.stat().st_mtime, path))
+    for written, path in sorted(newest, reverse=True):
+        lines = [line for line in (text_of(path) or "").splitlines() if line.strip()]
+        if lines:
+            return lines[-LAST_LINES:], written
+    return [], 0.0
+
+
+def never_starts(manifest: Path, lines: Sequence[str], written: float) -> bool:
+    """Return whether a program has refused the flags that its manifest gives it: it would do so again and again."""
+    try:
+        given = manifest.stat().st_mtime
+    except OSError:
+        return False
+    return written > given + NOTICED_SECONDS and bool(REFUSED.match(last_words(lines)))
+
+
+def wanting(name: str, now: Seen, before: Seen, anew: Sequence[str], url: str, identity: Sequence[str]) -> str:
+    """Return why a program isn't as it shall be; nothing where it is."""
+    old = before.get(name, {})
+    running = now["processes"]
+    # A program of which nothing is known was started after it was looked for.
+    changed = bool(old) and now["manifest"] != old["manifest"]
+    if (changed or name in anew) and set(running) & set(old.get("processes", [])):
+        return "it still runs as before"
+    if not running:
+        return "no process of it runs"
+    return unwell(url, identity) if url else ""
+
+
+def complaint(name: str, why: str, node: str, seconds: int, lines: Sequence[str]) -> str:
+    """Return the sentence about a program that doesn't run."""
+    words = last_words(lines)
+    said = f"the last that its log says is: {words}" if words else "it has no log"
+    where = "`journalctl -u kubelet`" if name == KUBELET or not words else f"/var/log/pods/kube-system_{name}-{node}_*"
+    return (
+        f"{name} doesn't run on {node} after {seconds} s ({why}); {said} -- "
+        f"correct the setting of the inventory that it was started with, then run this again, which repairs it. All of it: {where}."
+    )
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "manifests": {"type": "path", "required": True},
+            "read": {"type": "list", "elements": "path", "default": []},
+            "programs": {"type": "dict", "default": {}},
+            "before": {"type": "dict", "default": {}},
+            "anew": {"type": "list", "elements": "str", "default": []},
+            "timeout": {"type": "int"},
+            "node": {"type": "str", "default": ""},
+            "logs": {"type": "path", "default": "/var/log/pods"},
+            "pods": {"type": "str", "default": "/kubepods"},
+            "processes": {"type": "path", "default": "/proc"},
+            "identity": {"type": "list", "elements": "path", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    told = module.params
+    names = [*told["programs"], *told["before"]]
+    begin = time.monotonic()
+    end = begin + (told["timeout"] or 0)
+    while True:
+        found = manifests(Path(told["manifests"]))
+        seen = programs(found, processes(Path(told["processes"]), told["pods"]), names)
+        if told["timeout"] is None:
+            break
+        why = {
+            name: reason
+            for name, url in told["programs"].items()
+            if (reason := wanting(name, seen[name], told["before"], told["anew"], url, told["identity"]))
+        }
+        if not why:
+            break
+        name, reason = next(iter(why.items()))
+        over = time.monotonic() > end
+        # The journal is slow to read, and says nothing of when.
+        lines, written = last_log(Path(told["logs"]), name, told["node"]) if over or name != KUBELET else ([], 0.0)
+        if over or never_starts(Path(told["manifests"]) / f"{name}.yaml", lines, written):
+            module.fail_json(msg=complaint(name, reason, told["node"], int(time.monotonic() - begin), lines))
+        time.sleep(EVERY)
+    texts = {path: text_of(Path(path)) for path in told["read"]}
+    module.exit_json(changed=False, files={path: text for path, text in texts.items() if text is not None}, manifests=found, programs=seen)
+
+
+if __name__ == "__main__":
+    main()
