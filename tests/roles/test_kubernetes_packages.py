@@ -176,7 +176,7 @@ REFUSED: list[tuple[dict[str, Any], dict[str, str], str]] = [
 def test_refused(playbook: Playbook, tmp_path: Path) -> None:
     """Before anything is installed."""
     (check,) = [task for task in role_tasks.read("kubernetes_packages", "main") if "preflight.yml" in task.values()]
-    tasks = [
+    tasks: list[role_tasks.Task] = [
         {
             "name": f"Case {number}",
             "vars": {**VERSION, **told},
