@@ -161,6 +161,19 @@ def test_additions_to_the_file_of_networkd(playbook: Playbook, tmp_path: Path, a
     assert f"it is '{folder}'." in result.stdout, result.stdout + result.stderr
 
 
+@pytest.mark.parametrize(("left", "refused"), [("list", False), ("md5sums", True)])
+def test_package_that_is_in_the_way(playbook: Playbook, tmp_path: Path, left: str, refused: bool) -> None:
+    """A package that was removed leaves its list to dpkg while a file of its settings is there."""
+    (tmp_path / f"containerd.io.{left}").write_text("one line\n")
+    task = role_tasks.task_of(role_tasks.read("node_base", "preflight"), "Check that no package is in the way")
+    read = role_tasks.task_of(role_tasks.read("node_base", "facts"), "Read the sizes of memory and swap, the processors, routes and name servers")
+    told = {"__node_base_dpkg_folder": str(tmp_path), "node_base_runs_pods": True, "__node_base_interface": "eth0"}
+    result = role_tasks.run(playbook, tmp_path, "node_base", [read, task], told)
+    assert (result.returncode != 0) == refused, result.stdout + result.stderr
+    if refused:
+        assert "localhost has the package containerd.io, whose place" in " ".join((result.stdout + result.stderr).split())
+
+
 def test_route_that_networkd_brings_back(playbook: Playbook, tmp_path: Path) -> None:
     """It is the unit's own: one that differed in anything would stand beside it."""
     task = role_tasks.task_of(
