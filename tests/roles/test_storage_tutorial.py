@@ -136,6 +136,26 @@ def test_other_data(note: str, uuid: str, image: str, expected: str) -> None:
     assert bool(other_data(note, uuid, image)) == bool(expected)
 
 
+@pytest.mark.parametrize(
+    ("answer", "whole"),
+    [
+        ({"rc": 0, "stdout": f"{UUID}\t5.6.51\n"}, True),
+        ({"rc": 0, "stdout": ""}, False),
+        ({"rc": 0, "stdout": UUID[:7]}, False),
+        ({"rc": 1, "stdout": f"{UUID} 5.6.51"}, False),
+        ({"msg": "no pod"}, False),
+    ],
+)
+def test_half_an_answer_of_mysql_is_none(playbook: Playbook, tmp_path: Path, answer: dict[str, Any], whole: bool) -> None:
+    """Neither a raw error nor the note for good."""
+    check = role_tasks.task_of(role_tasks.read("storage_tutorial", "wait_mysql"), "Check that the password is right")
+    told = {"__storage_tutorial_login": answer, "storage_tutorial_namespace": "outlive"}
+    result = role_tasks.run(playbook, tmp_path, "storage_tutorial", [check], told)
+    assert (result.returncode == 0) == whole, result.stdout + result.stderr
+    if not whole:
+        assert "MySQL doesn't answer a query (" in " ".join((result.stdout + result.stderr).split())
+
+
 def test_states_have_the_last_words() -> None:
     ended = {"terminated": {"message": "The volume holds\nother data.\n"}}
     pods: list[dict[str, Any]] = [
