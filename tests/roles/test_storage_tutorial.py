@@ -117,6 +117,10 @@ def test_what_cannot_come_together(volumes: list[dict[str, Any]], claims: list[d
         (f"{UUID} 5.6.24", "", "mysql:5.6.51", ""),
         (f"{UUID} 9.7.4-2", "", "room:5000/mysql:9.7", ""),
         # Its server says by itself what it can't open.
+        (f"{UUID} 5.6.51", "", "harbor.example/lab/mysql:1.0", ""),
+        (f"{UUID} 5.6.51", "", "room:5000/mysql:1.0", ""),
+        (f"{UUID} 5.6.51", "", "mysql:2024.11-5.6", ""),
+        (f"{UUID} 5.6.51", "", "percona:5.7", ""),
         (f"{UUID} 5.6.24", "", "mysql:latest", ""),
         (f"{UUID} 5.6.24", "", "mysql@sha256:9.7", ""),
         (f"{UUID} 5.6.24", "new", "", f"MySQL's folder isn't the one that it had: its server is new, and was {UUID}"),
@@ -128,6 +132,7 @@ def test_what_cannot_come_together(volumes: list[dict[str, Any]], claims: list[d
         ),
         (f"{UUID} 9.7.4-2", "", "room:5000/mysql:5.6", "The image is room:5000/mysql:5.6, and MySQL's data was made by 9.7.4-2, whose"),
         (f"{UUID} 5.6.24", "", "mysql:5.7", "The image is mysql:5.7, and"),
+        (f"{UUID} 5.6.24", "", "docker.io/library/mysql:8.4-oracle", "The image is docker.io/library/mysql:8.4-oracle, and"),
     ],
 )
 def test_other_data(note: str, uuid: str, image: str, expected: str) -> None:
