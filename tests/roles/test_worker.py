@@ -229,6 +229,23 @@ def test_pods_that_stay_are_named(playbook: Playbook, tmp_path: Path, drain: dic
     assert expected in " ".join((result.stdout + result.stderr).split())
 
 
+def test_drain_names_its_caller_s_setting(playbook: Playbook, tmp_path: Path) -> None:
+    """An upgrade has another one, and fences no healthy worker for a slow pod, nor the control plane."""
+    check = role_tasks.task_of(role_tasks.read("worker", "drain"), "Check that its pods went")
+    (drain,) = [task["vars"] for task in role_tasks.each(role_tasks.read("upgrade", "node")) if task["name"].endswith("Drain it")]
+    given = {
+        "__worker_drain": {"msg": "slow"},
+        "__worker_pods": {"resources": []},
+        "worker_drain_setting": drain["worker_drain_setting"],
+        "worker_kubeconfig": "/nowhere",
+    }
+    said = sentence(role_tasks.run(playbook, tmp_path, "worker", [check], given).stdout)
+    assert "localhost couldn't give its pods away within upgrade_drain_seconds (300 s): slow" in said
+    assert "lost=true" not in said
+    (drain,) = [task["vars"] for task in role_tasks.read("worker", "remove") if task["name"].endswith("Drain the node")]
+    assert "-e lost=true" in drain["__worker_drain_hint"]
+
+
 @pytest.mark.parametrize(("ready", "refused"), [("True", True), ("Unknown", False), ("False", False)])
 def test_node_that_answers_is_not_lost(playbook: Playbook, tmp_path: Path, ready: str, refused: bool) -> None:
     check = role_tasks.task_of(role_tasks.read("worker", "check_lost"), "Check that the node is lost")
