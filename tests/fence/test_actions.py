@@ -13,7 +13,7 @@ from typing import cast
 import pytest
 
 from outlive.base.errors import LabError, UnreachableError
-from outlive.fence.actions import ANNOTATION, EXPIRE, Kubernetes, NFT_LOST, NfsServer, VagrantMachines, node_state, parse_set
+from outlive.fence.actions import ANNOTATION, EXPIRE, NFT_LOST, Kubernetes, NfsServer, VagrantMachines, node_state, parse_set
 from outlive.fence.decisions import TAINT, Fenced
 from outlive.lab import kube, nfs, power
 from outlive.lab.ssh import Output, Remote

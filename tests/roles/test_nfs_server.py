@@ -219,7 +219,8 @@ def test_disk_is_left_alone(playbook: Playbook, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "expected"), [("defaults", "defaults,nofail"), ("defaults,nofail", "defaults,nofail"), ("defaults,ro", "defaults,ro"), (None, None)]
+    ("options", "expected"),
+    [("defaults", "defaults,nofail"), ("defaults,nofail", "defaults,nofail"), ("defaults,ro", "defaults,ro"), (None, None)],
 )
 def test_machine_starts_without_its_disk(playbook: Playbook, tmp_path: Path, options: str | None, expected: str | None) -> None:
     """Also one that was made before; what isn't the role's own line stays, and so does a machine without a file."""

@@ -152,7 +152,9 @@ ff02::2 ip6-allrouters
 """
 
 
-@pytest.mark.parametrize("above", ["", "# BEGIN Written by Ansible (role node_base).\n192.0.2.10 alpha\n# END Written by Ansible (role node_base).\n"])
+@pytest.mark.parametrize(
+    "above", ["", "# BEGIN Written by Ansible (role node_base).\n192.0.2.10 alpha\n# END Written by Ansible (role node_base).\n"]
+)
 def test_names_of_before_go(playbook: Playbook, tmp_path: Path, above: str) -> None:
     """A node that is gone, and this one's old address, would be resolved for good; what somebody wrote below them stays."""
     hosts = tmp_path / "hosts"
@@ -197,9 +199,15 @@ def test_what_another_interface_was_told_goes(playbook: Playbook, tmp_path: Path
         (tmp_path / f"network/{name}.network.d").mkdir(parents=True)
         for file in ("kubernetes-node.conf", "mine.conf"):
             (tmp_path / f"network/{name}.network.d" / file).touch()
-    tasks = [role_tasks.task_of(role_tasks.read("node_base", "overrides"), name) for name in ("Find what other interfaces were told", "Remove it")]
+    tasks = [
+        role_tasks.task_of(role_tasks.read("node_base", "overrides"), name)
+        for name in ("Find what other interfaces were told", "Remove it")
+    ]
     del tasks[1]["notify"]
-    told = {"__node_base_additions": str(tmp_path), "__node_base_networkd": {"stdout": '{"NetworkFile": "/run/systemd/network/new.network"}'}}
+    told = {
+        "__node_base_additions": str(tmp_path),
+        "__node_base_networkd": {"stdout": '{"NetworkFile": "/run/systemd/network/new.network"}'},
+    }
     for changed in (1, 0):
         result = role_tasks.run(playbook, tmp_path, "node_base", tasks, told)
         assert f"changed={changed} " in result.stdout, result.stdout + result.stderr
@@ -229,7 +237,9 @@ def test_package_that_is_in_the_way(playbook: Playbook, tmp_path: Path, left: st
     """A package that was removed leaves its list to dpkg while a file of its settings is there."""
     (tmp_path / f"containerd.io.{left}").write_text("one line\n")
     task = role_tasks.task_of(role_tasks.read("node_base", "preflight"), "Check that no package is in the way")
-    read = role_tasks.task_of(role_tasks.read("node_base", "facts"), "Read the sizes of memory and swap, the processors, routes and name servers")
+    read = role_tasks.task_of(
+        role_tasks.read("node_base", "facts"), "Read the sizes of memory and swap, the processors, routes and name servers"
+    )
     told = {"__node_base_dpkg_folder": str(tmp_path), "node_base_runs_pods": True, "__node_base_interface": "eth0"}
     result = role_tasks.run(playbook, tmp_path, "node_base", [read, task], told)
     assert (result.returncode != 0) == refused, result.stdout + result.stderr

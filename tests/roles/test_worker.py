@@ -259,7 +259,13 @@ def test_node_that_answers_is_not_lost(playbook: Playbook, tmp_path: Path, ready
 def test_pods_go_before_their_node() -> None:
     """The order of the tasks, and that a node is deleted under its pods only where it is lost."""
     names = [task["name"].partition(" | ")[2] for task in role_tasks.read("worker", "remove")]
-    assert names == ["Check the cluster", "Drain the node", "Delete the node", "Reset the machine", "Let the kubelet start with the machine again"]
+    assert names == [
+        "Check the cluster",
+        "Drain the node",
+        "Delete the node",
+        "Reset the machine",
+        "Let the kubelet start with the machine again",
+    ]
     plays = yaml.safe_load((ROOT / "playbooks/remove-node.yml").read_text(encoding="utf-8"))
     used = [task["ansible.builtin.import_role"]["tasks_from"] for play in plays for task in play.get("tasks", [])]
     assert used == ["check_lost", "fence", "check_fenced", "restart", "remove", "remove_from_node", "allow"]
@@ -268,7 +274,11 @@ def test_pods_go_before_their_node() -> None:
 def test_a_machine_that_is_turned_away_is_restarted_first() -> None:
     """Nothing waits for what hangs there, and its kubelet starts nothing: no drain, no shutdown, no reset before the restart."""
     names = [task["name"].partition(" | ")[2] for task in role_tasks.read("worker", "restart")]
-    assert names[2:] == ["Delete the node", "Keep the kubelet from starting with the machine", "Restart the machine as if its power had gone"]
+    assert names[2:] == [
+        "Delete the node",
+        "Keep the kubelet from starting with the machine",
+        "Restart the machine as if its power had gone",
+    ]
     restart = role_tasks.read("worker", "restart")[-1]["ansible.builtin.reboot"]["reboot_command"]
     assert "sysrq-trigger" in restart
     assert "sync --file-system /etc;" in restart, "a sync of all waits for the NFS server"
@@ -283,7 +293,9 @@ echo "$@" >> {calls}
 
 
 @pytest.mark.parametrize("watched", [True, False])
-def test_a_lost_node_is_turned_away_until_it_is_let_in(playbook: Playbook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, watched: bool) -> None:
+def test_a_lost_node_is_turned_away_until_it_is_let_in(
+    playbook: Playbook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, watched: bool
+) -> None:
     """It stands in a file that the server's unit loads, as at the moment of the fence; whoever turns it away is told."""
     rules, folder, calls = tmp_path / "etc" / "lost.nft", tmp_path / "etc" / "lost", tmp_path / "calls"
     program = tmp_path / "bin" / "nft"

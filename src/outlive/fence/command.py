@@ -170,7 +170,9 @@ def _check_harmless(name: str, node: NodeState | None, hypervisor: Hypervisor) -
             f"start it with `vagrant up {name}`, {cure}."
         )
     if state is State.ON and node is None:
-        raise LabError(f"{name} can't be released: its VM runs, and without its Node nobody knows whether it was started anew since: {cure}.")
+        raise LabError(
+            f"{name} can't be released: its VM runs, and without its Node nobody knows whether it was started anew since: {cure}."
+        )
     fenced = node.fenced if node is not None else None
     if state is State.ON and node is not None and fenced is not None and (not fenced.boot or node.boot == fenced.boot):
         boot = f"the boot id {fenced.boot} that it was fenced with" if fenced.boot else "an annotation that names no boot id"
