@@ -27,7 +27,7 @@ def test_its_folder_is_the_one_that_it_had(lab: Inventory, cluster: Cluster, rem
     (namespace,) = [each for each in cluster.listing("namespaces") if each["metadata"]["name"] == NAMESPACE]
     noted, _, _ = namespace["metadata"].get("annotations", {}).get("outlive/mysql-data", "").partition(" ")
     assert noted, (
-        f"the namespace {NAMESPACE} has no note of MySQL's data, as before 2026-11-29: run `outlive tutorial apply mysql`, which writes it"
+        f"the namespace {NAMESPACE} has no note of MySQL's data, as before 2026-11-29: run `outlive tutorial apply`, which writes it"
     )
     server, export = nfs.exported(lab)
     assert cluster.volume("mysql-pv").path == f"{export}/mysql-pv"
