@@ -59,6 +59,7 @@ class World:
         self.renewed_at = dict.fromkeys(WORKERS, 0.0)
         self.clients = {address: {1} for address in WORKERS.values()}
         self.revoked: set[str] = set()
+        self.lost: set[str] = set()
         self.api_down = self.storage_down = self.blind = self.stubborn = False
         self.api_hangs = self.cut_hangs = False
         """Who calls it doesn't come back, so that the loop never may; see ``Hanging``."""
@@ -266,6 +267,10 @@ class SimStorage:
     def revoked(self) -> frozenset[str]:
         self._reach()
         return frozenset(self.world.revoked)
+
+    def lost(self) -> frozenset[str]:
+        self._reach()
+        return frozenset(self.world.lost)
 
     def revoke(self, address: str) -> None:
         self._reach()

@@ -13,7 +13,7 @@ from typing import cast
 import pytest
 
 from outlive.base.errors import LabError, UnreachableError
-from outlive.fence.actions import ANNOTATION, EXPIRE, Kubernetes, NfsServer, VagrantMachines, node_state, parse_set
+from outlive.fence.actions import ANNOTATION, EXPIRE, NFT_LOST, Kubernetes, NfsServer, VagrantMachines, node_state, parse_set
 from outlive.fence.decisions import TAINT, Fenced
 from outlive.lab import kube, nfs, power
 from outlive.lab.ssh import Output, Remote
@@ -184,6 +184,18 @@ def test_revoked_addresses() -> None:
     remote.answers["nft -j"] = Output(1, "", "Operation not permitted")
     with pytest.raises(LabError, match="can't list the set inet outlive_fence fenced"):
         _server(remote).revoked()
+
+
+def test_lost_nodes_are_listed_and_never_let_in() -> None:
+    """Their set is the playbook's own: no command of the watcher changes its table."""
+    remote = FakeRemote({f"nft -j list set {NFT_LOST}": Output(0, SET % ', "elem": ["192.0.2.11"]', "")})
+    assert _server(remote).lost() == {"192.0.2.11"}
+    remote.commands.clear()
+    _server(remote).revoke("192.0.2.11")
+    _server(remote).allow("192.0.2.11")
+    assert not [command for command in remote.commands if NFT_LOST.split()[1] in command]
+    remote.answers = {"nft -j": Output(1, "", f"Error: No such file or directory\nlist set {NFT_LOST}")}
+    assert _server(remote).lost() == frozenset()
 
 
 def test_revoke_and_allow_are_one_transaction_each() -> None:

@@ -117,6 +117,31 @@ def test_release_of_a_worker_that_is_no_node_any_more(world: World, monkeypatch:
     assert world.revoked == set()
 
 
+def test_release_of_a_running_vm_without_its_node_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its boot may be the one that was fenced: only the Node would say."""
+    release = fence(world)
+    world.vms["n1"].state = State.ON
+
+    def gone(*_: object) -> NodeState:
+        raise NotFoundError("no node")
+
+    monkeypatch.setattr(SimApi, "read", gone)
+    still_fenced(world, release, "without its Node nobody knows whether it was started anew")
+
+
+@pytest.mark.parametrize("state", [State.ON, State.OFF])
+def test_release_of_a_worker_that_was_removed_as_lost_is_refused(world: World, state: State) -> None:
+    """The playbook restarts its machine before it lets it in; nothing that the watcher does reaches its set."""
+    world.lost.add(WORKERS["n1"])
+    world.run(120)
+    world.vms["n1"].state = state
+    api, hypervisor, storage = SimApi(world), SimHypervisor(world), SimStorage(world)
+    with pytest.raises(LabError, match=r"it was removed as lost, .*remove-node.yml -e node=n1` restarts its machine"):
+        command.release("n1", WORKERS, api, hypervisor, storage)
+    assert command.status(WORKERS, api, hypervisor, storage)[0].endswith("NFS revoked, as it was removed as lost")
+    assert world.lost == {WORKERS["n1"]}
+
+
 def test_check_bears_what_merely_gives_no_answer() -> None:
     def unreachable() -> None:
         raise UnreachableError("no answer")

@@ -54,3 +54,21 @@ def test_export_without_its_server(playbook: Playbook, tmp_path: Path, monkeypat
         assert f"The NFS server on localhost is {state}, so what is in backup_export /nfsdata may not be the volumes" in " ".join(
             (result.stdout + result.stderr).split()
         )
+
+
+@pytest.mark.parametrize(("mounted", "is_mount", "refused"), [(False, True, True), (True, True, False), (False, False, False)])
+def test_export_without_its_mount(
+    playbook: Playbook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mounted: bool, is_mount: bool, refused: bool
+) -> None:
+    """The server runs on where its file system was taken away later."""
+    for name, status in (("systemctl", 0), ("findmnt", int(not mounted))):
+        program = tmp_path / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(f"#!/bin/sh\necho active\nexit {status}\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    told = {"backup_export": "/nfsdata", "backup_export_is_mount": is_mount}
+    result = role_tasks.run(playbook, tmp_path, "backup", role_tasks.read("backup", "check_export"), told)
+    assert (result.returncode != 0) == refused, result.stdout + result.stderr
+    if refused:
+        assert "backup_export /nfsdata on localhost isn't mounted" in " ".join((result.stdout + result.stderr).split())

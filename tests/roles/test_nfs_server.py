@@ -216,3 +216,23 @@ def test_disk_is_left_alone(playbook: Playbook, tmp_path: Path) -> None:
     result = role_tasks.run(playbook, tmp_path, "nfs_server", role_tasks.read("nfs_server", "disk"), told, "--check")
     assert result.returncode == 0, result.stdout + result.stderr
     assert "changed=0 " in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [("defaults", "defaults,nofail"), ("defaults,nofail", "defaults,nofail"), ("defaults,ro", "defaults,ro"), (None, None)],
+)
+def test_machine_starts_without_its_disk(playbook: Playbook, tmp_path: Path, options: str | None, expected: str | None) -> None:
+    """Also one that was made before; what isn't the role's own line stays, and so does a machine without a file."""
+    task = role_tasks.task_of(role_tasks.read("nfs_server", "disk"), "Let the machine start without the disk")
+    disk = "/dev/disk/by-id/virtio-nfsdata"
+    lines = "UUID=1 / ext4 defaults 0 1\n" + disk + "2 /nfsdata ext4 defaults 0 0\n" + disk + " /nfsdata ext4 {} 0 0\n"
+    fstab = tmp_path / "fstab"
+    if options is not None:
+        fstab.write_text(lines.format(options))
+    told = {"nfs_server_disk": disk, "nfs_server_export": "/nfsdata", "__nfs_server_fstab": str(fstab), "__nfs_server_mount": {"rc": 0}}
+    result = role_tasks.run(playbook, tmp_path, "nfs_server", [task], told)
+    assert f"changed={int(options != expected)} " in result.stdout, result.stdout + result.stderr
+    assert "failed=0" in result.stdout
+    if expected is not None:
+        assert fstab.read_text() == lines.format(expected)

@@ -144,6 +144,77 @@ def test_names_of_the_machines(playbook: Playbook, tmp_path: Path) -> None:
     ]
 
 
+OLD = """# Written by Ansible (role node_base).
+127.0.0.1 localhost
+::1 localhost ip6-localhost ip6-loopback
+ff02::1 ip6-allnodes
+ff02::2 ip6-allrouters
+"""
+
+
+@pytest.mark.parametrize(
+    "above", ["", "# BEGIN Written by Ansible (role node_base).\n192.0.2.10 alpha\n# END Written by Ansible (role node_base).\n"]
+)
+def test_names_of_before_go(playbook: Playbook, tmp_path: Path, above: str) -> None:
+    """A node that is gone, and this one's old address, would be resolved for good; what somebody wrote below them stays."""
+    hosts = tmp_path / "hosts"
+    hosts.write_text(above + OLD + "192.0.2.7 alpha\n192.0.2.9 gone\n# mine\n203.0.113.9 printer\n")
+    tasks = [
+        role_tasks.task_of(role_tasks.read("node_base", "configure"), name)
+        for name in ("Take the names of before out of it", "Configure the names of all machines")
+    ]
+    told = {"node_base_hosts": [{"name": "alpha", "address": "192.0.2.10"}], "__node_base_hosts_file": str(hosts)}
+    for changed in (1 + (not above), 0):
+        result = role_tasks.run(playbook, tmp_path, "node_base", tasks, told)
+        assert f"changed={changed} " in result.stdout, result.stdout + result.stderr
+    block = "# BEGIN Written by Ansible (role node_base).\n192.0.2.10 alpha\n# END Written by Ansible (role node_base).\n"
+    assert hosts.read_text() == block + OLD.partition("\n")[2] + "# mine\n203.0.113.9 printer\n"
+
+
+def test_no_file_of_names_yet(playbook: Playbook, tmp_path: Path) -> None:
+    task = role_tasks.task_of(role_tasks.read("node_base", "configure"), "Take the names of before out of it")
+    result = role_tasks.run(playbook, tmp_path, "node_base", [task], {"__node_base_hosts_file": str(tmp_path / "hosts")})
+    assert "failed=0" in result.stdout, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_empty_list_of_name_servers_is_the_machine_s_own(playbook: Playbook, tmp_path: Path, there: bool) -> None:
+    """Its resolver needs none, or whoever fills the file hasn't yet: a link stays one."""
+    file, target = tmp_path / "resolv.conf", tmp_path / "run"
+    if there:
+        target.touch()
+        file.symlink_to(target)
+    tasks = [
+        role_tasks.task_of(role_tasks.read("node_base", "configure"), name)
+        for name in ("Check for name servers", "Configure the fallback name server")
+    ]
+    result = role_tasks.run(playbook, tmp_path, "node_base", tasks, {"__node_base_resolv_file": str(file)})
+    assert f"changed={int(not there)} " in result.stdout, result.stdout + result.stderr
+    assert file.is_symlink() == there
+    assert ("nameserver" in file.read_text()) == (not there)
+
+
+def test_what_another_interface_was_told_goes(playbook: Playbook, tmp_path: Path) -> None:
+    for name in ("old", "new"):
+        (tmp_path / f"network/{name}.network.d").mkdir(parents=True)
+        for file in ("kubernetes-node.conf", "mine.conf"):
+            (tmp_path / f"network/{name}.network.d" / file).touch()
+    tasks = [
+        role_tasks.task_of(role_tasks.read("node_base", "overrides"), name)
+        for name in ("Find what other interfaces were told", "Remove it")
+    ]
+    del tasks[1]["notify"]
+    told = {
+        "__node_base_additions": str(tmp_path),
+        "__node_base_networkd": {"stdout": '{"NetworkFile": "/run/systemd/network/new.network"}'},
+    }
+    for changed in (1, 0):
+        result = role_tasks.run(playbook, tmp_path, "node_base", tasks, told)
+        assert f"changed={changed} " in result.stdout, result.stdout + result.stderr
+    left = sorted(str(path.relative_to(tmp_path / "network")) for path in tmp_path.glob("network/*/*"))
+    assert left == ["new.network.d/kubernetes-node.conf", "new.network.d/mine.conf", "old.network.d/mine.conf"]
+
+
 @pytest.mark.parametrize(
     ("answer", "folder"),
     [
@@ -159,6 +230,21 @@ def test_additions_to_the_file_of_networkd(playbook: Playbook, tmp_path: Path, a
     say = {"name": "Say", "ansible.builtin.debug": {"msg": "it is '{{ __node_base_network_folder }}'."}}
     result = role_tasks.run(playbook, tmp_path, "node_base", [say], {"__node_base_networkd": answer})
     assert f"it is '{folder}'." in result.stdout, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(("left", "refused"), [("list", False), ("md5sums", True)])
+def test_package_that_is_in_the_way(playbook: Playbook, tmp_path: Path, left: str, refused: bool) -> None:
+    """A package that was removed leaves its list to dpkg while a file of its settings is there."""
+    (tmp_path / f"containerd.io.{left}").write_text("one line\n")
+    task = role_tasks.task_of(role_tasks.read("node_base", "preflight"), "Check that no package is in the way")
+    read = role_tasks.task_of(
+        role_tasks.read("node_base", "facts"), "Read the sizes of memory and swap, the processors, routes and name servers"
+    )
+    told = {"__node_base_dpkg_folder": str(tmp_path), "node_base_runs_pods": True, "__node_base_interface": "eth0"}
+    result = role_tasks.run(playbook, tmp_path, "node_base", [read, task], told)
+    assert (result.returncode != 0) == refused, result.stdout + result.stderr
+    if refused:
+        assert "localhost has the package containerd.io, whose place" in " ".join((result.stdout + result.stderr).split())
 
 
 def test_route_that_networkd_brings_back(playbook: Playbook, tmp_path: Path) -> None:

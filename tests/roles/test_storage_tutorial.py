@@ -117,6 +117,10 @@ def test_what_cannot_come_together(volumes: list[dict[str, Any]], claims: list[d
         (f"{UUID} 5.6.24", "", "mysql:5.6.51", ""),
         (f"{UUID} 9.7.4-2", "", "room:5000/mysql:9.7", ""),
         # Its server says by itself what it can't open.
+        (f"{UUID} 5.6.51", "", "harbor.example/lab/mysql:1.0", ""),
+        (f"{UUID} 5.6.51", "", "room:5000/mysql:1.0", ""),
+        (f"{UUID} 5.6.51", "", "mysql:2024.11-5.6", ""),
+        (f"{UUID} 5.6.51", "", "percona:5.7", ""),
         (f"{UUID} 5.6.24", "", "mysql:latest", ""),
         (f"{UUID} 5.6.24", "", "mysql@sha256:9.7", ""),
         (f"{UUID} 5.6.24", "new", "", f"MySQL's folder isn't the one that it had: its server is new, and was {UUID}"),
@@ -128,12 +132,33 @@ def test_what_cannot_come_together(volumes: list[dict[str, Any]], claims: list[d
         ),
         (f"{UUID} 9.7.4-2", "", "room:5000/mysql:5.6", "The image is room:5000/mysql:5.6, and MySQL's data was made by 9.7.4-2, whose"),
         (f"{UUID} 5.6.24", "", "mysql:5.7", "The image is mysql:5.7, and"),
+        (f"{UUID} 5.6.24", "", "docker.io/library/mysql:8.4-oracle", "The image is docker.io/library/mysql:8.4-oracle, and"),
     ],
 )
 def test_other_data(note: str, uuid: str, image: str, expected: str) -> None:
     """A folder that was emptied or exchanged has another server's UUID, and an image of another series is refused before it starts."""
     assert other_data(note, uuid, image).startswith(expected)
     assert bool(other_data(note, uuid, image)) == bool(expected)
+
+
+@pytest.mark.parametrize(
+    ("answer", "whole"),
+    [
+        ({"rc": 0, "stdout": f"{UUID}\t5.6.51\n"}, True),
+        ({"rc": 0, "stdout": ""}, False),
+        ({"rc": 0, "stdout": UUID[:7]}, False),
+        ({"rc": 1, "stdout": f"{UUID} 5.6.51"}, False),
+        ({"msg": "no pod"}, False),
+    ],
+)
+def test_half_an_answer_of_mysql_is_none(playbook: Playbook, tmp_path: Path, answer: dict[str, Any], whole: bool) -> None:
+    """Neither a raw error nor the note for good."""
+    check = role_tasks.task_of(role_tasks.read("storage_tutorial", "wait_mysql"), "Check that the password is right")
+    told = {"__storage_tutorial_login": answer, "storage_tutorial_namespace": "outlive"}
+    result = role_tasks.run(playbook, tmp_path, "storage_tutorial", [check], told)
+    assert (result.returncode == 0) == whole, result.stdout + result.stderr
+    if not whole:
+        assert "MySQL doesn't answer a query (" in " ".join((result.stdout + result.stderr).split())
 
 
 def test_states_have_the_last_words() -> None:

@@ -6,14 +6,16 @@ And how a node leaves: not while its pods are there, and not as a lost one while
 from __future__ import annotations
 
 import base64
+import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from outlive.fence.actions import EXPIRE, NFT_OBJECTS, NFT_RULES, NFT_SET
+from outlive.fence.actions import EXPIRE, NFT_LOST, NFT_OBJECTS, NFT_RULES, NFT_SET
 
 from . import role_tasks
 from .conftest import ROOT, Playbook
@@ -227,6 +229,23 @@ def test_pods_that_stay_are_named(playbook: Playbook, tmp_path: Path, drain: dic
     assert expected in " ".join((result.stdout + result.stderr).split())
 
 
+def test_drain_names_its_caller_s_setting(playbook: Playbook, tmp_path: Path) -> None:
+    """An upgrade has another one, and fences no healthy worker for a slow pod, nor the control plane."""
+    check = role_tasks.task_of(role_tasks.read("worker", "drain"), "Check that its pods went")
+    (drain,) = [task["vars"] for task in role_tasks.each(role_tasks.read("upgrade", "node")) if task["name"].endswith("Drain it")]
+    given = {
+        "__worker_drain": {"msg": "slow"},
+        "__worker_pods": {"resources": []},
+        "worker_drain_setting": drain["worker_drain_setting"],
+        "worker_kubeconfig": "/nowhere",
+    }
+    said = sentence(role_tasks.run(playbook, tmp_path, "worker", [check], given).stdout)
+    assert "localhost couldn't give its pods away within upgrade_drain_seconds (300 s): slow" in said
+    assert "lost=true" not in said
+    (drain,) = [task["vars"] for task in role_tasks.read("worker", "remove") if task["name"].endswith("Drain the node")]
+    assert "-e lost=true" in drain["__worker_drain_hint"]
+
+
 @pytest.mark.parametrize(("ready", "refused"), [("True", True), ("Unknown", False), ("False", False)])
 def test_node_that_answers_is_not_lost(playbook: Playbook, tmp_path: Path, ready: str, refused: bool) -> None:
     check = role_tasks.task_of(role_tasks.read("worker", "check_lost"), "Check that the node is lost")
@@ -240,20 +259,98 @@ def test_node_that_answers_is_not_lost(playbook: Playbook, tmp_path: Path, ready
 def test_pods_go_before_their_node() -> None:
     """The order of the tasks, and that a node is deleted under its pods only where it is lost."""
     names = [task["name"].partition(" | ")[2] for task in role_tasks.read("worker", "remove")]
-    assert names == ["Check the cluster", "Drain the node", "Delete the node", "Reset the machine"]
+    assert names == [
+        "Check the cluster",
+        "Drain the node",
+        "Delete the node",
+        "Reset the machine",
+        "Let the kubelet start with the machine again",
+    ]
     plays = yaml.safe_load((ROOT / "playbooks/remove-node.yml").read_text(encoding="utf-8"))
     used = [task["ansible.builtin.import_role"]["tasks_from"] for play in plays for task in play.get("tasks", [])]
-    assert used == ["check_lost", "fence", "remove", "remove_from_node", "allow"]
+    assert used == ["check_lost", "fence", "check_fenced", "restart", "remove", "remove_from_node", "allow"]
+
+
+def test_a_machine_that_is_turned_away_is_restarted_first() -> None:
+    """Nothing waits for what hangs there, and its kubelet starts nothing: no drain, no shutdown, no reset before the restart."""
+    names = [task["name"].partition(" | ")[2] for task in role_tasks.read("worker", "restart")]
+    assert names[2:] == [
+        "Delete the node",
+        "Keep the kubelet from starting with the machine",
+        "Restart the machine as if its power had gone",
+    ]
+    restart = role_tasks.read("worker", "restart")[-1]["ansible.builtin.reboot"]["reboot_command"]
+    assert "sysrq-trigger" in restart
+    assert "sync --file-system /etc;" in restart, "a sync of all waits for the NFS server"
+    assert "not worker_turned_away" in role_tasks.task_of(role_tasks.read("worker", "remove"), "Drain the node")["when"]
+
+
+LISTENS = """#!/bin/sh
+[ "$1" != get ] || exit {watched}
+echo "$@" >> {calls}
+[ ! -e {rules} ] || cat {rules} {folder}/*.nft >> {calls} 2> /dev/null || true
+"""
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_a_lost_node_is_turned_away_until_it_is_let_in(
+    playbook: Playbook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, watched: bool
+) -> None:
+    """It stands in a file that the server's unit loads, as at the moment of the fence; whoever turns it away is told."""
+    rules, folder, calls = tmp_path / "etc" / "lost.nft", tmp_path / "etc" / "lost", tmp_path / "calls"
+    program = tmp_path / "bin" / "nft"
+    program.parent.mkdir()
+    program.write_text(LISTENS.format(watched=0 if watched else 1, calls=calls, rules=rules, folder=folder))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    told = {
+        "nfs_server_fenced": "192.0.2.11",
+        "__nfs_server_nft": str(program),
+        "__nfs_server_lost_rules": str(rules),
+        "__nfs_server_lost_folder": str(folder),
+        "__nfs_server_lost_dropin": str(tmp_path / "unit.d" / "outlive-lost.conf"),
+    }
+    show = {"name": "Show", "ansible.builtin.debug": {"msg": "turned away: {{ nfs_server_turns_away }}"}}
+
+    def tasks_of(name: str) -> Iterator[dict[str, Any]]:
+        for task in role_tasks.read("nfs_server", name):
+            task.pop("notify", None)
+            if "ansible.builtin.import_tasks" in task:
+                yield from tasks_of("lost")
+            elif "ansible.builtin.shell" not in task:  # the clients of this machine's own kernel are none of the test's
+                yield task
+
+    def run(*names: str) -> str:
+        tasks = [task for name in names for task in tasks_of(name)]
+        result = role_tasks.run(playbook, tmp_path, "nfs_server", [*tasks, show], told)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
+
+    assert f"turned away: {watched}" in run("check_fenced")
+    assert "turned away: True" in run("fence", "check_fenced")
+    loaded = calls.read_text()
+    assert loaded.startswith(f"--file {rules}\n")
+    assert f'include "{folder}/*.nft"' in loaded
+    assert f"add element {NFT_LOST} {{ 192.0.2.11 }}" in loaded
+    assert "ip saddr @addresses meta l4proto { tcp, udp } th dport 2049 counter drop" in loaded
+    assert f"ExecStartPre={program} --file {rules}\n" in (tmp_path / "unit.d" / "outlive-lost.conf").read_text()
+    calls.unlink()
+    assert f"turned away: {watched}" in run("allow", "check_fenced")
+    loaded = calls.read_text()
+    assert "add element inet outlive_lost" not in loaded
+    assert f"delete element {NFT_SET} {{ 192.0.2.11 }}" in loaded
 
 
 def test_fence_is_the_watcher_s(playbook: Playbook, tmp_path: Path) -> None:
-    """What the role turns away, `outlive fence release` lets in again, and the other way round."""
+    """What the watcher turns away, the role lets in again, and the program knows the role's set."""
     shown = tmp_path / "shown"
-    content = "{{ [__nfs_server_fence_set, __nfs_server_fence_objects, __nfs_server_fence_rules] | join('\n') }}"
+    content = "{{ [__nfs_server_fence_set, __nfs_server_fence_objects, __nfs_server_lost_set] | join('\n') }}"
     show = {"name": "Show", "ansible.builtin.copy": {"dest": str(shown), "content": content, "mode": "0600"}}
     result = role_tasks.run(playbook, tmp_path, "nfs_server", [show], {"nfs_server_export": "/nfsdata"})
     assert result.returncode == 0, result.stdout + result.stderr
-    assert shown.read_text() == "\n".join([NFT_SET, NFT_OBJECTS, NFT_RULES])
+    assert shown.read_text() == "\n".join([NFT_SET, NFT_OBJECTS, NFT_LOST])
+    (rule,) = re.findall(r"meta l4proto .* drop", NFT_RULES)
+    assert rule in (ROOT / "roles/nfs_server/templates/lost.nft.j2").read_text(encoding="utf-8")
     text = (ROOT / "roles/nfs_server/tasks/fence.yml").read_text(encoding="utf-8")
     for part in re.findall(r"/proc/\S+|grep -qsF|echo expire", EXPIRE):
         assert part.rstrip(";") in text

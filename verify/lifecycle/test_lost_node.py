@@ -78,7 +78,7 @@ def test_it_is_turned_away(lost: Pod, lab: Inventory, remote: Remote) -> None:
     server, _ = nfs.exported(lab)
     (address,) = [host.address for host in lab.group("workers") if host.name == lost.node]
     storage = NfsServer(remote, server.name)
-    assert address in storage.revoked()
+    assert address in storage.lost()
     assert storage.expire(address) == 0
 
 

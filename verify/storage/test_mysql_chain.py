@@ -25,7 +25,10 @@ def test_claim_is_bound(cluster: Cluster) -> None:
 def test_its_folder_is_the_one_that_it_had(lab: Inventory, cluster: Cluster, remote: Remote) -> None:
     """The server's UUID in the volume's folder is the one that was noted when MySQL first ran there: no database was made anew meanwhile."""
     (namespace,) = [each for each in cluster.listing("namespaces") if each["metadata"]["name"] == NAMESPACE]
-    noted = namespace["metadata"].get("annotations", {})["outlive/mysql-data"].split()[0]
+    noted, _, _ = namespace["metadata"].get("annotations", {}).get("outlive/mysql-data", "").partition(" ")
+    assert noted, (
+        f"the namespace {NAMESPACE} has no note of MySQL's data, as before 2026-11-29: run `outlive tutorial apply`, which writes it"
+    )
     server, export = nfs.exported(lab)
     assert cluster.volume("mysql-pv").path == f"{export}/mysql-pv"
     assert f"server-uuid={noted}" in remote.check(server.name, "cat %s", f"{export}/mysql-pv/auto.cnf").splitlines()

@@ -20,7 +20,8 @@ def overlaps(networks: Mapping[str, str]) -> list[str]:
     """Return each pair of settings whose networks have addresses in common; what is no network overlaps none."""
     found = []
     for (one, first), (other, second) in combinations(networks.items(), 2):
-        a, b = _network(first), _network(second)
+        # Others' settings may be a host's address with its network's length, as libvirt's are.
+        a, b = _network(first, strict=False), _network(second, strict=False)
         if a is not None and b is not None and a.overlaps(b):
             found.append(f"{one} ({first}) and {other} ({second})")
     return found
@@ -39,7 +40,7 @@ def within(outside: Mapping[str, str], networks: Mapping[str, str]) -> list[str]
     for name, text in outside.items():
         for address in dict.fromkeys(filter(None, map(_host, text.split()))):
             for setting, network in networks.items():
-                taken = _network(network)
+                taken = _network(network, strict=False)
                 if taken is not None and address in taken:
                     found.append(f"{name} has {address}, which is in {setting} ({network})")
     return found
@@ -53,9 +54,9 @@ def _host(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return None
 
 
-def _network(text: str) -> Network | None:
+def _network(text: str, *, strict: bool = True) -> Network | None:
     try:
-        return ipaddress.ip_network(text)
+        return ipaddress.ip_network(text, strict)
     except ValueError:
         return None
 

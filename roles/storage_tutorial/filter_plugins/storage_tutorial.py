@@ -92,21 +92,25 @@ def _misplaced_volume(wanted: dict[str, Any], name: str, there: dict[str, Any], 
     ]
 
 
+OFFICIAL = re.compile(r"(?:[^/]*[.:][^/]*/|localhost/)?(?:library/)?mysql:(?P<series>(?:[5-9]|[1-9]\d)\.\d+)(?:[.-].*)?")
+"""MySQL's own image by a tag with a version, the oldest of which is 5.5: at Docker Hub, or by that name in another registry."""
+
+
 def other_data(note: str, uuid: str, image: str) -> str:
     """Return why MySQL's data isn't what was noted of it, or nothing.
 
     Args:
         note: UUID and version of the server when its data was first seen, parted by a space; empty where it never was.
         uuid: The server's UUID now, which lies in its data folder; empty where the server wasn't asked yet.
-        image: The server's image, whose tag may name its version.
+        image: The server's image; the tag of MySQL's own image names its version, from whatever registry, and that of another one anything.
     """
     noted, _, version = note.partition(" ")
     if not note:
         return ""
     if uuid and uuid != noted:
         return f"MySQL's folder isn't the one that it had: its server is {uuid}, and was {noted}"
-    tag = re.match(r"\d+\.\d+", image.partition("@")[0].rpartition("/")[2].partition(":")[2])
-    if tag and tag.group() != ".".join(version.split(".")[:2]):
+    tag = OFFICIAL.fullmatch(image.partition("@")[0])
+    if tag and tag.group("series") != ".".join(version.split(".")[:2]):
         return f"The image is {image}, and MySQL's data was made by {version}, whose files no other series opens unchanged"
     return ""
 

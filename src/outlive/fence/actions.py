@@ -18,6 +18,8 @@ from outlive.lab.ssh import Remote
 ANNOTATION = "outlive.io/fenced"
 
 NFT_SET = "inet outlive_fence fenced"
+NFT_LOST = "inet outlive_lost addresses"
+"""Nodes that `remove-node.yml -e lost=true` turned away (role nfs_server). Nobody saw their machines off: the playbook alone lets them in, never this program."""
 NFT_OBJECTS = "add table inet outlive_fence; add set inet outlive_fence fenced { type ipv4_addr; }; "
 NFT_RULES = (
     NFT_OBJECTS
@@ -62,6 +64,9 @@ class Storage(Protocol):
 
     def revoked(self) -> frozenset[str]:
         """Return the addresses that are turned away."""
+
+    def lost(self) -> frozenset[str]:
+        """Return the addresses that are turned away since their nodes were removed as lost: only ``remove-node.yml`` lets them in."""
 
     def revoke(self, address: str) -> None:
         """Turn an address away; twice is harmless."""
@@ -176,13 +181,12 @@ class NfsServer:
             )
 
     def revoked(self) -> frozenset[str]:
-        """List the set."""
-        output = self._remote.run(self._server, f"nft -j list set {NFT_SET}")
-        if output.status == 0:
-            return parse_set(output.stdout)
-        if "No such file or directory" in output.stderr:  # no table: nobody was fenced since the server booted
-            return frozenset()
-        raise LabError(f"`nft` on {self._server} can't list the set {NFT_SET} ({output.stderr.strip() or 'no message'}): look at it there.")
+        """List the watcher's set."""
+        return self._list(NFT_SET)
+
+    def lost(self) -> frozenset[str]:
+        """List the playbook's set."""
+        return self._list(NFT_LOST)
 
     def revoke(self, address: str) -> None:
         """Add the address to the set, and the rule where it isn't there."""
@@ -197,6 +201,14 @@ class NfsServer:
         """Take the address out of the set; added before, since to delete what isn't there is an error."""
         element = f"element {NFT_SET} {{ {_ipv4(address)} }}"
         self._nft(f"{NFT_OBJECTS}add {element}; delete {element}")
+
+    def _list(self, name: str) -> frozenset[str]:
+        output = self._remote.run(self._server, f"nft -j list set {name}")
+        if output.status == 0:
+            return parse_set(output.stdout)
+        if "No such file or directory" in output.stderr:  # no table: nobody was put into it since the server booted
+            return frozenset()
+        raise LabError(f"`nft` on {self._server} can't list the set {name} ({output.stderr.strip() or 'no message'}): look at it there.")
 
     def _nft(self, commands: str) -> None:
         self._remote.check(self._server, "nft %s", commands)

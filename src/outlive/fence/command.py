@@ -112,7 +112,7 @@ def only_one(path: Path) -> Iterator[None]:
 
 def status(workers: Mapping[str, str], api: Api, hypervisor: Hypervisor, storage: Storage) -> list[str]:
     """Return a line for each worker: VM, node, fence, NFS access."""
-    nodes, revoked = api.look(), storage.revoked()
+    nodes, revoked, lost = api.look(), storage.revoked(), storage.lost()
     lines = []
     for name, address in workers.items():
         try:
@@ -122,7 +122,8 @@ def status(workers: Mapping[str, str], api: Api, hypervisor: Hypervisor, storage
         node = nodes.get(name)
         ready = "not in the cluster" if node is None else "Ready" if node.ready == "True" else "NotReady"
         fenced = f"fenced since {node.fenced.at} (boot id {node.fenced.boot})" if node is not None and node.fenced else "not fenced"
-        lines.append(f"{name}: VM {power}, node {ready}, {fenced}, NFS {'revoked' if address in revoked else 'open'}")
+        access = "revoked, as it was removed as lost" if address in lost else "revoked" if address in revoked else "open"
+        lines.append(f"{name}: VM {power}, node {ready}, {fenced}, NFS {access}")
     return lines
 
 
@@ -130,10 +131,16 @@ def release(name: str, workers: Mapping[str, str], api: Api, hypervisor: Hypervi
     """Open NFS to a node and take its taint and annotation away; return the sentence that says so.
 
     Raises:
-        LabError: there is no such worker, what ran when it was fenced may still write, or the server or the API refuses.
+        LabError: there is no such worker, it was removed as lost, what ran when it was fenced may still write, or the server or the API refuses.
     """
     if name not in workers:
         raise LabError(f"{name!r} is no worker of the inventory: choose one of {', '.join(workers)}.")
+    if workers[name] in storage.lost():
+        # Its machine was never seen off, and without its Node nobody can tell its old boot from a new one.
+        raise LabError(
+            f"{name} can't be released: it was removed as lost, so what it still holds of a volume would be written now; "
+            f"`ansible-playbook playbooks/remove-node.yml -e node={name}` restarts its machine, resets it and lets it in."
+        )
     node = None
     with contextlib.suppress(NotFoundError):  # a worker that isn't a node any more has nothing but NFS to take back
         node = api.read(name)
@@ -161,6 +168,10 @@ def _check_harmless(name: str, node: NodeState | None, hypervisor: Hypervisor) -
         raise LabError(
             f"{name} can't be released: its VM's memory is saved and would go on where it was, with its hung writes; "
             f"start it with `vagrant up {name}`, {cure}."
+        )
+    if state is State.ON and node is None:
+        raise LabError(
+            f"{name} can't be released: its VM runs, and without its Node nobody knows whether it was started anew since: {cure}."
         )
     fenced = node.fenced if node is not None else None
     if state is State.ON and node is not None and fenced is not None and (not fenced.boot or node.boot == fenced.boot):
