@@ -154,7 +154,9 @@ def test_end_of_a_large_log_is_enough(tmp_path: Path) -> None:
     assert MODULE.last_log(tmp_path, "etcd", "m")[0] == ["last but one", "last"]
 
 
-OLD = {"etcd": {"manifest": "1", "processes": ["10 5"]}}
+OLD = [{"etcd": {"manifest": "1", "processes": ["10 5"]}}]
+CUT_SHORT = [*OLD, {"etcd": {"manifest": "2", "processes": ["10 5"]}}]
+"""What ran when a first run began, and when the one after it did, while the kubelet hadn't noticed the first one's manifest."""
 
 
 @pytest.mark.parametrize(
@@ -168,10 +170,12 @@ OLD = {"etcd": {"manifest": "1", "processes": ["10 5"]}}
         ({"manifest": "2", "processes": ["10 6"]}, OLD, [], ""),
         ({"manifest": "1", "processes": ["10 5"]}, OLD, ["etcd"], "it still runs as before"),
         ({"manifest": "1", "processes": ["11 5"]}, OLD, ["etcd"], ""),
-        ({"manifest": "1", "processes": ["11 5"]}, {}, [], ""),
+        ({"manifest": "1", "processes": ["11 5"]}, [], [], ""),
+        ({"manifest": "2", "processes": ["10 5"]}, CUT_SHORT, [], "it still runs as before"),
+        ({"manifest": "2", "processes": ["11 6"]}, CUT_SHORT, [], ""),
     ],
 )
-def test_what_a_program_wants(now: dict[str, Any], before: dict[str, Any], anew: list[str], expected: str) -> None:
+def test_what_a_program_wants(now: dict[str, Any], before: list[dict[str, Any]], anew: list[str], expected: str) -> None:
     """A program whose manifest changed, or that was stopped, is another process than before."""
     assert MODULE.wanting("etcd", now, before, anew, "", []) == expected
 
@@ -234,14 +238,14 @@ def test_first_program_that_does_not_run_is_named(tmp_path: Path, port: int) -> 
         assert list(before["files"]) == [__file__]
         assert before["manifests"] == {"outlive-etcd.yaml": "1"}
         programs = {"outlive-etcd": f"http://127.0.0.1:{port}/200"}
-        assert "failed" not in run(**told, programs=programs, before=before["programs"], timeout=0)
-        said = run(**told, programs={**programs, "outlive-api": "", "outlive-scheduler": ""}, before=before["programs"], timeout=0)
+        assert "failed" not in run(**told, programs=programs, before=[before["programs"]], timeout=0)
+        said = run(**told, programs={**programs, "outlive-api": "", "outlive-scheduler": ""}, before=[before["programs"]], timeout=0)
         assert said["msg"] == (
             "outlive-api doesn't run on m after 0 s (no process of it runs); the last that its log says is: Error: unknown flag: --nope -- correct the "
             "setting of the inventory that it was started with, then run this again, which repairs it. All of it: /var/log/pods/kube-system_outlive-api-m_*."
         )
         (tmp_path / "manifests/outlive-etcd.yaml").write_text("2")
-        said = run(**told, programs=programs, before=before["programs"], timeout=0)
+        said = run(**told, programs=programs, before=[before["programs"]], timeout=0)
         assert "outlive-etcd doesn't run on m after 0 s (it still runs as before); it has no log" in said["msg"]
         said = run(**told, programs={"outlive-api": ""}, timeout=0, cure="mend it")
         assert "is: Error: unknown flag: --nope -- mend it. All of it" in said["msg"]

@@ -28,7 +28,7 @@ module: control_plane_programs
 short_description: Read what a control plane is on its machine, and wait until its programs run
 description:
   - Reads the manifests that the kubelet reads, files, and the processes of the programs. Changes nothing.
-  - With O(timeout) it waits until each program of O(programs) is well; one whose manifest isn't the one of O(before), or that O(anew) names, must run in
+  - With O(timeout) it waits until each program of O(programs) is well; one whose manifest isn't one of O(before), or that O(anew) names, must run in
     another process than then.
   - With O(settled) a program is well once one process of it has been so for as long; one that ran before, with the same manifest, is at once.
   - Fails with the first program that isn't, in their order, and what its log said last; at once where the program has refused the flags of its manifest.
@@ -48,9 +48,10 @@ options:
     type: dict
     default: {}
   before:
-    description: What this module returned as RV(programs) before.
-    type: dict
-    default: {}
+    description: What this module returned as RV(programs) before, each time that something was begun to be changed.
+    type: list
+    elements: dict
+    default: []
   anew:
     description: Programs that must run in another process than before, whatever became of their manifests.
     type: list
@@ -278,14 +279,14 @@ def never_starts(manifest: Path, lines: Sequence[str], written: float) -> bool:
     return written > given + NOTICED_SECONDS and bool(REFUSED.match(last_words(lines)))
 
 
-def wanting(name: str, now: Seen, before: Seen, anew: Sequence[str], url: str, identity: Sequence[str]) -> str:
+def wanting(name: str, now: Seen, before: Sequence[Seen], anew: Sequence[str], url: str, identity: Sequence[str]) -> str:
     """Return why a program isn't as it shall be; nothing where it is."""
-    old = before.get(name, {})
     running = now["processes"]
-    # A program of which nothing is known was started after it was looked for.
-    changed = bool(old) and now["manifest"] != old["manifest"]
-    if (changed or name in anew) and set(running) & set(old.get("processes", [])):
-        return "it still runs as before"
+    for old in [each[name] for each in before if name in each]:
+        # A program of which nothing is known was started after it was looked for.
+        changed = now["manifest"] != old["manifest"]
+        if (changed or name in anew) and set(running) & set(old["processes"]):
+            return "it still runs as before"
     if not running:
         return "no process of it runs"
     return unwell(url, identity, tells=name == TELLS) if url else ""
@@ -315,7 +316,7 @@ def main() -> None:
             "manifests": {"type": "path", "required": True},
             "read": {"type": "list", "elements": "path", "default": []},
             "programs": {"type": "dict", "default": {}},
-            "before": {"type": "dict", "default": {}},
+            "before": {"type": "list", "elements": "dict", "default": []},
             "anew": {"type": "list", "elements": "str", "default": []},
             "timeout": {"type": "int"},
             "settled": {"type": "int", "default": 0},
@@ -329,7 +330,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     told = module.params
-    names = [*told["programs"], *told["before"]]
+    names = [*told["programs"], *(name for each in told["before"] for name in each)]
     begin = time.monotonic()
     end = begin + (told["timeout"] or 0) + told["settled"]
     logs = Path(told["logs"])
@@ -342,7 +343,7 @@ def main() -> None:
             break
         why = {}
         for name, url in told["programs"].items():
-            old = told["before"].get(name, {}).get("processes", [])
+            old = [process for each in told["before"] if name in each for process in each[name]["processes"]]
             why[name] = wanting(name, seen[name], told["before"], told["anew"], url, told["identity"])
             if why[name]:
                 first.pop(name, None)
