@@ -127,19 +127,19 @@ def test_process_of_another_pod_is_not_the_control_plane_s(tmp_path: Path) -> No
         process.mkdir(parents=True)
         (process / "cmdline").write_bytes(b"/usr/local/bin/etcd\0--name=m\0")
         (process / "stat").write_text(f"{number} (et cd) S {' '.join(str(each) for each in range(4, 30))}\n")
-        (process / "cgroup").write_text(f"0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{pod}.slice/cri-containerd-1.scope\n")
+        (process / "cgroup").write_text(
+            f"0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{pod}.slice/cri-containerd-1.scope\n"
+        )
     assert [each.split()[0] for each in MODULE.processes(tmp_path / "proc", "/kubepods", static)["etcd"]] == ["7"]
     assert [each.split()[0] for each in MODULE.processes(tmp_path / "proc", "/kubepods", {})["etcd"]] == ["7", "8"]
 
 
 def test_program_is_well_once_its_process_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that ends over and over again answers in between."""
-    now = 0.0
-    monkeypatch.setattr(MODULE.time, "monotonic", lambda: now)
+    moments = iter([0.0, 28.0, 30.0, 59.0, 60.0, 0.0, 0.0])
+    monkeypatch.setattr(MODULE.time, "monotonic", lambda: next(moments))
     first: dict[str, Any] = {}
-    said = []
-    for now, running in ((0.0, "1 5"), (28.0, "1 5"), (30.0, "2 9"), (59.0, "2 9"), (60.0, "2 9")):
-        said.append(MODULE.settling(first, "etcd", [running], [], 30))
+    said = [MODULE.settling(first, "etcd", [running], [], 30) for running in ("1 5", "1 5", "2 9", "2 9", "2 9")]
     assert [bool(each) for each in said] == [True, True, True, True, False]
     assert said[3] == "it has run for 29 s only, and ended before"
     # It ran before this run changed anything.

@@ -302,7 +302,11 @@ def test_the_only_archive_stays(playbook: Playbook, tmp_path: Path) -> None:
     (tmp_path / "kubernetes.sources").touch()
     names = ("Check for an archive that is no longer wanted", "Restore the machine's own sources")
     tasks = [role_tasks.task_of(role_tasks.read("node_base", "apt"), name) for name in names]
-    told = {"__node_base_source_file": str(archive), "__node_base_own_sources": [str(tmp_path / "sources.list")], "node_base_apt_source": {}}
+    told = {
+        "__node_base_source_file": str(archive),
+        "__node_base_own_sources": [str(tmp_path / "sources.list")],
+        "node_base_apt_source": {},
+    }
     result = role_tasks.run(playbook, tmp_path, "node_base", tasks, told)
     assert result.returncode != 0
     said = " ".join((result.stdout + result.stderr).split())

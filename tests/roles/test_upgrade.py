@@ -111,4 +111,6 @@ def test_old_containerd_is_refused_before_the_control_plane_s_turn(
     result = role_tasks.run(playbook, tmp_path, "upgrade", [task], {"upgrade_version": version, "__upgrade_nodes": {"resources": nodes}})
     assert (result.returncode != 0) == refused, result.stdout + result.stderr
     if refused:
-        assert "kubernetes_packages_version is 1.38.0, and k8s-node2 has containerd 1: from 1.38 on" in sentence(result.stdout + result.stderr)
+        assert "kubernetes_packages_version is 1.38.0, and k8s-node2 has containerd 1: from 1.38 on" in sentence(
+            result.stdout + result.stderr
+        )

@@ -208,9 +208,7 @@ ELSEWHERE = {"resources": [node("Unknown") | {"status": at("192.0.2.99")}]}
         ),
     ],
 )
-def test_join_is_refused(
-    playbook: Playbook, tmp_path: Path, there: bool, belongs: str | None, seen: dict[str, Any], expected: str
-) -> None:
+def test_join_is_refused(playbook: Playbook, tmp_path: Path, there: bool, belongs: str | None, seen: dict[str, Any], expected: str) -> None:
     """A machine of another cluster, one whose name another machine has, and a node by another name keep what they are."""
     tasks = [role_tasks.task_of(role_tasks.read("worker", "join"), name) for name in JOIN]
     skipped = {"__worker_stale": {"skipped": True}, "__worker_renamed": {"skipped": True}}
@@ -233,7 +231,11 @@ def test_refusals_come_before_the_reset() -> None:
     ("name", "flags", "expected"),
     [
         ("k8s-node2", {}, ""),
-        ("K8s-Node2", {}, "worker_node_name of localhost is K8s-Node2, and hostname-override of worker_kubelet_extra_args is not set: name"),
+        (
+            "K8s-Node2",
+            {},
+            "worker_node_name of localhost is K8s-Node2, and hostname-override of worker_kubelet_extra_args is not set: name",
+        ),
         ("k8s-node2", {"hostname-override": "foo"}, "and hostname-override of worker_kubelet_extra_args is foo: name the node by"),
     ],
 )
@@ -253,8 +255,9 @@ def test_node_keeps_its_address(playbook: Playbook, tmp_path: Path, address: str
     result = role_tasks.run(playbook, tmp_path, "worker", [check], {**told(tmp_path, True, "QQ=="), **seen})
     assert (result.returncode != 0) == refused, result.stdout + result.stderr
     if refused:
-        assert "worker_address of localhost is 192.0.2.12, and its node localhost joined the cluster with 192.0.2.99: set it back" in " ".join(
-            (result.stdout + result.stderr).split()
+        assert (
+            "worker_address of localhost is 192.0.2.12, and its node localhost joined the cluster with 192.0.2.99: set it back"
+            in " ".join((result.stdout + result.stderr).split())
         )
 
 
