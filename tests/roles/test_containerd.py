@@ -185,6 +185,13 @@ def test_every_kind_of_value_is_written(filters: ModuleType) -> None:
         ({"plugins": {CRI: {"registry": {}}}}, [], "name registries in containerd_registry_mirrors"),
         ({}, [ACCOUNT | {"registry": "https://x/y"}], "has the registry 'https://x/y', and only a host is allowed"),
         ({}, [ACCOUNT, ACCOUNT], "has the registry 'registry.example:5000' twice: leave one of them"),
+        (
+            {},
+            [ACCOUNT | {"registry": "docker.io"}, ACCOUNT | {"registry": "index.docker.io"}],
+            "has the registry 'index.docker.io' beside 'docker.io', which is the same: leave one of them",
+        ),
+        ({"plugins": {CRI: None}}, [], f"containerd_extra_config has no value for plugins.{CRI}: give it one"),
+        ({"debug": None}, [], "containerd_extra_config has no value for debug: give it one, or leave it out."),
         ({}, [ACCOUNT | {"password": ""}], "has no password for the registry 'registry.example:5000': give it one"),
     ],
 )

@@ -186,7 +186,9 @@ END
     program kube-controller-manager <<END
 spec: {{containers: [{{command: [kube-controller-manager, --cluster-cidr=10.244.0.0/16]}}]}}
 END
-    program kube-scheduler < /dev/null
+    program kube-scheduler <<END
+spec: {{containers: [{{command: [kube-scheduler]}}]}}
+END
 }}
 case "$*" in
 "init --config"*)
@@ -197,6 +199,7 @@ case "$*" in
     touch kubernetes/pki/apiserver.key
     etcd
     api_server
+    if test -e unfit; then echo "error: [preflight] Some fatal errors occurred: [ERROR Swap]" >&2; exit 1; fi
     test ! -e logs ;;
 "init phase etcd"*) etcd ;;
 "init phase certs apiserver"*)
@@ -252,6 +255,7 @@ class Machine:
             "__control_plane_processes": f"{self.folder}/proc",
             "__control_plane_logs": f"{self.folder}/logs",
             "__control_plane_start_seconds": 5,
+            "__control_plane_settled_seconds": 0,
             **variables,
         }
         return self.playbook(
@@ -357,13 +361,16 @@ def test_change_that_was_cut_short_is_taken_up_again(machine: Machine) -> None:
     assert machine.changed() > 0
     assert machine.calls == ["init"]
     first = machine.applied
-    assert re.fullmatch(r"[0-9a-f]{64}\n", first)
+    assert re.fullmatch(r"[0-9a-f]{64} [0-9a-f]{64}\n", first)
 
     (machine.folder / "broken").touch()
     done = machine.apply(control_plane_pod_security_level="restricted")
     assert done.returncode != 0
     assert machine.calls == PHASES[:3]
-    assert machine.applied not in ("", first)
+    # With it stands what ran then, by which the next run tells what was started since.
+    begun, *before = machine.applied.splitlines()
+    assert begun == "being applied"
+    assert [sorted(json.loads(each)) for each in before] == [["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"]]
 
     (machine.folder / "broken").unlink()
     machine.changed(control_plane_pod_security_level="restricted")
@@ -431,6 +438,36 @@ def test_flag_that_is_wrong_from_the_beginning(machine: Machine) -> None:
     machine.api.answers["/readyz"] = [{}]
     machine.changed()
     assert machine.calls == ["init"]
+    assert machine.changed() == 0
+
+
+@needs_root
+def test_kubeadm_s_own_reason_is_told(machine: Machine) -> None:
+    """Also where an earlier start has left manifests and a log."""
+    machine.api.answers["/readyz"] = [500]
+    machine.apply(control_plane_api_server_extra_args={"nope": "1"})
+    (machine.folder / "unfit").touch()
+    done = machine.apply()
+    assert done.returncode != 0
+    said = " ".join((done.stdout + done.stderr).split())
+    assert "kubeadm couldn't start a control plane on k8s-master: error: [preflight] Some fatal errors occurred: [ERROR Swap]" in said
+    assert "the last that its log says" not in said
+
+
+@needs_root
+@pytest.mark.parametrize("text", [None, "", "spec: foo\n", "added by hand"])
+def test_manifest_that_is_not_kubeadm_s_is_written_again(machine: Machine, text: str | None) -> None:
+    """One that is missing, empty or no pod, and one that somebody has changed."""
+    machine.changed()
+    path = machine.folder / "kubernetes/manifests/kube-scheduler.yaml"
+    made = path.read_text()
+    if text is None:
+        path.unlink()
+    else:
+        path.write_text(made.replace("[kube-scheduler]", "[kube-scheduler, --more=1]") if text == "added by hand" else text)
+    machine.changed()
+    assert machine.calls == PHASES
+    assert path.read_text() == made
     assert machine.changed() == 0
 
 
@@ -538,6 +575,7 @@ def test_program_that_does_not_come_back_after_a_renewal_is_named(playbook: Play
             "__control_plane_processes": f"{tmp_path}/proc",
             "__control_plane_pods": "/",
             "__control_plane_start_seconds": 2,
+            "__control_plane_settled_seconds": 0,
             "control_plane_node_name": "m",
         }
         done = role_tasks.run(playbook, tmp_path, "control_plane", role_tasks.read("control_plane", "restart"), told)

@@ -115,7 +115,48 @@ def test_process_is_found_by_its_program() -> None:
     assert "outlive-etcd" not in MODULE.processes(Path("/proc"), "/")
 
 
-OLD = {"etcd": {"manifest": "1", "processes": ["10 5"]}}
+def test_process_of_another_pod_is_not_the_control_plane_s(tmp_path: Path) -> None:
+    """A user's etcd runs in a pod too, whose name the folders of the control plane's logs don't have."""
+    uid, other = "0123456789abcdef0123456789abcdef", "11111111-2222-3333-4444-555555555555"
+    for folder in (f"kube-system_etcd-m_{uid}", f"default_etcd-m_{other}", "kube-system_etcd-m_nonsense", f"kube-system_etcd-n_{other}"):
+        (tmp_path / "logs" / folder).mkdir(parents=True)
+    static = MODULE.static_pods(tmp_path / "logs", "m")
+    assert static == {"etcd": [uid]}
+    for number, pod in ((7, uid), (8, other.replace("-", "_"))):
+        process = tmp_path / "proc" / str(number)
+        process.mkdir(parents=True)
+        (process / "cmdline").write_bytes(b"/usr/local/bin/etcd\0--name=m\0")
+        (process / "stat").write_text(f"{number} (et cd) S {' '.join(str(each) for each in range(4, 30))}\n")
+        (process / "cgroup").write_text(
+            f"0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{pod}.slice/cri-containerd-1.scope\n"
+        )
+    assert [each.split()[0] for each in MODULE.processes(tmp_path / "proc", "/kubepods", static)["etcd"]] == ["7"]
+    assert [each.split()[0] for each in MODULE.processes(tmp_path / "proc", "/kubepods", {})["etcd"]] == ["7", "8"]
+
+
+def test_program_is_well_once_its_process_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that ends over and over again answers in between."""
+    moments = iter([0.0, 28.0, 30.0, 59.0, 60.0, 0.0, 0.0])
+    monkeypatch.setattr(MODULE.time, "monotonic", lambda: next(moments))
+    first: dict[str, Any] = {}
+    said = [MODULE.settling(first, "etcd", [running], [], 30) for running in ("1 5", "1 5", "2 9", "2 9", "2 9")]
+    assert [bool(each) for each in said] == [True, True, True, True, False]
+    assert said[3] == "it has run for 29 s only, and ended before"
+    # It ran before this run changed anything.
+    assert MODULE.settling({}, "etcd", ["1 5"], ["1 5"], 30) == ""
+    assert MODULE.settling({}, "etcd", ["1 5"], [], 0) == ""
+
+
+def test_end_of_a_large_log_is_enough(tmp_path: Path) -> None:
+    log = tmp_path / "kube-system_etcd-m_a/etcd/0.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("x" * MODULE.LAST_BYTES + "\nlast but one\nlast\n")
+    assert MODULE.last_log(tmp_path, "etcd", "m")[0] == ["last but one", "last"]
+
+
+OLD = [{"etcd": {"manifest": "1", "processes": ["10 5"]}}]
+CUT_SHORT = [*OLD, {"etcd": {"manifest": "2", "processes": ["10 5"]}}]
+"""What ran when a first run began, and when the one after it did, while the kubelet hadn't noticed the first one's manifest."""
 
 
 @pytest.mark.parametrize(
@@ -129,10 +170,12 @@ OLD = {"etcd": {"manifest": "1", "processes": ["10 5"]}}
         ({"manifest": "2", "processes": ["10 6"]}, OLD, [], ""),
         ({"manifest": "1", "processes": ["10 5"]}, OLD, ["etcd"], "it still runs as before"),
         ({"manifest": "1", "processes": ["11 5"]}, OLD, ["etcd"], ""),
-        ({"manifest": "1", "processes": ["11 5"]}, {}, [], ""),
+        ({"manifest": "1", "processes": ["11 5"]}, [], [], ""),
+        ({"manifest": "2", "processes": ["10 5"]}, CUT_SHORT, [], "it still runs as before"),
+        ({"manifest": "2", "processes": ["11 6"]}, CUT_SHORT, [], ""),
     ],
 )
-def test_what_a_program_wants(now: dict[str, Any], before: dict[str, Any], anew: list[str], expected: str) -> None:
+def test_what_a_program_wants(now: dict[str, Any], before: list[dict[str, Any]], anew: list[str], expected: str) -> None:
     """A program whose manifest changed, or that was stopped, is another process than before."""
     assert MODULE.wanting("etcd", now, before, anew, "", []) == expected
 
@@ -161,6 +204,8 @@ def test_health(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     url = f"http://127.0.0.1:{port}"
     assert [MODULE.unwell(f"{url}/{status}", []) for status in (200, 401, 403)] == ["", "", ""]
+    # The API server refuses everybody while it knows no roles yet.
+    assert MODULE.unwell(f"{url}/403", [], tells=True) == f"{url}/403 says 403 Forbidden"
     assert MODULE.unwell(f"{url}/500", []) == f"{url}/500 says 500 Internal Server Error"
     assert "Connection refused" in MODULE.unwell("http://127.0.0.1:9/", [])
     assert "https://127.0.0.1:9/: " in MODULE.unwell("https://127.0.0.1:9/", ["/nowhere.crt", "/nowhere.key"])
@@ -193,15 +238,17 @@ def test_first_program_that_does_not_run_is_named(tmp_path: Path, port: int) -> 
         assert list(before["files"]) == [__file__]
         assert before["manifests"] == {"outlive-etcd.yaml": "1"}
         programs = {"outlive-etcd": f"http://127.0.0.1:{port}/200"}
-        assert "failed" not in run(**told, programs=programs, before=before["programs"], timeout=0)
-        said = run(**told, programs={**programs, "outlive-api": "", "outlive-scheduler": ""}, before=before["programs"], timeout=0)
+        assert "failed" not in run(**told, programs=programs, before=[before["programs"]], timeout=0)
+        said = run(**told, programs={**programs, "outlive-api": "", "outlive-scheduler": ""}, before=[before["programs"]], timeout=0)
         assert said["msg"] == (
             "outlive-api doesn't run on m after 0 s (no process of it runs); the last that its log says is: Error: unknown flag: --nope -- correct the "
             "setting of the inventory that it was started with, then run this again, which repairs it. All of it: /var/log/pods/kube-system_outlive-api-m_*."
         )
         (tmp_path / "manifests/outlive-etcd.yaml").write_text("2")
-        said = run(**told, programs=programs, before=before["programs"], timeout=0)
+        said = run(**told, programs=programs, before=[before["programs"]], timeout=0)
         assert "outlive-etcd doesn't run on m after 0 s (it still runs as before); it has no log" in said["msg"]
+        said = run(**told, programs={"outlive-api": ""}, timeout=0, cure="mend it")
+        assert "is: Error: unknown flag: --nope -- mend it. All of it" in said["msg"]
     finally:
         started.kill()
         started.wait()
@@ -241,6 +288,26 @@ def test_probe_says_where_a_program_is_asked() -> None:
 )
 def test_duplicates(name: str, text: str, named: bool) -> None:
     assert FILTERS.duplicates({name: text}, PROGRAMS) == ([name] if named else [])
+
+
+@pytest.mark.parametrize(
+    "text", ["", "spec: foo", "spec: {containers: foo}", "spec: {containers: [foo]}", "spec: {containers: [{command: foo}]}", "[]", "{"]
+)
+def test_manifest_that_is_no_pod(text: str) -> None:
+    """It says nothing, and is named by what reads it."""
+    found = {"etcd.yaml": text, "kube-apiserver.yaml": manifest("kube-apiserver")}
+    assert FILTERS.unreadable(found, [*PROGRAMS, "missing"]) == ["etcd", "missing"]
+    assert FILTERS.health(found, ["etcd"]) == {"etcd": ""}
+    assert FILTERS.flags(found, "etcd") == {}
+    assert FILTERS.version({"kube-apiserver.yaml": text}) == ""
+    assert FILTERS.duplicates(found, PROGRAMS) == []
+
+
+def test_checksum_is_of_the_programs_manifests() -> None:
+    found = {"etcd.yaml": "1", "kube-apiserver.yaml": "2"}
+    made = FILTERS.checksum(found, PROGRAMS)
+    assert FILTERS.checksum({**found, "another.yaml": "3"}, PROGRAMS) == made
+    assert len({made, FILTERS.checksum({**found, "etcd.yaml": "2"}, PROGRAMS), FILTERS.checksum({}, PROGRAMS)}) == 3
 
 
 def test_version() -> None:

@@ -210,7 +210,7 @@ def test_repository_of_before(playbook: Playbook, tmp_path: Path, before: str, r
     source, keyring = tmp_path / "kubernetes.sources", tmp_path / "keyring.asc"
     (tmp_path / "key").write_text("a key\n")
     if before:
-        source.write_text(f"Types: deb\nURIs: {before}\n")
+        source.write_text(f"# Written by Ansible (role kubernetes_packages).\nTypes: deb\nURIs: {before}\n")
         keyring.write_text("the key of before\n")
     tasks = role_tasks.read("kubernetes_packages", "main")
     del tasks[-2:]  # what is installed, and the kubelet's service
@@ -231,3 +231,25 @@ def test_repository_of_before(playbook: Playbook, tmp_path: Path, before: str, r
     if left:
         assert f"URIs: {repository}v1.37/deb/\n" in source.read_text()
         assert keyring.read_text() == "a key\n"
+
+
+@pytest.mark.parametrize("repository", ["", "http://192.0.2.2/"])
+def test_repository_of_somebody_else_stays(playbook: Playbook, tmp_path: Path, repository: str) -> None:
+    """It has the role's name, not its words; nothing is asked of any repository where no package is missing."""
+    source = tmp_path / "kubernetes.sources"
+    source.write_text("Types: deb\nURIs: http://192.0.2.1/\n")
+    tasks = role_tasks.read("kubernetes_packages", "main")
+    del tasks[-2:]
+    told = {
+        "kubernetes_packages_repository": repository,
+        "kubernetes_packages_repository_key": "http://127.0.0.1:1/key",
+        "__kubernetes_packages_source_file": str(source),
+        "__kubernetes_packages_keyring": str(tmp_path / "keyring.asc"),
+        "__kubernetes_packages_preferences": str(tmp_path / "preferences"),
+        "__kubernetes_packages_kubelet_conf": str(tmp_path / "none"),
+    }
+    tasks[0] = facts(**dict.fromkeys(("kubeadm", "kubelet", "kubectl"), "1.37.2-1.1"))
+    tasks.insert(1, role_tasks.task_of(role_tasks.read("kubernetes_packages", "facts"), "Read which repository is configured"))
+    result = role_tasks.run(playbook, tmp_path, "kubernetes_packages", tasks, {**VERSION, **told})
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert source.read_text() == "Types: deb\nURIs: http://192.0.2.1/\n"

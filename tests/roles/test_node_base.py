@@ -381,6 +381,25 @@ def test_proxy_that_nobody_wants_any_more(playbook: Playbook, tmp_path: Path, to
     assert f"skipped={int(left or not there)} " in result.stdout
 
 
+def test_the_only_archive_stays(playbook: Playbook, tmp_path: Path) -> None:
+    """A machine that has no source of its own any more would have none at all."""
+    archive = tmp_path / "node-base.sources"
+    archive.write_text("the archive\n")
+    (tmp_path / "kubernetes.sources").touch()
+    names = ("Check for an archive that is no longer wanted", "Restore the machine's own sources")
+    tasks = [role_tasks.task_of(role_tasks.read("node_base", "apt"), name) for name in names]
+    told = {
+        "__node_base_source_file": str(archive),
+        "__node_base_own_sources": [str(tmp_path / "sources.list")],
+        "node_base_apt_source": {},
+    }
+    result = role_tasks.run(playbook, tmp_path, "node_base", tasks, told)
+    assert result.returncode != 0
+    said = " ".join((result.stdout + result.stderr).split())
+    assert f"node_base_apt_source is empty, and localhost has no other source of Debian's packages than the {archive} that would go" in said
+    assert archive.exists()
+
+
 def test_machine_gets_its_own_sources_back(playbook: Playbook, tmp_path: Path) -> None:
     """Where the archive is no longer wanted; one that never had another archive is left alone."""
     own, disabled, archive = tmp_path / "debian.sources", tmp_path / "debian.sources.disabled", tmp_path / "node-base.sources"

@@ -107,6 +107,7 @@ def test_a_worker_alone_is_checked_joined_and_waited_for(playbook: Playbook) -> 
     }
     assert [name for name, members in found.items() if members == ["k8s-node1"]] == [
         "Check the inventory",
+        "Check it where --limit leaves the control plane out",
         "Prepare all machines",
         "Install container runtime and Kubernetes packages",
         "Make the nodes clients of the NFS server",
@@ -116,6 +117,29 @@ def test_a_worker_alone_is_checked_joined_and_waited_for(playbook: Playbook) -> 
         "Deploy the enforcer of NetworkPolicies",
     ]
     assert [name for name, members in found.items() if members not in ([], ["k8s-node1"])] == []
+
+
+def test_a_limit_does_not_go_past_what_the_control_plane_refuses(playbook: Playbook, tmp_path: Path) -> None:
+    """The machines that are left get routes and names by the same settings."""
+    manifests = tmp_path / "kubernetes/manifests"
+    for name in ("manifests", "pki"):
+        (tmp_path / "kubernetes" / name).mkdir(parents=True)
+    (tmp_path / "kubernetes/pki/.initialised").touch()
+    flags = ["--service-cluster-ip-range=10.96.0.0/12", "--advertise-address=192.168.56.10"]
+    (manifests / "kube-apiserver.yaml").write_text(yaml.safe_dump({"spec": {"containers": [{"command": ["kube-apiserver", *flags]}]}}))
+    told = {
+        "ansible_connection": "local",
+        "ansible_become": False,
+        "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+        "__control_plane_folder": str(tmp_path / "kubernetes"),
+        "control_plane_service_subnet": "10.112.0.0/12",
+    }
+    done = playbook(SITE, "--limit", "k8s-node1", "--tags", "node_base", "-e", json.dumps(told), "--check")
+    assert done.returncode != 0
+    said = " ".join((done.stdout + done.stderr).split())
+    assert "control_plane_service_subnet is 10.112.0.0/12, and the cluster was made with 10.96.0.0/12, which never changes" in said
+    assert "control_plane_address" not in said
+    assert "node_base :" not in said
 
 
 def test_a_wrong_inventory_is_refused_under_limit(playbook: Playbook) -> None:

@@ -11,6 +11,7 @@ import yaml
 
 from roles.upgrade.filter_plugins.upgrade import not_available
 
+from . import role_tasks
 from .conftest import ROOT, Playbook
 from .test_preflight import sentence
 
@@ -93,3 +94,23 @@ def test_each_entry_point_is_named() -> None:
     specs = yaml.safe_load((ROOT / "roles/upgrade/meta/argument_specs.yml").read_text())["argument_specs"]
     variables = yaml.safe_load((ROOT / "roles/upgrade/vars/main.yml").read_text())
     assert [name for name in specs if name != "main"] == variables["__upgrade_entry_points"]
+
+
+@pytest.mark.parametrize(
+    ("version", "containerd", "refused"), [("1.38.0", "1.7.24", True), ("1.38.0", "2.1.4", False), ("1.37.3", "1.7.24", False)]
+)
+def test_old_containerd_is_refused_before_the_control_plane_s_turn(
+    playbook: Playbook, tmp_path: Path, version: str, containerd: str, refused: bool
+) -> None:
+    task = role_tasks.task_of(role_tasks.read("upgrade", "check"), "Check that all of them have a containerd for the version")
+    runtimes = {"k8s-master": "2.1.4", "k8s-node2": containerd}
+    nodes = [
+        {"metadata": {"name": name}, "status": {"nodeInfo": {"containerRuntimeVersion": f"containerd://{each}"}}}
+        for name, each in runtimes.items()
+    ]
+    result = role_tasks.run(playbook, tmp_path, "upgrade", [task], {"upgrade_version": version, "__upgrade_nodes": {"resources": nodes}})
+    assert (result.returncode != 0) == refused, result.stdout + result.stderr
+    if refused:
+        assert "kubernetes_packages_version is 1.38.0, and k8s-node2 has containerd 1: from 1.38 on" in sentence(
+            result.stdout + result.stderr
+        )

@@ -6,6 +6,7 @@ And how a node leaves: not while its pods are there, and not as a lost one while
 from __future__ import annotations
 
 import base64
+import datetime
 import os
 import re
 from collections.abc import Iterator
@@ -14,6 +15,10 @@ from typing import Any
 
 import pytest
 import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from outlive.fence.actions import EXPIRE, NFT_LOST, NFT_OBJECTS, NFT_RULES, NFT_SET
 
@@ -52,25 +57,97 @@ def test_ready() -> None:
     assert FILTERS.ready([{"metadata": {"name": "new"}}]) == []
 
 
-def told(folder: Path, there: bool, belongs: str | None) -> dict[str, Any]:
-    """Return the variables of a node: whether the cluster has one of its name, and the authority of its own kubelet.conf, if it has one."""
+def certificate(name: str) -> str:
+    """Return a certificate of a kubelet, by which it is known as a node, and its key after it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "system:nodes"), x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    begin = datetime.datetime.now(datetime.UTC)
+    made = x509.CertificateBuilder(subject, subject, key.public_key(), 1, begin, begin + datetime.timedelta(days=1)).sign(
+        key, hashes.SHA256()
+    )
+    return made.public_bytes(serialization.Encoding.PEM).decode()
+
+
+@pytest.mark.parametrize(
+    ("pem", "expected"),
+    [(certificate("system:node:k8s-node2"), "k8s-node2"), (certificate("kube-apiserver"), ""), ("", ""), ("nonsense", "")],
+)
+def test_name_in_a_certificate(pem: str, expected: str) -> None:
+    assert FILTERS.certificate_name(pem) == expected
+
+
+def at(address: str) -> dict[str, Any]:
+    """Return the status of a node with this address, and what its kubelet told of its machine."""
+    return {
+        "addresses": [{"type": "Hostname", "address": "localhost"}, {"type": "InternalIP", "address": address}],
+        "nodeInfo": {"machineID": "aa", "systemUUID": "BB-1", "bootID": "cc-1"},
+    }
+
+
+def test_address_of_a_node() -> None:
+    assert FILTERS.internal_address([{"status": at("192.0.2.12")}]) == "192.0.2.12"
+    assert FILTERS.internal_address([]) == FILTERS.internal_address([node("True")]) == ""
+
+
+@pytest.mark.parametrize(
+    ("ids", "same"),
+    [
+        (["dd", "cc-1"], True),  # whatever of it was made anew, it is the same start
+        (["aa", "cc-2", "bb-1\n"], True),  # started again since
+        (["aa", "cc-2", "bb-2"], False),  # of one box
+        (["", ""], False),
+        ([], False),
+    ],
+)
+def test_machine_is_known_by_what_its_kubelet_told(ids: list[str], same: bool) -> None:
+    assert FILTERS.is_machine([{"status": at("192.0.2.12")}], ids) is same
+    assert FILTERS.is_machine([], ids) is False
+    assert FILTERS.is_machine([node("True")], ids) is False
+
+
+@pytest.mark.parametrize(
+    ("configuration", "own", "expected"),
+    [
+        ("", {}, "http://127.0.0.1:10248/healthz"),
+        ("healthzPort: 10300\nhealthzBindAddress: 0.0.0.0", {}, "http://0.0.0.0:10300/healthz"),
+        ("healthzPort: 10300", {"healthzPort": 10301, "healthzBindAddress": "::1"}, "http://[::1]:10301/healthz"),
+        ("healthzPort: 0", {}, ""),
+    ],
+)
+def test_where_a_kubelet_says_that_it_is_well(configuration: str, own: dict[str, Any], expected: str) -> None:
+    """As all kubelets are told to, or this one alone."""
+    assert FILTERS.health(configuration, own) == expected
+
+
+def told(folder: Path, there: bool, belongs: str | None, known_as: str = "localhost", configured: bool = True) -> dict[str, Any]:
+    """Return the variables of a node: whether the cluster has one of its name, and what the machine has of its own.
+
+    That is the authority of its kubelet.conf, the name in its certificate, and its kubelet's configuration.
+    """
     (folder / "kubeconfig").write_text(kubeconfig("QQ=="))
     return {
         "worker_kubeconfig": str(folder / "kubeconfig"),
         "worker_api_endpoint": "192.0.2.10:6443",
+        "worker_node_name": "localhost",
+        "worker_address": "192.0.2.12",
         "__worker_membership": {"resources": [node("True")] if there else []},
         "__worker_belongs": {} if belongs is None else {"content": base64.b64encode(kubeconfig(belongs).encode()).decode()},
+        "__worker_certificate_text": {"stdout": certificate(f"system:node:{known_as}") if known_as else ""},
+        "__worker_configured": {"stat": {"exists": configured}},
     }
 
 
 def test_who_is_a_member(playbook: Playbook, tmp_path: Path) -> None:
-    """Whoever the cluster knows, and who knows the cluster: a machine that was made anew has only its name there."""
-    cases = {
+    """Whoever the cluster knows, and who knows the cluster: a machine that was made anew has only its name there, and half a machine doesn't start."""
+    cases: dict[str, tuple[Any, ...]] = {
         "member": (True, "QQ=="),
-        "anew": (True, None),
-        "unknown": (False, None),
+        "anew": (True, None, ""),
+        "unknown": (False, None, ""),
         "forgotten": (False, "QQ=="),
         "of another": (True, "Qg=="),
+        "without certificate": (True, "QQ==", ""),
+        "without configuration": (True, "QQ==", "localhost", False),
+        "of another name": (True, "QQ==", "foo"),
     }
     tasks = [
         {"name": "Say", "ansible.builtin.debug": {"msg": f"{name} is {{{{ __worker_is_member }}}}."}, "vars": told(tmp_path, *case)}
@@ -81,15 +158,22 @@ def test_who_is_a_member(playbook: Playbook, tmp_path: Path) -> None:
     assert len([name for name in cases if f"{name} is False." in result.stdout]) == len(cases) - 1
 
 
-JOIN = ("Check that the node belongs to no other cluster", "Check that no other machine is the node")
+JOIN = (
+    "Check that the node belongs to no other cluster",
+    "Check that the machine is no other node",
+    "Check that the node was at this machine's address",
+    "Check that the cluster said so",
+    "Check that no other machine is the node",
+)
+ELSEWHERE = {"resources": [node("Unknown") | {"status": at("192.0.2.99")}]}
 
 
 @pytest.mark.parametrize(
-    ("there", "belongs", "stale", "expected"),
+    ("there", "belongs", "seen", "expected"),
     [
-        (True, None, {"resources": [node("Unknown")]}, ""),
+        (True, None, {"__worker_stale": {"resources": [node("Unknown")]}}, ""),
         # Whoever deleted its Node wants it to join again.
-        (False, "QQ==", {"skipped": True}, ""),
+        (False, "QQ==", {}, ""),
         (
             True,
             "Qg==",
@@ -99,19 +183,84 @@ JOIN = ("Check that the node belongs to no other cluster", "Check that no other 
         (
             True,
             None,
-            {"failed": True},
-            "has a node localhost that is Ready, and localhost isn't it, as it has no /etc/kubernetes/kubelet.conf: another machine",
+            {"__worker_stale": {"failed": True, "resources": [node("True")]}},
+            "has a node localhost that is Ready after worker_stale_seconds (180 s), and localhost isn't it: another machine has joined",
+        ),
+        (
+            True,
+            None,
+            {"__worker_stale": {"failed": True, "msg": "Connection refused"}},
+            "didn't say within 180 s whether its node localhost is gone (Connection refused): look at",
+        ),
+        # A spare machine that takes the name of one that may run on.
+        (
+            True,
+            None,
+            {"__worker_membership": ELSEWHERE},
+            "has a node localhost at 192.0.2.99, and localhost is another machine, at 192.0.2.12: give it another name in the inventory; or, where",
+        ),
+        # The same machine, of which something was removed.
+        (True, None, {"__worker_membership": ELSEWHERE, "__worker_ids": {"stdout_lines": ["cc-1"]}}, ""),
+        # A machine that was renamed in the inventory.
+        (
+            False,
+            "QQ==",
+            {"__worker_certificate_text": {"stdout": certificate("system:node:foo")}, "__worker_renamed": {"resources": [node("True")]}},
+            "worker_node_name of localhost is localhost, and its machine is the cluster's node foo: set the name back; or run",
         ),
     ],
 )
-def test_join_is_refused(
-    playbook: Playbook, tmp_path: Path, there: bool, belongs: str | None, stale: dict[str, Any], expected: str
-) -> None:
-    """A machine of another cluster, and one whose name another machine has, keep what they are."""
+def test_join_is_refused(playbook: Playbook, tmp_path: Path, there: bool, belongs: str | None, seen: dict[str, Any], expected: str) -> None:
+    """A machine of another cluster, one whose name another machine has, and a node by another name keep what they are."""
     tasks = [role_tasks.task_of(role_tasks.read("worker", "join"), name) for name in JOIN]
-    result = role_tasks.run(playbook, tmp_path, "worker", tasks, {**told(tmp_path, there, belongs), "__worker_stale": stale})
+    skipped = {"__worker_stale": {"skipped": True}, "__worker_renamed": {"skipped": True}}
+    result = role_tasks.run(playbook, tmp_path, "worker", tasks, {**told(tmp_path, there, belongs, ""), **skipped, **seen})
     assert (result.returncode != 0) == bool(expected), result.stdout + result.stderr
     assert expected in " ".join((result.stdout + result.stderr).split())
+
+
+def test_refusals_come_before_the_reset() -> None:
+    """And what the pod network left goes with it: its bridge has the addresses of before."""
+    tasks = role_tasks.read("worker", "join")
+    names = [task["name"].partition(" | ")[2] for task in tasks]
+    assert max(map(names.index, JOIN)) < names.index("Clear the machine away") < names.index("Delete the node that the machine was")
+    reset, remove = tasks[names.index("Clear the machine away")]["block"]
+    assert reset["ansible.builtin.command"]["cmd"] == "kubeadm reset --force"
+    assert remove["ansible.builtin.include_role"] == {"name": "pod_network", "tasks_from": "remove_from_node"}
+
+
+@pytest.mark.parametrize(
+    ("name", "flags", "expected"),
+    [
+        ("k8s-node2", {}, ""),
+        (
+            "K8s-Node2",
+            {},
+            "worker_node_name of localhost is K8s-Node2, and hostname-override of worker_kubelet_extra_args is not set: name",
+        ),
+        ("k8s-node2", {"hostname-override": "foo"}, "and hostname-override of worker_kubelet_extra_args is foo: name the node by"),
+    ],
+)
+def test_name_that_a_node_can_not_have(playbook: Playbook, tmp_path: Path, name: str, flags: dict[str, str], expected: str) -> None:
+    """Its Node would have another one, and each run would join it anew."""
+    check = role_tasks.task_of(role_tasks.read("worker", "preflight"), "Check the node's name")
+    given = {"worker_node_name": name, "worker_kubelet_extra_args": flags}
+    result = role_tasks.run(playbook, tmp_path, "worker", [check], given)
+    assert (result.returncode != 0) == bool(expected), result.stdout + result.stderr
+    assert expected in " ".join((result.stdout + result.stderr).split())
+
+
+@pytest.mark.parametrize(("address", "refused"), [("192.0.2.12", False), ("192.0.2.99", True)])
+def test_node_keeps_its_address(playbook: Playbook, tmp_path: Path, address: str, refused: bool) -> None:
+    check = role_tasks.task_of(role_tasks.read("worker", "check_address"), "Check that the node keeps its address")
+    seen = {"__worker_membership": {"resources": [node("True") | {"status": at(address)}]}}
+    result = role_tasks.run(playbook, tmp_path, "worker", [check], {**told(tmp_path, True, "QQ=="), **seen})
+    assert (result.returncode != 0) == refused, result.stdout + result.stderr
+    if refused:
+        assert (
+            "worker_address of localhost is 192.0.2.12, and its node localhost joined the cluster with 192.0.2.99: set it back"
+            in " ".join((result.stdout + result.stderr).split())
+        )
 
 
 @pytest.mark.parametrize(

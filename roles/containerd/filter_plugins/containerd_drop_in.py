@@ -19,19 +19,23 @@ DOCKER_HUB = {"docker.io": "registry-1.docker.io", "index.docker.io": "registry-
 def problems(extra: Mapping[str, Any], credentials: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return in sentences what is wrong with an inventory's own configuration and credentials; no password is in them."""
     found = [f"containerd_extra_config has '{key}', which is the role's: leave it out." for key in ROLES_OWN if key in extra]
-    if "registry" in _plugins(extra).get(CRI, {}):
+    found += [f"containerd_extra_config has no value for {name}: give it one, or leave it out." for name in _empty(extra)]
+    if "registry" in (_plugins(extra).get(CRI) or {}):
         found.append(
             f"containerd_extra_config has plugins.{CRI}.registry, which is the role's: "
             "name registries in containerd_registry_mirrors, and passwords in containerd_registry_credentials."
         )
     hosts = [str(each.get("registry", "")) for each in credentials]
+    asked = [DOCKER_HUB.get(host, host) for host in hosts]
     for number, (host, each) in enumerate(zip(hosts, credentials, strict=True)):
         if not host or "/" in host:
             found.append(
                 f"containerd_registry_credentials has the registry '{host}', and only a host is allowed: write it like registry.example:5000."
             )
-        if host in hosts[:number]:
-            found.append(f"containerd_registry_credentials has the registry '{host}' twice: leave one of them.")
+        if asked[number] in asked[:number]:
+            other = hosts[asked.index(asked[number])]
+            again = "twice" if other == host else f"beside '{other}', which is the same"
+            found.append(f"containerd_registry_credentials has the registry '{host}' {again}: leave one of them.")
         found += [
             f"containerd_registry_credentials has no {part} for the registry '{host}': give it one, from a vault or the environment."
             for part in ("username", "password")
@@ -62,6 +66,18 @@ def drop_in(base: str, extra: Mapping[str, Any], credentials: Sequence[Mapping[s
     sections = {name: _merged(known.get(name, {}), section) for name, section in plugins.items()}
     text = "\n".join(_tables({"version": 2, **wanted, **({"plugins": sections} if sections else {})}))
     return f"# Written by Ansible (role containerd).\n{text}\n"
+
+
+def _empty(value: object, path: tuple[str, ...] = ()) -> Iterator[str]:
+    """Yield the names of what has no value: a key in YAML of which all that belongs to it is commented out."""
+    if value is None:
+        yield ".".join(path)
+    elif isinstance(value, Mapping):
+        for key, each in value.items():
+            yield from _empty(each, (*path, str(key)))
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        for number, each in enumerate(value):
+            yield from _empty(each, (*path, str(number)))
 
 
 def _plugins(extra: Mapping[str, Any]) -> Mapping[str, Any]:

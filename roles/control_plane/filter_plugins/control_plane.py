@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
+import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -24,6 +26,16 @@ def duplicates(manifests: Manifests, programs: Iterable[str]) -> list[str]:
         for name, text in manifests.items()
         if any(name != f"{program}.yaml" and (_name(text) == program or name.startswith(f"{program}.")) for program in programs)
     )
+
+
+def unreadable(manifests: Manifests, programs: Iterable[str]) -> list[str]:
+    """Return the programs that no manifest starts: it isn't there, is empty, or is no pod."""
+    return [program for program in programs if not _list(_container(_pod(manifests.get(f"{program}.yaml", ""))).get("command"))]
+
+
+def checksum(manifests: Manifests, programs: Iterable[str]) -> str:
+    """Return a checksum of the programs' manifests: another one where somebody else has changed them."""
+    return hashlib.sha256(json.dumps([manifests.get(f"{program}.yaml", "") for program in programs]).encode()).hexdigest()
 
 
 def version(manifests: Manifests) -> str:
@@ -50,7 +62,7 @@ def differences(manifests: Manifests, wanted: Iterable[Mapping[str, Any]]) -> li
 
 def flags(manifests: Manifests, program: str) -> dict[str, str]:
     """Return the flags of a program by their names."""
-    command = _container(_pod(manifests.get(f"{program}.yaml", ""))).get("command", [])
+    command = _list(_container(_pod(manifests.get(f"{program}.yaml", ""))).get("command"))
     return {name: value for name, _, value in (str(each).removeprefix("--").partition("=") for each in command[1:])}
 
 
@@ -83,24 +95,32 @@ def _pod(text: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def _mapping(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 def _name(text: str) -> str:
-    metadata = _pod(text).get("metadata")
-    return str(metadata.get("name", "")) if isinstance(metadata, dict) else ""
+    return str(_mapping(_pod(text).get("metadata")).get("name", ""))
 
 
 def _container(pod: Mapping[str, Any]) -> dict[str, Any]:
-    containers = (pod.get("spec") or {}).get("containers") or [{}]
-    return dict(containers[0])
+    containers = _list(_mapping(pod.get("spec")).get("containers"))
+    return _mapping(containers[0]) if containers else {}
 
 
 def _probe(container: Mapping[str, Any]) -> str:
-    asked = (container.get("readinessProbe") or container.get("livenessProbe") or {}).get("httpGet")
+    asked = _mapping(_mapping(container.get("readinessProbe") or container.get("livenessProbe")).get("httpGet"))
     if not asked:
         return ""
-    ports = {each.get("name"): each["containerPort"] for each in container.get("ports", [])}
+    ports = {each.get("name"): each.get("containerPort") for each in map(_mapping, _list(container.get("ports")))}
     host = str(asked.get("host", "127.0.0.1"))
     where = f"[{host}]" if ":" in host else host
-    return f"{asked.get('scheme', 'HTTP').lower()}://{where}:{ports.get(asked['port'], asked['port'])}{asked.get('path', '/')}"
+    port = asked.get("port", "")
+    return f"{asked.get('scheme', 'HTTP').lower()}://{where}:{ports.get(port, port)}{asked.get('path', '/')}"
 
 
 class FilterModule:
@@ -110,9 +130,11 @@ class FilterModule:
         """Return the filters by their names."""
         return {
             "control_plane_certificate_names": certificate_names,
+            "control_plane_checksum": checksum,
             "control_plane_differences": differences,
             "control_plane_duplicates": duplicates,
             "control_plane_health": health,
             "control_plane_plain_names": plain_names,
+            "control_plane_unreadable": unreadable,
             "control_plane_version": version,
         }

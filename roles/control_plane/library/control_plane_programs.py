@@ -7,6 +7,8 @@ The API is one of the programs: where it doesn't start, only the machine can say
 from __future__ import annotations
 
 import hashlib
+import itertools
+import os
 import re
 import ssl
 import subprocess
@@ -26,8 +28,9 @@ module: control_plane_programs
 short_description: Read what a control plane is on its machine, and wait until its programs run
 description:
   - Reads the manifests that the kubelet reads, files, and the processes of the programs. Changes nothing.
-  - With O(timeout) it waits until each program of O(programs) is well; one whose manifest isn't the one of O(before), or that O(anew) names, must run in
+  - With O(timeout) it waits until each program of O(programs) is well; one whose manifest isn't one of O(before), or that O(anew) names, must run in
     another process than then.
+  - With O(settled) a program is well once one process of it has been so for as long; one that ran before, with the same manifest, is at once.
   - Fails with the first program that isn't, in their order, and what its log said last; at once where the program has refused the flags of its manifest.
 author: The outlive developers
 options:
@@ -45,9 +48,10 @@ options:
     type: dict
     default: {}
   before:
-    description: What this module returned as RV(programs) before.
-    type: dict
-    default: {}
+    description: What this module returned as RV(programs) before, each time that something was begun to be changed.
+    type: list
+    elements: dict
+    default: []
   anew:
     description: Programs that must run in another process than before, whatever became of their manifests.
     type: list
@@ -56,6 +60,14 @@ options:
   timeout:
     description: Seconds until all programs must be well. Without it nothing is waited for.
     type: int
+  settled:
+    description: Seconds for which one process must be well, beside O(timeout): one that ends over and over again answers in between.
+    type: int
+    default: 0
+  cure:
+    description: What to do where a program doesn't run.
+    type: str
+    default: correct the setting of the inventory that it was started with, then run this again, which repairs it
   node:
     description: Name of this node in the cluster, by which the kubelet names the folders of logs.
     type: str
@@ -111,8 +123,16 @@ ANSWER_SECONDS = 20.0
 NOTICED_SECONDS = 60.0
 """Seconds after which the kubelet has surely noticed another manifest: what a program says from then on, the new one says."""
 LAST_LINES = 200
+LAST_BYTES = 65536
+LOOKS_AT_LOG = 10
+"""How many looks there are to one at the log, which costs more than the others."""
+TELLS = "kube-apiserver"
+"""The program that knows who asks by itself: it refuses everybody while it starts."""
+UID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""What the kubelet calls a pod: that of a manifest is a checksum."""
 WORDS = 300
 """Characters of a log's line that a sentence takes."""
+CURE = "correct the setting of the inventory that it was started with, then run this again, which repairs it"
 KUBELET = "kubelet"
 REFUSED = re.compile(r"flag provided but not defined|invalid value .* for flag|Error: ")
 """How a program begins that refuses its flags; what follows may be all of its help."""
@@ -139,8 +159,22 @@ def manifests(folder: Path) -> dict[str, str]:
     return {name: text for name, text in found.items() if text is not None}
 
 
-def processes(proc: Path, pods: str) -> dict[str, list[str]]:
-    """Return number and start of the running processes by the name of their program: the kubelet, and those whose control group is one of its pods'."""
+def static_pods(logs: Path, node: str) -> dict[str, list[str]]:
+    """Return what the kubelet calls the pods that it makes of manifests, by their names without the node's; by the folders of their logs."""
+    found: dict[str, list[str]] = {}
+    with suppress(OSError):
+        for folder in logs.glob(f"kube-system_*-{node or '*'}_*"):
+            pod, _, uid = folder.name.removeprefix("kube-system_").rpartition("_")
+            if UID.fullmatch(uid):
+                found.setdefault(pod.removesuffix(f"-{node}") if node else pod, []).append(uid)
+    return found
+
+
+def processes(proc: Path, pods: str, static: Mapping[str, Sequence[str]] | None = None) -> dict[str, list[str]]:
+    """Return number and start of the running processes by the name of their program: the kubelet, and those whose control group is its pod's.
+
+    Where no static pod of that name is known, that of any pod is.
+    """
     found: dict[str, list[str]] = {}
     for folder in proc.glob("[0-9]*"):
         with suppress(OSError, IndexError):  # it may end meanwhile
@@ -148,11 +182,16 @@ def processes(proc: Path, pods: str) -> dict[str, list[str]]:
             # The program's own name in parentheses may have spaces.
             fields = folder.joinpath("stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
             groups = [line.split(":", 2)[2] for line in folder.joinpath("cgroup").read_text(encoding="utf-8").splitlines()]
-            # Another cluster's programs may run on this machine too, in containers of their own.
-            ours = name == KUBELET or any(group.startswith(pods) for group in groups)
+            # Another cluster's programs may run on this machine too, in containers of their own or in pods of a user.
+            ours = name == KUBELET or any(group.startswith(pods) and _is_of(group, (static or {}).get(name, [])) for group in groups)
             if name and ours and fields[0] != "Z":
                 found.setdefault(name, []).append(f"{folder.name} {fields[19]}")
     return {name: sorted(each) for name, each in found.items()}
+
+
+def _is_of(group: str, uids: Sequence[str]) -> bool:
+    # systemd's names of groups have underscores in place of hyphens.
+    return not uids or any(uid in group.replace("_", "-") for uid in uids)
 
 
 def programs(found: Mapping[str, str], running: Mapping[str, Sequence[str]], names: Sequence[str]) -> Seen:
@@ -167,8 +206,8 @@ def programs(found: Mapping[str, str], running: Mapping[str, Sequence[str]], nam
     }
 
 
-def unwell(url: str, identity: Sequence[str]) -> str:
-    """Return why a program isn't well; nothing where it is."""
+def unwell(url: str, identity: Sequence[str], *, tells: bool = False) -> str:
+    """Return why a program isn't well; nothing where it is. One that ``tells`` knows the identity once it has started."""
     handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]  # it is on this machine
     if url.startswith("https:"):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -184,7 +223,7 @@ def unwell(url: str, identity: Sequence[str]) -> str:
             return ""
     except urllib.error.HTTPError as error:
         # Who refuses to tell is there.
-        refused = error.code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+        refused = not tells and error.code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
         return "" if refused else f"{url} says {error.code} {error.reason}"
     except (OSError, ValueError) as error:
         return f"{url}: {getattr(error, 'reason', error)}"
@@ -197,6 +236,18 @@ def last_words(lines: Sequence[str]) -> str:
     refused = [text for text in told if REFUSED.match(text)]
     complaints = [text for text in told if COMPLAINT.search(text)]
     return " ".join((refused or complaints or told or [""])[-1].split())[:WORDS]
+
+
+def end_of(path: Path) -> str:
+    """Return the last lines of a file, which may be large; none where there is no file."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - LAST_BYTES))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return ""
+    return text if size <= LAST_BYTES else text.partition("\n")[2]
 
 
 def last_log(logs: Path, program: str, node: str) -> tuple[list[str], float]:
@@ -213,7 +264,7 @@ def last_log(logs: Path, program: str, node: str) -> tuple[list[str], float]:
         with suppress(OSError):  # the kubelet may take it away meanwhile
             newest.append((path.stat().st_mtime, path))
     for written, path in sorted(newest, reverse=True):
-        lines = [line for line in (text_of(path) or "").splitlines() if line.strip()]
+        lines = [line for line in end_of(path).splitlines() if line.strip()]
         if lines:
             return lines[-LAST_LINES:], written
     return [], 0.0
@@ -228,28 +279,34 @@ def never_starts(manifest: Path, lines: Sequence[str], written: float) -> bool:
     return written > given + NOTICED_SECONDS and bool(REFUSED.match(last_words(lines)))
 
 
-def wanting(name: str, now: Seen, before: Seen, anew: Sequence[str], url: str, identity: Sequence[str]) -> str:
+def wanting(name: str, now: Seen, before: Sequence[Seen], anew: Sequence[str], url: str, identity: Sequence[str]) -> str:
     """Return why a program isn't as it shall be; nothing where it is."""
-    old = before.get(name, {})
     running = now["processes"]
-    # A program of which nothing is known was started after it was looked for.
-    changed = bool(old) and now["manifest"] != old["manifest"]
-    if (changed or name in anew) and set(running) & set(old.get("processes", [])):
-        return "it still runs as before"
+    for old in [each[name] for each in before if name in each]:
+        # A program of which nothing is known was started after it was looked for.
+        changed = now["manifest"] != old["manifest"]
+        if (changed or name in anew) and set(running) & set(old["processes"]):
+            return "it still runs as before"
     if not running:
         return "no process of it runs"
-    return unwell(url, identity) if url else ""
+    return unwell(url, identity, tells=name == TELLS) if url else ""
 
 
-def complaint(name: str, why: str, node: str, seconds: int, lines: Sequence[str]) -> str:
+def settling(first: dict[str, tuple[list[str], float]], name: str, running: list[str], old: Sequence[str], settled: float) -> str:
+    """Return why a program that is well may not stay so: its process is new. ``first`` keeps since when which process is."""
+    now = time.monotonic()
+    if first.get(name, ([], now))[0] != running:
+        first[name] = (running, now)
+    seconds = now - first[name][1]
+    return "" if seconds >= settled or set(running) <= set(old) else f"it has run for {int(seconds)} s only, and ended before"
+
+
+def complaint(name: str, why: str, node: str, seconds: int, lines: Sequence[str], cure: str) -> str:
     """Return the sentence about a program that doesn't run."""
     words = last_words(lines)
     said = f"the last that its log says is: {words}" if words else "it has no log"
     where = "`journalctl -u kubelet`" if name == KUBELET or not words else f"/var/log/pods/kube-system_{name}-{node}_*"
-    return (
-        f"{name} doesn't run on {node} after {seconds} s ({why}); {said} -- "
-        f"correct the setting of the inventory that it was started with, then run this again, which repairs it. All of it: {where}."
-    )
+    return f"{name} doesn't run on {node} after {seconds} s ({why}); {said} -- {cure}. All of it: {where}."
 
 
 def main() -> None:
@@ -259,9 +316,11 @@ def main() -> None:
             "manifests": {"type": "path", "required": True},
             "read": {"type": "list", "elements": "path", "default": []},
             "programs": {"type": "dict", "default": {}},
-            "before": {"type": "dict", "default": {}},
+            "before": {"type": "list", "elements": "dict", "default": []},
             "anew": {"type": "list", "elements": "str", "default": []},
             "timeout": {"type": "int"},
+            "settled": {"type": "int", "default": 0},
+            "cure": {"type": "str", "default": CURE},
             "node": {"type": "str", "default": ""},
             "logs": {"type": "path", "default": "/var/log/pods"},
             "pods": {"type": "str", "default": "/kubepods"},
@@ -271,27 +330,34 @@ def main() -> None:
         supports_check_mode=True,
     )
     told = module.params
-    names = [*told["programs"], *told["before"]]
+    names = [*told["programs"], *(name for each in told["before"] for name in each)]
     begin = time.monotonic()
-    end = begin + (told["timeout"] or 0)
-    while True:
+    end = begin + (told["timeout"] or 0) + told["settled"]
+    logs = Path(told["logs"])
+    first: dict[str, tuple[list[str], float]] = {}
+    for look in itertools.count():
         found = manifests(Path(told["manifests"]))
-        seen = programs(found, processes(Path(told["processes"]), told["pods"]), names)
+        running = processes(Path(told["processes"]), told["pods"], static_pods(logs, told["node"]))
+        seen = programs(found, running, names)
         if told["timeout"] is None:
             break
-        why = {
-            name: reason
-            for name, url in told["programs"].items()
-            if (reason := wanting(name, seen[name], told["before"], told["anew"], url, told["identity"]))
-        }
-        if not why:
+        why = {}
+        for name, url in told["programs"].items():
+            old = [process for each in told["before"] if name in each for process in each[name]["processes"]]
+            why[name] = wanting(name, seen[name], told["before"], told["anew"], url, told["identity"])
+            if why[name]:
+                first.pop(name, None)
+            else:
+                why[name] = settling(first, name, seen[name]["processes"], old, told["settled"])
+        wrong = [each for each in why if why[each]]
+        if not wrong:
             break
-        name, reason = next(iter(why.items()))
+        name = wrong[0]
         over = time.monotonic() > end
         # The journal is slow to read, and says nothing of when.
-        lines, written = last_log(Path(told["logs"]), name, told["node"]) if over or name != KUBELET else ([], 0.0)
+        lines, written = last_log(logs, name, told["node"]) if over or (name != KUBELET and look % LOOKS_AT_LOG == 0) else ([], 0.0)
         if over or never_starts(Path(told["manifests"]) / f"{name}.yaml", lines, written):
-            module.fail_json(msg=complaint(name, reason, told["node"], int(time.monotonic() - begin), lines))
+            module.fail_json(msg=complaint(name, why[name], told["node"], int(time.monotonic() - begin), lines, told["cure"]))
         time.sleep(EVERY)
     texts = {path: text_of(Path(path)) for path in told["read"]}
     module.exit_json(changed=False, files={path: text for path, text in texts.items() if text is not None}, manifests=found, programs=seen)

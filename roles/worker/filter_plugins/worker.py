@@ -1,11 +1,13 @@
-"""Filters of the role worker: which cluster a kubeconfig is of, which nodes are Ready, which pods one that is to leave has still, why a kubelet ended."""
+"""Filters of the role worker: whose a machine is by what lies on it, which nodes are Ready, which pods one that is to leave has still, why a kubelet ended."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import yaml
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 MIRROR = "kubernetes.io/config.mirror"
 """Annotation of a pod that its node makes from a file."""
@@ -26,6 +28,45 @@ def ready(nodes: Iterable[dict[str, Any]]) -> list[str]:
         for node in nodes
         if ("Ready", "True") in [(each["type"], each["status"]) for each in node.get("status", {}).get("conditions") or []]
     ]
+
+
+def certificate_name(pem: str) -> str:
+    """Return the name of the node by which a kubelet's certificate makes it known; an empty string where there is no certificate of a kubelet."""
+    try:
+        names = x509.load_pem_x509_certificate(pem.encode()).subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    except ValueError:
+        return ""
+    kind, _, name = str(names[0].value if names else "").rpartition(":")
+    return name if kind == "system:node" else ""
+
+
+def internal_address(nodes: Iterable[Mapping[str, Any]]) -> str:
+    """Return the address that a node has in the cluster; an empty string where there is no node, or its kubelet has told none."""
+    found = [each for node in nodes for each in node.get("status", {}).get("addresses") or [] if each["type"] == "InternalIP"]
+    return str(found[0]["address"]) if found else ""
+
+
+def is_machine(nodes: Iterable[Mapping[str, Any]], ids: Iterable[str]) -> bool:
+    """Return whether a machine is the one whose kubelet made the node: the same start of it, or the same system on the same board.
+
+    Args:
+        nodes: The node, or none.
+        ids: Whatever the machine calls itself by: of its system, of its board, and of this start.
+    """
+    own = {each.strip().lower() for each in ids} - {""}
+    for node in nodes:
+        told = {name: str(value).lower() for name, value in (node.get("status", {}).get("nodeInfo") or {}).items()}
+        if told.get("bootID") in own or {told.get("machineID"), told.get("systemUUID")} <= own:
+            return True
+    return False
+
+
+def health(configuration: str, own: Mapping[str, Any]) -> str:
+    """Return where a kubelet says that it is well, by its configuration and the settings over it; an empty string where it tells nobody."""
+    told = {"healthzBindAddress": "127.0.0.1", "healthzPort": 10248, **(yaml.safe_load(configuration) or {}), **own}
+    host = str(told["healthzBindAddress"])
+    where = f"[{host}]" if ":" in host else host
+    return f"http://{where}:{told['healthzPort']}/healthz" if int(told["healthzPort"]) > 0 else ""
 
 
 def still_there(pods: list[dict[str, Any]]) -> list[str]:
@@ -54,6 +95,10 @@ class FilterModule:
         """Return the filters by their names."""
         return {
             "worker_authority": authority,
+            "worker_certificate_name": certificate_name,
+            "worker_health": health,
+            "worker_internal_address": internal_address,
+            "worker_is_machine": is_machine,
             "worker_last_words": last_words,
             "worker_ready": ready,
             "worker_still_there": still_there,
