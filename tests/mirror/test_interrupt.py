@@ -7,7 +7,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -117,10 +116,7 @@ def test_command_that_outlives_its_end_is_killed(command: list[str], tmp_path: P
         with pytest.raises(LabError, match="failed with status -9"):
             future.result()
     # Those below it are dead, and init's to bury.
-    last = time.monotonic() + 10
-    while any(_lives(pid) for pid in tree):
-        assert time.monotonic() < last
-        time.sleep(0.05)
+    wait_for("tree", "dead", lambda: [pid for pid in tree if _lives(pid)], lambda living: not living, within=10, every=0.05)
 
 
 def _below(pid: int) -> list[int]:

@@ -86,11 +86,11 @@ def test(*, everything: bool = False) -> None:
         finally:
             if ours:
                 destroy()
-        if everything and ours:
-            roles()
-        elif everything:
-            print("roles' scenarios: not run, since this checkout's lab stays: `outlive molecule` in another checkout runs them")
         if everything:
+            if ours:
+                roles()
+            else:
+                print("roles' scenarios: not run, since this checkout's lab stays: `outlive molecule` in another checkout runs them")
             what, command = "rehearsal host", "outlive rehearse host"
             if reason := rehearsals.why_not() if decide().builds_mirror else "this host builds no mirror":
                 print(f"{what}: not run, {reason}: `{command}` runs it elsewhere")
