@@ -87,20 +87,20 @@ DRILLS = ["drills --fault mysqld-kill --fault nfs-restart --profile default", "d
 
 def test_a_part_of_everything(run: Run) -> None:
     steps.test()
-    assert run.done == ["lint", "unit", "make", "pages 01-emptydir 04-nfs", *DRILLS, "destroy"]
+    assert run.done == ["lint", "unit", "make", "pages 01-emptydir 04-nfs", *DRILLS, "destroy", "rehearse host"]
 
 
 def test_host_that_cannot_rehearse_says_why(run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(rehearsals, "why_not", lambda: "this host lacks mmdebstrap")
-    steps.test(everything=True)
-    assert run.done[-1] == "roles"
+    steps.test()
+    assert run.done[-1] == "destroy"
     assert "rehearsal host: not run, this host lacks mmdebstrap: `outlive rehearse host` runs it elsewhere\n" in capsys.readouterr().out
 
 
 def test_host_without_a_mirror_rehearses_nothing(run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(steps, "decide", lambda: Settings("libvirt", "kvm", "upstream", private=False, why=""))
-    steps.test(everything=True)
-    assert run.done[-1] == "roles"
+    steps.test()
+    assert run.done[-1] == "destroy"
     assert "rehearsal host: not run, this host builds no mirror" in capsys.readouterr().out
 
 
@@ -128,9 +128,10 @@ def test_late_run_says_what_it_left_out(run: Run, capsys: pytest.CaptureFixture[
     steps.test()
     assert run.done == ["lint", "unit", "make", "destroy"]
     said = capsys.readouterr().out
-    assert "pages: not run, 56 minutes have passed and they begin within 55: `outlive pages` runs them" in said
+    assert "pages: not run, 56 minutes have passed and none begins after 55: `outlive pages` runs it" in said
     assert "drills fenced (power-cut): not run" in said
-    assert "`outlive drills --fault power-cut --profile fenced` runs them" in said
+    assert "`outlive drills --fault power-cut --profile fenced` runs it" in said
+    assert "rehearsal host: not run, 56 minutes have passed" in said
 
 
 def test_lab_that_was_there_stays(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,16 +37,15 @@ DRILLS: tuple[tuple[tuple[str, ...], str], ...] = ((("mysqld-kill", "nfs-restart
 PAGES = ("01-emptydir", "04-nfs")
 """The pages of the tutorial that `make test` runs: `outlive pages` runs them all."""
 MORE_UNTIL = 3300.0
-"""Seconds after the beginning of `make test` in which pages or a row of drills may begin: a slow host that built the mirror first has shown
-the main job by then, and isn't kept for as long again."""
+"""Seconds after the beginning of `make test` in which pages, a row of drills or the rehearsal may begin: a slow host that built the mirror first
+has shown the main job by then, and isn't kept for as long again."""
 
 
 def test(*, everything: bool = False) -> None:
-    """Lint, run the unit tests, make the lab, verify it, run pages and drills, remove it where it wasn't there before.
+    """Lint, run the unit tests, make the lab, verify it, run pages and drills, remove it where it wasn't there before; rehearse a user's host.
 
     Args:
-        everything: Run all pages and all exercises, the drills, the CIS benchmark, the steps of a lab's life, the roles' scenarios, and the rehearsal
-            of a user's host, however long it takes.
+        everything: Run all pages and all exercises, the CIS benchmark, the steps of a lab's life and the roles' scenarios too, however long it takes.
 
     Raises:
         LabError: a step or a check failed; the end of its log was printed.
@@ -91,11 +90,11 @@ def test(*, everything: bool = False) -> None:
                 roles()
             else:
                 print("roles' scenarios: not run, since this checkout's lab stays: `outlive molecule` in another checkout runs them")
-            what, command = "rehearsal host", "outlive rehearse host"
-            if reason := rehearsals.why_not() if decide().builds_mirror else "this host builds no mirror":
-                print(f"{what}: not run, {reason}: `{command}` runs it elsewhere")
-            else:
-                _rehearse(what, "host")
+        what, command = "rehearsal host", "outlive rehearse host"
+        if reason := rehearsals.why_not() if decide().builds_mirror else "this host builds no mirror":
+            print(f"{what}: not run, {reason}: `{command}` runs it elsewhere")
+        elif everything or not _late(what, command, began):
+            _rehearse(what, "host")
 
 
 def _late(what: str, command: str, began: float) -> bool:
@@ -103,7 +102,7 @@ def _late(what: str, command: str, began: float) -> bool:
     minutes = (time.monotonic() - began) / 60
     if minutes * 60 <= MORE_UNTIL:
         return False
-    print(f"{what}: not run, {minutes:.0f} minutes have passed and they begin within {MORE_UNTIL / 60:.0f}: `{command}` runs them")
+    print(f"{what}: not run, {minutes:.0f} minutes have passed and none begins after {MORE_UNTIL / 60:.0f}: `{command}` runs it")
     return True
 
 
