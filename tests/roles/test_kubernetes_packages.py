@@ -147,7 +147,7 @@ REFUSED: list[tuple[dict[str, Any], dict[str, str], str]] = [
     (
         {"kubernetes_packages_version": "1.37.2-2.1"},
         {},
-        "kubernetes_packages_version is '1.37.2-2.1', which is no version of Kubernetes: write it like 1.37.2",
+        "kubernetes_packages_version is '1.37.2-2.1', which is no version of Kubernetes: write three numbers",
     ),
     ({"kubernetes_packages_version": "v1.37.2"}, {}, "which is no version of Kubernetes"),
     (

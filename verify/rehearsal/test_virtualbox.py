@@ -7,6 +7,7 @@ module in it. Once it is booted, it has: Vagrant starts the machine, as it is an
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +26,10 @@ from verify.rehearsal.emulated_host import Disk, EmulatedHost, Kind, booted, dis
 pytestmark = pytest.mark.rehearsal
 
 NODE = "k8s-node1"
+LAB = yaml.safe_load((ROOT / "inventories/lab/hosts.yml").read_text(encoding="utf-8"))["all"]
+OF_NODE = LAB["children"]["workers"]["hosts"][NODE]
+NETWORK = ipaddress.IPv4Network(LAB["vars"]["lab_network"])
+"""What VirtualBox gives its first address to this host in."""
 BY_VIRTUALBOX = 'export PATH=~/as-7.0:"$PATH" VAGRANT_DEFAULT_PROVIDER=virtualbox OUTLIVE_PROVIDER=virtualbox; '
 HOUR = 3600.0
 BOOT = 2400
@@ -61,7 +66,12 @@ def made() -> Iterator[Disk]:
         kind = Kind(
             "virtualbox",
             UNSTABLE,
-            {"OUTLIVE_PROVIDER": "virtualbox", "OUTLIVE_SOURCES": "upstream", "VAGRANT": hypervisors.VAGRANT_FOR["7.2"]},
+            {
+                "OUTLIVE_PROVIDER": "virtualbox",
+                "OUTLIVE_SOURCES": "upstream",
+                "VAGRANT": hypervisors.VAGRANT_FOR["7.2"],
+                "HOST_ONLY": f"{NETWORK[1]}/{NETWORK.prefixlen}",
+            },
             scripts=("virtualbox_setup.sh",),
             alone=("virtualbox_machine.sh",),
             parts=("setup", "validate", "box", "left"),
@@ -83,6 +93,11 @@ def text(made: Disk, part: str, status: int = 0) -> str:
     *lines, ended = made.said[part]
     assert ended == f"status {status}", "\n".join([*lines, ended])
     return "\n".join(lines)
+
+
+def is_host_only(said: str) -> bool:
+    """Say whether VirtualBox lists a network in which the host's address is the first one of the lab's."""
+    return re.search(rf"^IPAddress: +{re.escape(str(NETWORK[1]))}$", said, re.MULTILINE) is not None
 
 
 def test_kernel_module_is_built(made: Disk) -> None:
@@ -120,14 +135,12 @@ def test_vagrantfile_is_valid(made: Disk) -> None:
 
 
 def test_host_only_network_is_that_of_the_inventory(made: Disk) -> None:
-    said = text(made, "host-only network")
-    assert re.search(r"^IPAddress: +192\.168\.56\.1$", said, re.MULTILINE)
+    assert is_host_only(text(made, "host-only network"))
 
 
 def test_definition_is_the_inventory_s(made: Disk) -> None:
     said = dict(line.partition("=")[::2] for line in text(made, "definition").splitlines())
-    of_node = yaml.safe_load((ROOT / "inventories/lab/hosts.yml").read_text(encoding="utf-8"))["all"]["children"]["workers"]["hosts"][NODE]
-    assert (said["memory"], said["cpus"]) == (str(of_node["lab_memory"]), str(of_node["lab_cpus"]))
+    assert (said["memory"], said["cpus"]) == (str(OF_NODE["lab_memory"]), str(OF_NODE["lab_cpus"]))
     assert (said["nic1"], said["nic2"], said["hostonlyadapter2"]) == ('"nat"', '"hostonly"', '"vboxnet0"')
     assert "/Snapshots/" in said['"SATA-0-0"'], "a linked clone"
 
@@ -203,10 +216,10 @@ def test_machine_is_in_the_lab_s_network(started: Started, host: EmulatedHost) -
     if not started.up:
         pytest.skip("the machine didn't come up")
     # VirtualBox made the network itself this time.
-    assert re.search(r"^IPAddress: +192\.168\.56\.1$", host.output("VBoxManage list hostonlyifs"), re.MULTILINE)
+    assert is_host_only(host.output("VBoxManage list hostonlyifs"))
     run = f"{BY_VIRTUALBOX} . .venv/bin/activate && outlive run ansible {NODE} -m ansible.builtin.command -a"
     assert "oracle" in host.step("virtualization", f"{run} systemd-detect-virt", seconds=HOUR)
-    assert "192.168.56.11/24" in host.step("addresses", f"{run} 'ip -4 -brief address'", seconds=HOUR)
+    assert f"{OF_NODE['ansible_host']}/{NETWORK.prefixlen}" in host.step("addresses", f"{run} 'ip -4 -brief address'", seconds=HOUR)
 
 
 def test_destroy_removes_the_machine(started: Started, host: EmulatedHost, made: Disk, request: pytest.FixtureRequest) -> None:

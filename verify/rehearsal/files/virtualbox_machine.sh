@@ -1,6 +1,6 @@
 #!/bin/bash
 # The way to a machine of VirtualBox up to its start, in the checkout $1: no kernel module is there, and nothing leads out. The box is the mirror's for libvirt
-# (~/mirror.box), made one for VirtualBox as Vagrant does it. The parts of the output are those of parts.sh.
+# (~/mirror.box), made one for VirtualBox as Vagrant does it. HOST_ONLY is this host's address in the lab's network. The parts of the output are those of parts.sh.
 set -uo pipefail
 cd "$1" || exit
 # shellcheck source=parts.sh
@@ -11,7 +11,7 @@ export PATH=~/as-7.0:$PATH VAGRANT_DEFAULT_PROVIDER=virtualbox
 # A device that nothing answers, and a bridge by the name of VirtualBox' own: without its modules it makes none, and takes this one for it.
 sudo mknod --mode=666 /dev/vboxdrv c 60 0
 sudo ip link add vboxnet0 type bridge
-sudo ip address add 192.168.56.1/24 dev vboxnet0
+sudo ip address add "$HOST_ONLY" dev vboxnet0
 sudo ip link set vboxnet0 up
 
 make_box() (
