@@ -199,7 +199,7 @@ case "$*" in
     touch kubernetes/pki/apiserver.key
     etcd
     api_server
-    if test -e unfit; then echo "error: [preflight] Some fatal errors occurred: [ERROR Swap]" >&2; exit 1; fi
+    if test -e unfit; then cat unfit >&2; exit 1; fi
     test ! -e logs ;;
 "init phase etcd"*) etcd ;;
 "init phase certs apiserver"*)
@@ -442,15 +442,22 @@ def test_flag_that_is_wrong_from_the_beginning(machine: Machine) -> None:
 
 
 @needs_root
-def test_kubeadm_s_own_reason_is_told(machine: Machine) -> None:
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "error: [preflight] Some fatal errors occurred: [ERROR Swap]",
+        "[kubelet-start] WARNING: unable to start the kubelet service: [failed to reload systemd: exit status 1]",
+    ],
+)
+def test_kubeadm_s_own_reason_is_told(machine: Machine, reason: str) -> None:
     """Also where an earlier start has left manifests and a log."""
     machine.api.answers["/readyz"] = [500]
     machine.apply(control_plane_api_server_extra_args={"nope": "1"})
-    (machine.folder / "unfit").touch()
+    (machine.folder / "unfit").write_text(f"{reason}\n")
     done = machine.apply()
     assert done.returncode != 0
     said = " ".join((done.stdout + done.stderr).split())
-    assert "kubeadm couldn't start a control plane on k8s-master: error: [preflight] Some fatal errors occurred: [ERROR Swap]" in said
+    assert f"kubeadm couldn't start a control plane on k8s-master: {reason}" in said
     assert "the last that its log says" not in said
 
 
