@@ -50,7 +50,7 @@ def files(seen: frozenset[str]) -> set[str]:
 def test_all_chapters_come_and_go(lab: Inventory, cluster: Cluster, remote: Remote, ground: Ground) -> None:
     """Applied, all chapters stand; applied again, nothing changes; taken away, no object is left and all data is."""
     server, export = nfs.exported(lab)
-    kept = f"{export}/retain/kept"
+    kept = {f"{export}/{volume}/kept" for volume in ("retain", "recycle")}
     try:
         play("playbooks/tutorial.yml", "-e", ALL)
         there = ground.look()
@@ -58,13 +58,13 @@ def test_all_chapters_come_and_go(lab: Inventory, cluster: Cluster, remote: Remo
         mysql.write_row(cluster, mysql.account(cluster, cluster.deployment(NAMESPACE, mysql.DEPLOYMENT)))
         again = play("playbooks/tutorial.yml", "-e", ALL)
         assert not again.changed, "\n".join(again.changed)
-        remote.check(server.name, "touch %s", kept)
+        remote.check(server.name, "touch %s %s", *kept)
         play("playbooks/tutorial-reset.yml")
         left = ground.look()
         assert objects(left) == THERE_WITHOUT_TUTORIAL
         assert not {"namespace/hostpath", "namespace/local-path-storage"} & left
-        assert files(left) >= files(there) | {kept}
+        assert files(left) >= files(there) | kept
     finally:
-        remote.check(server.name, "rm -f %s", kept)
+        remote.check(server.name, "rm -f %s %s", *kept)
         play("playbooks/tutorial.yml")
     assert mysql.read_rows(cluster, mysql.account(cluster, cluster.deployment(NAMESPACE, mysql.DEPLOYMENT))) == ["111"]
