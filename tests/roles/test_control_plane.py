@@ -472,6 +472,16 @@ def test_manifest_that_is_not_kubeadm_s_is_written_again(machine: Machine, text:
 
 
 @needs_root
+def test_comment_in_a_manifest_is_no_change(machine: Machine) -> None:
+    """Nothing restarts for it, so nothing could be waited for."""
+    machine.changed()
+    path = machine.folder / "kubernetes/manifests/kube-scheduler.yaml"
+    path.write_text(f"# by hand\n{path.read_text()}\n")
+    assert machine.changed() == 0
+    assert machine.calls == []
+
+
+@needs_root
 def test_certificate_gets_other_names(machine: Machine) -> None:
     """Kubeadm would keep the one that is there; where it can't make another one, the old one is back."""
     machine.changed()

@@ -156,6 +156,7 @@ def test_end_of_a_large_log_is_enough(tmp_path: Path) -> None:
 
 OLD = [{"etcd": {"manifest": "1", "processes": ["10 5"]}}]
 CUT_SHORT = [*OLD, {"etcd": {"manifest": "2", "processes": ["10 5"]}}]
+NOTICED = [*OLD, {"etcd": {"manifest": "2", "processes": ["11 6"]}}]
 """What ran when a first run began, and when the one after it did, while the kubelet hadn't noticed the first one's manifest."""
 
 
@@ -173,6 +174,11 @@ CUT_SHORT = [*OLD, {"etcd": {"manifest": "2", "processes": ["10 5"]}}]
         ({"manifest": "1", "processes": ["11 5"]}, [], [], ""),
         ({"manifest": "2", "processes": ["10 5"]}, CUT_SHORT, [], "it still runs as before"),
         ({"manifest": "2", "processes": ["11 6"]}, CUT_SHORT, [], ""),
+        # Set back, and the kubelet has never noticed what it was set to.
+        ({"manifest": "1", "processes": ["10 5"]}, CUT_SHORT, [], ""),
+        ({"manifest": "1", "processes": ["10 5"]}, CUT_SHORT, ["etcd"], "it still runs as before"),
+        ({"manifest": "1", "processes": ["11 6"]}, NOTICED, [], "it still runs as before"),
+        ({"manifest": "1", "processes": ["12 7"]}, NOTICED, [], ""),
     ],
 )
 def test_what_a_program_wants(now: dict[str, Any], before: list[dict[str, Any]], anew: list[str], expected: str) -> None:
@@ -232,7 +238,7 @@ def test_first_program_that_does_not_run_is_named(tmp_path: Path, port: int) -> 
     (tmp_path / "manifests").mkdir()
     (tmp_path / "manifests/outlive-etcd.yaml").write_text("1")
     told = {"manifests": f"{tmp_path}/manifests", "logs": f"{tmp_path}/logs", "node": "m", "pods": "/", "read": [__file__, "/nowhere"]}
-    started = subprocess.Popen(["outlive-etcd", "60"], executable=shutil.which("sleep"))
+    started = subprocess.Popen(["outlive-etcd", "infinity"], executable=shutil.which("sleep"))
     try:
         before = run(**told)
         assert list(before["files"]) == [__file__]
@@ -304,10 +310,23 @@ def test_manifest_that_is_no_pod(text: str) -> None:
 
 
 def test_checksum_is_of_the_programs_manifests() -> None:
-    found = {"etcd.yaml": "1", "kube-apiserver.yaml": "2"}
+    found = {"etcd.yaml": manifest("etcd"), "kube-apiserver.yaml": manifest("kube-apiserver")}
     made = FILTERS.checksum(found, PROGRAMS)
     assert FILTERS.checksum({**found, "another.yaml": "3"}, PROGRAMS) == made
-    assert len({made, FILTERS.checksum({**found, "etcd.yaml": "2"}, PROGRAMS), FILTERS.checksum({}, PROGRAMS)}) == 3
+    assert len({made, FILTERS.checksum({**found, "etcd.yaml": manifest("etcd", "--more")}, PROGRAMS), FILTERS.checksum({}, PROGRAMS)}) == 3
+    # What the kubelet reads is the same, and it restarts nothing.
+    written = "# by hand\n\n" + json.dumps(yaml.safe_load(manifest("etcd")), indent=1)
+    assert FILTERS.checksum({**found, "etcd.yaml": written}, PROGRAMS) == made
+
+
+def test_comment_is_no_other_manifest() -> None:
+    """The kubelet restarts nothing for it, and its end would be waited for in vain."""
+    text = manifest("etcd")
+    made, commented, other = (
+        MODULE.programs({"etcd.yaml": each}, {}, [])["etcd"]["manifest"]
+        for each in (text, f"# by hand\n{text}\n  # here\n", text.replace("etcd:v", "etcd:w"))
+    )
+    assert made == commented != other
 
 
 def test_version() -> None:

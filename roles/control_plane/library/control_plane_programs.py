@@ -28,8 +28,8 @@ module: control_plane_programs
 short_description: Read what a control plane is on its machine, and wait until its programs run
 description:
   - Reads the manifests that the kubelet reads, files, and the processes of the programs. Changes nothing.
-  - With O(timeout) it waits until each program of O(programs) is well; one whose manifest isn't one of O(before), or that O(anew) names, must run in
-    another process than then.
+  - With O(timeout) it waits until each program of O(programs) is well; one whose manifest isn't that with which O(before) has its process first, or
+    that O(anew) names, must run in another process than then.
   - With O(settled) a program is well once one process of it has been so for as long; one that ran before, with the same manifest, is at once.
   - Fails with the first program that isn't, in their order, and what its log said last; at once where the program has refused the flags of its manifest.
 author: The outlive developers
@@ -111,7 +111,7 @@ manifests:
   type: dict
   returned: always
 programs:
-  description: Checksum of the manifest and numbers of the processes of each program that has either.
+  description: Checksum of the manifest, without comments and empty lines, and numbers of the processes of each program that has either.
   type: dict
   returned: always
 """
@@ -199,11 +199,16 @@ def programs(found: Mapping[str, str], running: Mapping[str, Sequence[str]], nam
     texts = {name.rpartition(".")[0]: text for name, text in found.items() if name.endswith(".yaml")}
     return {
         name: {
-            "manifest": hashlib.sha256(texts[name].encode()).hexdigest() if name in texts else "",
+            "manifest": hashlib.sha256(_told(texts[name]).encode()).hexdigest() if name in texts else "",
             "processes": list(running.get(name, [])),
         }
         for name in sorted({*texts, *names})
     }
+
+
+def _told(text: str) -> str:
+    # What nobody reads is no change to the kubelet, which restarts nothing for it. The machine may have no parser of YAML.
+    return "".join(line for line in text.splitlines(keepends=True) if not re.match(r"\s*(#|$)", line))
 
 
 def unwell(url: str, identity: Sequence[str], *, tells: bool = False) -> str:
@@ -282,10 +287,10 @@ def never_starts(manifest: Path, lines: Sequence[str], written: float) -> bool:
 def wanting(name: str, now: Seen, before: Sequence[Seen], anew: Sequence[str], url: str, identity: Sequence[str]) -> str:
     """Return why a program isn't as it shall be; nothing where it is."""
     running = now["processes"]
-    for old in [each[name] for each in before if name in each]:
-        # A program of which nothing is known was started after it was looked for.
-        changed = now["manifest"] != old["manifest"]
-        if (changed or name in anew) and set(running) & set(old["processes"]):
+    for process in running:
+        # It runs as its manifest was when it was seen first: the kubelet may never have noticed those that came after. One that wasn't seen was started since.
+        started = [each[name]["manifest"] for each in before if name in each and process in each[name]["processes"]][:1]
+        if started and (name in anew or started != [now["manifest"]]):
             return "it still runs as before"
     if not running:
         return "no process of it runs"
