@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -255,6 +256,26 @@ def test_first_program_that_does_not_run_is_named(tmp_path: Path, port: int) -> 
         assert "outlive-etcd doesn't run on m after 0 s (it still runs as before); it has no log" in said["msg"]
         said = run(**told, programs={"outlive-api": ""}, timeout=0, cure="mend it")
         assert "is: Error: unknown flag: --nope -- mend it. All of it" in said["msg"]
+    finally:
+        started.kill()
+        started.wait()
+
+
+@pytest.mark.parametrize(("begun", "settled", "least"), [(1, 3600, 0), (2, 3, 3)])
+def test_second_run_does_not_take_a_program_at_its_word(tmp_path: Path, begun: int, settled: int, least: int) -> None:
+    """The first one may have failed since it ends over and over again: what answers now hasn't been seen to stay."""
+    (tmp_path / "manifests").mkdir()
+    (tmp_path / "manifests/outlive-etcd.yaml").write_text("1")
+    started = subprocess.Popen(["outlive-etcd", "infinity"], executable=shutil.which("sleep"))
+    try:
+        told = {"manifests": f"{tmp_path}/manifests", "logs": f"{tmp_path}/logs", "pods": "/"}
+        before = [run(**told)["programs"]] * begun
+        (tmp_path / "proc").mkdir()
+        (tmp_path / "proc" / str(started.pid)).symlink_to(f"/proc/{started.pid}")
+        begin = time.monotonic()
+        said = run(**told, processes=f"{tmp_path}/proc", programs={"outlive-etcd": ""}, before=before, timeout=60, settled=settled)
+        assert "failed" not in said
+        assert time.monotonic() - begin >= least
     finally:
         started.kill()
         started.wait()

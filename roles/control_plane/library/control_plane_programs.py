@@ -30,7 +30,8 @@ description:
   - Reads the manifests that the kubelet reads, files, and the processes of the programs. Changes nothing.
   - With O(timeout) it waits until each program of O(programs) is well; one whose manifest isn't that with which O(before) has its process first, or
     that O(anew) names, must run in another process than then.
-  - With O(settled) a program is well once one process of it has been so for as long; one that ran before, with the same manifest, is at once.
+  - With O(settled) a program is well once one process of it has been so for as long; one that ran before, with the same manifest, is at once, unless
+    O(before) has more than one: an earlier change wasn't seen to its end, and may be why it ends over and over again.
   - Fails with the first program that isn't, in their order, and what its log said last; at once where the program has refused the flags of its manifest.
 author: The outlive developers
 options:
@@ -348,7 +349,8 @@ def main() -> None:
             break
         why = {}
         for name, url in told["programs"].items():
-            old = [process for each in told["before"] if name in each for process in each[name]["processes"]]
+            # What was begun more than once wasn't seen to be well in between.
+            old = told["before"][0].get(name, {}).get("processes", []) if len(told["before"]) == 1 else []
             why[name] = wanting(name, seen[name], told["before"], told["anew"], url, told["identity"])
             if why[name]:
                 first.pop(name, None)
