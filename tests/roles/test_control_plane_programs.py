@@ -213,6 +213,10 @@ def test_health(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [MODULE.unwell(f"{url}/{status}", []) for status in (200, 401, 403)] == ["", "", ""]
     # The API server refuses everybody while it knows no roles yet.
     assert MODULE.unwell(f"{url}/403", [], tells=True) == f"{url}/403 says 403 Forbidden"
+    # Whom it doesn't know has an old certificate, whatever the setting is.
+    assert MODULE.unwell(f"{url}/401", [], tells=True) == (
+        f"{url}/401 says 401 Unauthorized: where the certificates have expired, playbooks/renew-certificates.yml makes others"
+    )
     assert MODULE.unwell(f"{url}/500", []) == f"{url}/500 says 500 Internal Server Error"
     assert "Connection refused" in MODULE.unwell("http://127.0.0.1:9/", [])
     assert "https://127.0.0.1:9/: " in MODULE.unwell("https://127.0.0.1:9/", ["/nowhere.crt", "/nowhere.key"])

@@ -129,6 +129,7 @@ LOOKS_AT_LOG = 10
 """How many looks there are to one at the log, which costs more than the others."""
 TELLS = "kube-apiserver"
 """The program that knows who asks by itself: it refuses everybody while it starts."""
+RENEWAL = "playbooks/renew-certificates.yml"
 UID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 """What the kubelet calls a pod: that of a manifest is a checksum."""
 WORDS = 300
@@ -230,7 +231,8 @@ def unwell(url: str, identity: Sequence[str], *, tells: bool = False) -> str:
     except urllib.error.HTTPError as error:
         # Who refuses to tell is there.
         refused = not tells and error.code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
-        return "" if refused else f"{url} says {error.code} {error.reason}"
+        expired = f": where the certificates have expired, {RENEWAL} makes others" if error.code == HTTPStatus.UNAUTHORIZED else ""
+        return "" if refused else f"{url} says {error.code} {error.reason}{expired}"
     except (OSError, ValueError) as error:
         return f"{url}: {getattr(error, 'reason', error)}"
 
