@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from . import role_tasks
+from .conftest import ROOT
 
 MODULE = role_tasks.plugin("control_plane", "library/control_plane_programs.py")
 FILTERS = role_tasks.plugin("control_plane", "filter_plugins/control_plane.py")
@@ -116,23 +117,34 @@ def test_process_is_found_by_its_program() -> None:
     assert "outlive-etcd" not in MODULE.processes(Path("/proc"), "/")
 
 
-def test_process_of_another_pod_is_not_the_control_plane_s(tmp_path: Path) -> None:
-    """A user's etcd runs in a pod too, whose name the folders of the control plane's logs don't have."""
-    uid, other = "0123456789abcdef0123456789abcdef", "11111111-2222-3333-4444-555555555555"
-    for folder in (f"kube-system_etcd-m_{uid}", f"default_etcd-m_{other}", "kube-system_etcd-m_nonsense", f"kube-system_etcd-n_{other}"):
-        (tmp_path / "logs" / folder).mkdir(parents=True)
-    static = MODULE.static_pods(tmp_path / "logs", "m")
-    assert static == {"etcd": [uid]}
-    for number, pod in ((7, uid), (8, other.replace("-", "_"))):
-        process = tmp_path / "proc" / str(number)
-        process.mkdir(parents=True)
-        (process / "cmdline").write_bytes(b"/usr/local/bin/etcd\0--name=m\0")
-        (process / "stat").write_text(f"{number} (et cd) S {' '.join(str(each) for each in range(4, 30))}\n")
-        (process / "cgroup").write_text(
-            f"0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{pod}.slice/cri-containerd-1.scope\n"
-        )
-    assert [each.split()[0] for each in MODULE.processes(tmp_path / "proc", "/kubepods", static)["etcd"]] == ["7"]
-    assert [each.split()[0] for each in MODULE.processes(tmp_path / "proc", "/kubepods", {})["etcd"]] == ["7", "8"]
+SYSTEMD = "0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{}.slice/cri-containerd-1.scope"
+OWN = "0123456789abcdef0123456789abcdef"
+OTHER = "11111111-2222-3333-4444-555555555555"
+
+
+@pytest.mark.parametrize(
+    ("group", "ours"),
+    [
+        (SYSTEMD.format(OWN), True),
+        (f"0::/kubepods.slice/kubepods-pod{OWN}.slice/cri-containerd-1.scope", True),
+        (f"4:memory:/kubepods/besteffort/pod{OWN}/1", True),
+        (f"4:memory:/kubepods/pod{OWN}/1", True),
+        # A user's, one of a cluster that a user runs in a pod, and one of a cluster that runs in a container.
+        (SYSTEMD.format(OTHER.replace("-", "_")), False),
+        (f"4:memory:/kubepods/burstable/pod{OTHER}/1", False),
+        (f"{SYSTEMD.format(OTHER.replace('-', '_'))}{SYSTEMD.format(OWN)[3:]}", False),
+        (f"0::/system.slice/docker-1.scope{SYSTEMD.format(OWN)[3:]}", False),
+        ("0::/user.slice", False),
+    ],
+)
+def test_process_of_another_pod_is_not_the_control_plane_s(tmp_path: Path, group: str, ours: bool) -> None:
+    """A user's etcd runs in a pod too; what the kubelet makes of a manifest it calls by a checksum, wherever its logs are."""
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7/cmdline").write_bytes(b"/usr/local/bin/etcd\0--name=m\0")
+    (tmp_path / "7/stat").write_text(f"7 (et cd) S {' '.join(str(each) for each in range(4, 30))}\n")
+    (tmp_path / "7/cgroup").write_text(f"{group}\n")
+    pods = yaml.safe_load((ROOT / "roles/control_plane/vars/main.yml").read_text(encoding="utf-8"))["__control_plane_pods"]
+    assert MODULE.processes(tmp_path, pods) == ({"etcd": ["7 22"]} if ours else {})
 
 
 def test_program_is_well_once_its_process_stays(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,7 +70,7 @@ options:
     type: str
     default: correct the setting of the inventory that it was started with, then run this again, which repairs it
   node:
-    description: Name of this node in the cluster, by which the kubelet names the folders of logs.
+    description: Name of this node in the cluster, by which the kubelet names the folders of logs. Without O(timeout) neither they nor it matter.
     type: str
     default: ""
   logs:
@@ -78,9 +78,9 @@ options:
     type: path
     default: /var/log/pods
   pods:
-    description: Control group of the kubelet's pods.
+    description: Regular expression of the control groups of the pods that the kubelet makes of manifests.
     type: str
-    default: /kubepods
+    required: true
   processes:
     description: Folder of the running processes.
     type: path
@@ -96,6 +96,7 @@ EXAMPLES = r"""
 - name: Wait until etcd runs
   control_plane_programs:
     manifests: /etc/kubernetes/manifests
+    pods: "{{ __control_plane_pods }}"
     programs:
       etcd: http://127.0.0.1:2381/readyz
     node: k8s-master
@@ -130,8 +131,6 @@ LOOKS_AT_LOG = 10
 TELLS = "kube-apiserver"
 """The program that knows who asks by itself: it refuses everybody while it starts."""
 RENEWAL = "playbooks/renew-certificates.yml"
-UID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-"""What the kubelet calls a pod: that of a manifest is a checksum."""
 WORDS = 300
 """Characters of a log's line that a sentence takes."""
 CURE = "correct the setting of the inventory that it was started with, then run this again, which repairs it"
@@ -161,22 +160,8 @@ def manifests(folder: Path) -> dict[str, str]:
     return {name: text for name, text in found.items() if text is not None}
 
 
-def static_pods(logs: Path, node: str) -> dict[str, list[str]]:
-    """Return what the kubelet calls the pods that it makes of manifests, by their names without the node's; by the folders of their logs."""
-    found: dict[str, list[str]] = {}
-    with suppress(OSError):
-        for folder in logs.glob(f"kube-system_*-{node or '*'}_*"):
-            pod, _, uid = folder.name.removeprefix("kube-system_").rpartition("_")
-            if UID.fullmatch(uid):
-                found.setdefault(pod.removesuffix(f"-{node}") if node else pod, []).append(uid)
-    return found
-
-
-def processes(proc: Path, pods: str, static: Mapping[str, Sequence[str]] | None = None) -> dict[str, list[str]]:
-    """Return number and start of the running processes by the name of their program: the kubelet, and those whose control group is its pod's.
-
-    Where no static pod of that name is known, that of any pod is.
-    """
+def processes(proc: Path, pods: str) -> dict[str, list[str]]:
+    """Return number and start of the running processes by the name of their program: the kubelet, and those whose control group ``pods`` matches."""
     found: dict[str, list[str]] = {}
     for folder in proc.glob("[0-9]*"):
         with suppress(OSError, IndexError):  # it may end meanwhile
@@ -185,15 +170,10 @@ def processes(proc: Path, pods: str, static: Mapping[str, Sequence[str]] | None 
             fields = folder.joinpath("stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
             groups = [line.split(":", 2)[2] for line in folder.joinpath("cgroup").read_text(encoding="utf-8").splitlines()]
             # Another cluster's programs may run on this machine too, in containers of their own or in pods of a user.
-            ours = name == KUBELET or any(group.startswith(pods) and _is_of(group, (static or {}).get(name, [])) for group in groups)
+            ours = name == KUBELET or any(re.match(pods, group) for group in groups)
             if name and ours and fields[0] != "Z":
                 found.setdefault(name, []).append(f"{folder.name} {fields[19]}")
     return {name: sorted(each) for name, each in found.items()}
-
-
-def _is_of(group: str, uids: Sequence[str]) -> bool:
-    # systemd's names of groups have underscores in place of hyphens.
-    return not uids or any(uid in group.replace("_", "-") for uid in uids)
 
 
 def programs(found: Mapping[str, str], running: Mapping[str, Sequence[str]], names: Sequence[str]) -> Seen:
@@ -331,7 +311,7 @@ def main() -> None:
             "cure": {"type": "str", "default": CURE},
             "node": {"type": "str", "default": ""},
             "logs": {"type": "path", "default": "/var/log/pods"},
-            "pods": {"type": "str", "default": "/kubepods"},
+            "pods": {"type": "str", "required": True},
             "processes": {"type": "path", "default": "/proc"},
             "identity": {"type": "list", "elements": "path", "default": []},
         },
@@ -345,7 +325,7 @@ def main() -> None:
     first: dict[str, tuple[list[str], float]] = {}
     for look in itertools.count():
         found = manifests(Path(told["manifests"]))
-        running = processes(Path(told["processes"]), told["pods"], static_pods(logs, told["node"]))
+        running = processes(Path(told["processes"]), told["pods"])
         seen = programs(found, running, names)
         if told["timeout"] is None:
             break
