@@ -567,6 +567,29 @@ def test_manifest_that_is_there_twice(machine: Machine) -> None:
     assert [path.name for path in (machine.folder / "kubernetes").iterdir()] == ["manifests"]
 
 
+@pytest.mark.parametrize(("missing", "refused"), [([], False), (["etcd", "kube-scheduler"], True)])
+def test_program_without_a_manifest_is_named_before_a_renewal(
+    playbook: Playbook, tmp_path: Path, missing: list[str], refused: bool
+) -> None:
+    """Nothing would start it again, and its certificate would be another one already."""
+    (tmp_path / "kubernetes/pki").mkdir(parents=True)
+    (tmp_path / "kubernetes/pki/.initialised").touch()
+    (tmp_path / "kubernetes/manifests").mkdir()
+    for program in ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"):
+        text = "" if program in missing else f"{{spec: {{containers: [{{command: [{program}]}}]}}}}\n"
+        (tmp_path / f"kubernetes/manifests/{program}.yaml").write_text(text)
+    tasks = role_tasks.read("control_plane", "renew_certificates")[:4]
+    tasks[-1]["ansible.builtin.command"] = {"argv": ["touch", f"{tmp_path}/renewed"]}
+    told = {"__control_plane_folder": f"{tmp_path}/kubernetes", "__control_plane_processes": f"{tmp_path}/proc"}
+    done = role_tasks.run(playbook, tmp_path, "control_plane", tasks, told)
+    assert (done.returncode != 0) == refused, done.stdout + done.stderr
+    assert (tmp_path / "renewed").exists() != refused
+    if refused:
+        assert (
+            f"localhost has no manifest in {tmp_path}/kubernetes/manifests that starts etcd, kube-scheduler: run playbooks/site.yml, which writes it"
+        ) in " ".join((done.stdout + done.stderr).split())
+
+
 @pytest.mark.parametrize("runs", [True, False])
 def test_program_that_does_not_come_back_after_a_renewal_is_named(playbook: Playbook, tmp_path: Path, runs: bool) -> None:
     """It was stopped where it ran; one that found its certificates expired didn't. The kubelet has to start it."""
