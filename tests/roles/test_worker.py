@@ -430,6 +430,7 @@ def test_a_machine_that_is_turned_away_is_restarted_first() -> None:
     ]
     restart = role_tasks.read("worker", "restart")[-1]["ansible.builtin.reboot"]["reboot_command"]
     assert "sysrq-trigger" in restart
+    assert "--timer-property=AccuracySec=100ms" in restart, "containers run on without their Node for as long as the timer is late"
     assert "sync --file-system /etc;" in restart, "a sync of all waits for the NFS server"
     assert "not worker_turned_away" in role_tasks.task_of(role_tasks.read("worker", "remove"), "Drain the node")["when"]
 
