@@ -426,6 +426,7 @@ def test_a_machine_that_is_turned_away_is_restarted_first() -> None:
     assert names[2:] == [
         "Delete the node",
         "Keep the kubelet from starting with the machine",
+        "Find volumes that it has mounted",
         "Restart the machine as if its power had gone",
     ]
     restart = role_tasks.read("worker", "restart")[-1]["ansible.builtin.reboot"]["reboot_command"]
@@ -433,6 +434,34 @@ def test_a_machine_that_is_turned_away_is_restarted_first() -> None:
     assert "--timer-property=AccuracySec=100ms" in restart, "containers run on without their Node for as long as the timer is late"
     assert "sync --file-system /etc;" in restart, "a sync of all waits for the NFS server"
     assert "not worker_turned_away" in role_tasks.task_of(role_tasks.read("worker", "remove"), "Drain the node")["when"]
+
+
+@pytest.mark.parametrize(
+    ("belongs", "mounted", "restarted"),
+    [
+        ("QQ==", "", True),
+        # Its kubelet.conf is gone, and what hangs isn't.
+        (None, "/home\n/var/lib/kubelet/pods/1/volumes/kubernetes.io~nfs/data", True),
+        # A new machine at the address, or one that was reset already, with its home on NFS.
+        (None, "/home", False),
+        (None, "", False),
+    ],
+)
+def test_only_what_a_cluster_left_is_restarted(
+    playbook: Playbook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, belongs: str | None, mounted: str, restarted: bool
+) -> None:
+    """A machine that never joined has nothing that hangs, and a restart without its services' ends may cost what others do there."""
+    program = tmp_path / "bin" / "findmnt"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\nprintf '%s' '{mounted}'\n[ -n '{mounted}' ]\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    find, restart = role_tasks.read("worker", "restart")[-2:]
+    restart["ansible.builtin.command"] = {"argv": ["touch", f"{tmp_path}/restarted"]}
+    del restart["ansible.builtin.reboot"]
+    result = role_tasks.run(playbook, tmp_path, "worker", [find, restart], told(tmp_path, False, belongs))
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert (tmp_path / "restarted").exists() == restarted
 
 
 LISTENS = """#!/bin/sh
