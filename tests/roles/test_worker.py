@@ -465,7 +465,7 @@ def test_only_what_a_cluster_left_is_restarted(
 
 
 LISTENS = """#!/bin/sh
-[ "$1" != get ] || exit {watched}
+[ "$1" != list ] || {{ echo "table inet outlive_fence {{ set fenced {{ type ipv4_addr elements = {{ 192.0.2.9, {watched} }} }} }}"; exit; }}
 echo "$@" >> {calls}
 [ ! -e {rules} ] || cat {rules} {folder}/*.nft >> {calls} 2> /dev/null || true
 """
@@ -479,11 +479,13 @@ def test_a_lost_node_is_turned_away_until_it_is_let_in(
     rules, folder, calls = tmp_path / "etc" / "lost.nft", tmp_path / "etc" / "lost", tmp_path / "calls"
     program = tmp_path / "bin" / "nft"
     program.parent.mkdir()
-    program.write_text(LISTENS.format(watched=0 if watched else 1, calls=calls, rules=rules, folder=folder))
+    program.write_text(LISTENS.format(watched="192.0.2.11" if watched else "192.0.2.111", calls=calls, rules=rules, folder=folder))
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     told = {
         "nfs_server_fenced": "192.0.2.11",
+        # Of the machine that is back, for which the inventory has another one by now.
+        "nfs_server_addresses": ["192.0.2.77", "192.0.2.11", "10.0.2.15"],
         "__nfs_server_nft": str(program),
         "__nfs_server_lost_rules": str(rules),
         "__nfs_server_lost_folder": str(folder),
@@ -517,7 +519,7 @@ def test_a_lost_node_is_turned_away_until_it_is_let_in(
     assert f"turned away: {watched}" in run("allow", "check_fenced")
     loaded = calls.read_text()
     assert "add element inet outlive_lost" not in loaded
-    assert f"delete element {NFT_SET} {{ 192.0.2.11 }}" in loaded
+    assert f"delete element {NFT_SET} {{ 192.0.2.77, 192.0.2.11, 10.0.2.15 }}" in loaded
 
 
 def test_fence_is_the_watcher_s(playbook: Playbook, tmp_path: Path) -> None:
@@ -535,13 +537,21 @@ def test_fence_is_the_watcher_s(playbook: Playbook, tmp_path: Path) -> None:
         assert part.rstrip(";") in text
 
 
-@pytest.mark.parametrize("tasks", ["fence", "allow"])
-def test_only_an_address_is_turned_away(playbook: Playbook, tmp_path: Path, tasks: str) -> None:
-    result = role_tasks.run(playbook, tmp_path, "nfs_server", role_tasks.read("nfs_server", tasks), {"nfs_server_fenced": "any"})
+@pytest.mark.parametrize(
+    ("tasks", "given", "expected"),
+    [
+        ("fence", {"nfs_server_fenced": "any"}, "nfs_server_fenced is 'any', and only an IPv4 address can be"),
+        (
+            "allow",
+            {"nfs_server_addresses": ["192.0.2.7", "any"]},
+            "nfs_server_addresses is '192.0.2.7, any', and only IPv4 addresses can be",
+        ),
+    ],
+)
+def test_only_an_address_is_turned_away(playbook: Playbook, tmp_path: Path, tasks: str, given: dict[str, Any], expected: str) -> None:
+    result = role_tasks.run(playbook, tmp_path, "nfs_server", role_tasks.read("nfs_server", tasks), given)
     assert result.returncode != 0
-    assert "nfs_server_fenced is 'any', and only an IPv4 address can be" in " ".join(
-        (result.stdout + result.stderr).replace("''", "'").split()
-    )
+    assert expected in " ".join((result.stdout + result.stderr).replace("''", "'").split())
 
 
 @pytest.mark.parametrize(("lost", "allowed"), [("maybe", "true, false"), ("true", "false")])
