@@ -90,19 +90,22 @@ def test_address_of_a_node() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ids", "same"),
+    ("ids", "address", "same"),
     [
-        (["dd", "cc-1"], True),  # whatever of it was made anew, it is the same start
-        (["aa", "cc-2", "bb-1\n"], True),  # started again since
-        (["aa", "cc-2", "bb-2"], False),  # of one box
-        (["", ""], False),
-        ([], False),
+        (["dd", "cc-1"], "192.0.2.12", True),  # whatever of it was made anew, it is the same start
+        (["dd", "cc-1"], "192.0.2.99", True),
+        (["aa", "cc-2", "bb-1\n"], "192.0.2.12", True),  # started again since
+        (["aa", "cc-2", "bb-1\0"], "192.0.2.12", True),  # as an emulated machine of arm64 has it
+        (["aa", "cc-2", "bb-1"], "192.0.2.99", False),  # of one disk, and of a board that says what all of its kind do
+        (["aa", "cc-2", "bb-2"], "192.0.2.12", False),  # of one box
+        (["", ""], "192.0.2.12", False),
+        ([], "192.0.2.12", False),
     ],
 )
-def test_machine_is_known_by_what_its_kubelet_told(ids: list[str], same: bool) -> None:
-    assert FILTERS.is_machine([{"status": at("192.0.2.12")}], ids) is same
-    assert FILTERS.is_machine([], ids) is False
-    assert FILTERS.is_machine([node("True")], ids) is False
+def test_machine_is_known_by_what_its_kubelet_told(ids: list[str], address: str, same: bool) -> None:
+    assert FILTERS.is_machine([{"status": at("192.0.2.12")}], ids, address) is same
+    assert FILTERS.is_machine([], ids, address) is False
+    assert FILTERS.is_machine([node("True")], ids, address) is False
 
 
 @pytest.mark.parametrize(
@@ -197,9 +200,10 @@ ELSEWHERE = {"resources": [node("Unknown") | {"status": at("192.0.2.99")}]}
             True,
             None,
             {"__worker_membership": ELSEWHERE},
-            "has a node localhost at 192.0.2.99, and localhost is another machine, at 192.0.2.12: give it another name in the inventory; or, where",
+            "has a node localhost at 192.0.2.99, and localhost, at 192.0.2.12, may be another machine: set the address back, where it was this one's; give it",
         ),
-        # The same machine, of which something was removed.
+        # One of the same disk and kind as it, and the same machine, of which something was removed.
+        (True, None, {"__worker_membership": ELSEWHERE, "__worker_ids": {"stdout_lines": ["aa", "bb-1"]}}, "may be another machine"),
         (True, None, {"__worker_membership": ELSEWHERE, "__worker_ids": {"stdout_lines": ["cc-1"]}}, ""),
         # A machine that was renamed in the inventory.
         (
