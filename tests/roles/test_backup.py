@@ -72,3 +72,24 @@ def test_export_without_its_mount(
     assert (result.returncode != 0) == refused, result.stdout + result.stderr
     if refused:
         assert "backup_export /nfsdata on localhost isn't mounted" in " ".join((result.stdout + result.stderr).split())
+
+
+@pytest.mark.parametrize("tasks", ["save_control_plane", "stage_control_plane"])
+@pytest.mark.parametrize("is_mount", [False, True])
+def test_nothing_is_unmounted_that_was_not_mounted(
+    playbook: Playbook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_mount: bool, tasks: str
+) -> None:
+    """The machine of the volumes may be the control plane's too, and its failure there would be hidden by one of the clean-up."""
+    for name in ("systemctl", "findmnt"):
+        program = tmp_path / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text("#!/bin/sh\necho active\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    unmount = role_tasks.task_of(role_tasks.read("backup", tasks), "Unmount etcd's programs")
+    del unmount["ansible.builtin.include_tasks"]
+    unmount["ansible.builtin.command"] = {"argv": ["touch", f"{tmp_path}/unmounted"]}
+    told = {"backup_export": "/nfsdata", "backup_export_is_mount": is_mount}
+    result = role_tasks.run(playbook, tmp_path, "backup", [*role_tasks.read("backup", "check_export"), unmount], told)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert not (tmp_path / "unmounted").exists()

@@ -479,6 +479,16 @@ def test_manifest_that_is_not_kubeadm_s_is_written_again(machine: Machine, text:
 
 
 @needs_root
+def test_comment_in_a_manifest_is_no_change(machine: Machine) -> None:
+    """Nothing restarts for it, so nothing could be waited for."""
+    machine.changed()
+    path = machine.folder / "kubernetes/manifests/kube-scheduler.yaml"
+    path.write_text(f"# by hand\n{path.read_text()}\n")
+    assert machine.changed() == 0
+    assert machine.calls == []
+
+
+@needs_root
 def test_certificate_gets_other_names(machine: Machine) -> None:
     """Kubeadm would keep the one that is there; where it can't make another one, the old one is back."""
     machine.changed()
@@ -562,6 +572,29 @@ def test_manifest_that_is_there_twice(machine: Machine) -> None:
         in said
     )
     assert [path.name for path in (machine.folder / "kubernetes").iterdir()] == ["manifests"]
+
+
+@pytest.mark.parametrize(("missing", "refused"), [([], False), (["etcd", "kube-scheduler"], True)])
+def test_program_without_a_manifest_is_named_before_a_renewal(
+    playbook: Playbook, tmp_path: Path, missing: list[str], refused: bool
+) -> None:
+    """Nothing would start it again, and its certificate would be another one already."""
+    (tmp_path / "kubernetes/pki").mkdir(parents=True)
+    (tmp_path / "kubernetes/pki/.initialised").touch()
+    (tmp_path / "kubernetes/manifests").mkdir()
+    for program in ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"):
+        text = "" if program in missing else f"{{spec: {{containers: [{{command: [{program}]}}]}}}}\n"
+        (tmp_path / f"kubernetes/manifests/{program}.yaml").write_text(text)
+    tasks = role_tasks.read("control_plane", "renew_certificates")[:4]
+    tasks[-1]["ansible.builtin.command"] = {"argv": ["touch", f"{tmp_path}/renewed"]}
+    told = {"__control_plane_folder": f"{tmp_path}/kubernetes", "__control_plane_processes": f"{tmp_path}/proc"}
+    done = role_tasks.run(playbook, tmp_path, "control_plane", tasks, told)
+    assert (done.returncode != 0) == refused, done.stdout + done.stderr
+    assert (tmp_path / "renewed").exists() != refused
+    if refused:
+        assert (
+            f"localhost has no manifest in {tmp_path}/kubernetes/manifests that starts etcd, kube-scheduler: run playbooks/site.yml, which writes it"
+        ) in " ".join((done.stdout + done.stderr).split())
 
 
 @pytest.mark.parametrize("runs", [True, False])

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 import yaml
 
 from . import role_tasks
+from .conftest import ROOT
 
 MODULE = role_tasks.plugin("control_plane", "library/control_plane_programs.py")
 FILTERS = role_tasks.plugin("control_plane", "filter_plugins/control_plane.py")
@@ -115,23 +117,34 @@ def test_process_is_found_by_its_program() -> None:
     assert "outlive-etcd" not in MODULE.processes(Path("/proc"), "/")
 
 
-def test_process_of_another_pod_is_not_the_control_plane_s(tmp_path: Path) -> None:
-    """A user's etcd runs in a pod too, whose name the folders of the control plane's logs don't have."""
-    uid, other = "0123456789abcdef0123456789abcdef", "11111111-2222-3333-4444-555555555555"
-    for folder in (f"kube-system_etcd-m_{uid}", f"default_etcd-m_{other}", "kube-system_etcd-m_nonsense", f"kube-system_etcd-n_{other}"):
-        (tmp_path / "logs" / folder).mkdir(parents=True)
-    static = MODULE.static_pods(tmp_path / "logs", "m")
-    assert static == {"etcd": [uid]}
-    for number, pod in ((7, uid), (8, other.replace("-", "_"))):
-        process = tmp_path / "proc" / str(number)
-        process.mkdir(parents=True)
-        (process / "cmdline").write_bytes(b"/usr/local/bin/etcd\0--name=m\0")
-        (process / "stat").write_text(f"{number} (et cd) S {' '.join(str(each) for each in range(4, 30))}\n")
-        (process / "cgroup").write_text(
-            f"0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{pod}.slice/cri-containerd-1.scope\n"
-        )
-    assert [each.split()[0] for each in MODULE.processes(tmp_path / "proc", "/kubepods", static)["etcd"]] == ["7"]
-    assert [each.split()[0] for each in MODULE.processes(tmp_path / "proc", "/kubepods", {})["etcd"]] == ["7", "8"]
+SYSTEMD = "0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{}.slice/cri-containerd-1.scope"
+OWN = "0123456789abcdef0123456789abcdef"
+OTHER = "11111111-2222-3333-4444-555555555555"
+
+
+@pytest.mark.parametrize(
+    ("group", "ours"),
+    [
+        (SYSTEMD.format(OWN), True),
+        (f"0::/kubepods.slice/kubepods-pod{OWN}.slice/cri-containerd-1.scope", True),
+        (f"4:memory:/kubepods/besteffort/pod{OWN}/1", True),
+        (f"4:memory:/kubepods/pod{OWN}/1", True),
+        # A user's, one of a cluster that a user runs in a pod, and one of a cluster that runs in a container.
+        (SYSTEMD.format(OTHER.replace("-", "_")), False),
+        (f"4:memory:/kubepods/burstable/pod{OTHER}/1", False),
+        (f"{SYSTEMD.format(OTHER.replace('-', '_'))}{SYSTEMD.format(OWN)[3:]}", False),
+        (f"0::/system.slice/docker-1.scope{SYSTEMD.format(OWN)[3:]}", False),
+        ("0::/user.slice", False),
+    ],
+)
+def test_process_of_another_pod_is_not_the_control_plane_s(tmp_path: Path, group: str, ours: bool) -> None:
+    """A user's etcd runs in a pod too; what the kubelet makes of a manifest it calls by a checksum, wherever its logs are."""
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7/cmdline").write_bytes(b"/usr/local/bin/etcd\0--name=m\0")
+    (tmp_path / "7/stat").write_text(f"7 (et cd) S {' '.join(str(each) for each in range(4, 30))}\n")
+    (tmp_path / "7/cgroup").write_text(f"{group}\n")
+    pods = yaml.safe_load((ROOT / "roles/control_plane/vars/main.yml").read_text(encoding="utf-8"))["__control_plane_pods"]
+    assert MODULE.processes(tmp_path, pods) == ({"etcd": ["7 22"]} if ours else {})
 
 
 def test_program_is_well_once_its_process_stays(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,6 +169,7 @@ def test_end_of_a_large_log_is_enough(tmp_path: Path) -> None:
 
 OLD = [{"etcd": {"manifest": "1", "processes": ["10 5"]}}]
 CUT_SHORT = [*OLD, {"etcd": {"manifest": "2", "processes": ["10 5"]}}]
+NOTICED = [*OLD, {"etcd": {"manifest": "2", "processes": ["11 6"]}}]
 """What ran when a first run began, and when the one after it did, while the kubelet hadn't noticed the first one's manifest."""
 
 
@@ -173,6 +187,11 @@ CUT_SHORT = [*OLD, {"etcd": {"manifest": "2", "processes": ["10 5"]}}]
         ({"manifest": "1", "processes": ["11 5"]}, [], [], ""),
         ({"manifest": "2", "processes": ["10 5"]}, CUT_SHORT, [], "it still runs as before"),
         ({"manifest": "2", "processes": ["11 6"]}, CUT_SHORT, [], ""),
+        # Set back, and the kubelet has never noticed what it was set to.
+        ({"manifest": "1", "processes": ["10 5"]}, CUT_SHORT, [], ""),
+        ({"manifest": "1", "processes": ["10 5"]}, CUT_SHORT, ["etcd"], "it still runs as before"),
+        ({"manifest": "1", "processes": ["11 6"]}, NOTICED, [], "it still runs as before"),
+        ({"manifest": "1", "processes": ["12 7"]}, NOTICED, [], ""),
     ],
 )
 def test_what_a_program_wants(now: dict[str, Any], before: list[dict[str, Any]], anew: list[str], expected: str) -> None:
@@ -206,6 +225,10 @@ def test_health(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [MODULE.unwell(f"{url}/{status}", []) for status in (200, 401, 403)] == ["", "", ""]
     # The API server refuses everybody while it knows no roles yet.
     assert MODULE.unwell(f"{url}/403", [], tells=True) == f"{url}/403 says 403 Forbidden"
+    # Whom it doesn't know has an old certificate, whatever the setting is.
+    assert MODULE.unwell(f"{url}/401", [], tells=True) == (
+        f"{url}/401 says 401 Unauthorized: where the certificates have expired, playbooks/renew-certificates.yml makes others"
+    )
     assert MODULE.unwell(f"{url}/500", []) == f"{url}/500 says 500 Internal Server Error"
     assert "Connection refused" in MODULE.unwell("http://127.0.0.1:9/", [])
     assert "https://127.0.0.1:9/: " in MODULE.unwell("https://127.0.0.1:9/", ["/nowhere.crt", "/nowhere.key"])
@@ -232,7 +255,7 @@ def test_first_program_that_does_not_run_is_named(tmp_path: Path, port: int) -> 
     (tmp_path / "manifests").mkdir()
     (tmp_path / "manifests/outlive-etcd.yaml").write_text("1")
     told = {"manifests": f"{tmp_path}/manifests", "logs": f"{tmp_path}/logs", "node": "m", "pods": "/", "read": [__file__, "/nowhere"]}
-    started = subprocess.Popen(["outlive-etcd", "60"], executable=shutil.which("sleep"))
+    started = subprocess.Popen(["outlive-etcd", "infinity"], executable=shutil.which("sleep"))
     try:
         before = run(**told)
         assert list(before["files"]) == [__file__]
@@ -249,6 +272,26 @@ def test_first_program_that_does_not_run_is_named(tmp_path: Path, port: int) -> 
         assert "outlive-etcd doesn't run on m after 0 s (it still runs as before); it has no log" in said["msg"]
         said = run(**told, programs={"outlive-api": ""}, timeout=0, cure="mend it")
         assert "is: Error: unknown flag: --nope -- mend it. All of it" in said["msg"]
+    finally:
+        started.kill()
+        started.wait()
+
+
+@pytest.mark.parametrize(("begun", "settled", "least"), [(1, 3600, 0), (2, 3, 3)])
+def test_second_run_does_not_take_a_program_at_its_word(tmp_path: Path, begun: int, settled: int, least: int) -> None:
+    """The first one may have failed since it ends over and over again: what answers now hasn't been seen to stay."""
+    (tmp_path / "manifests").mkdir()
+    (tmp_path / "manifests/outlive-etcd.yaml").write_text("1")
+    started = subprocess.Popen(["outlive-etcd", "infinity"], executable=shutil.which("sleep"))
+    try:
+        told = {"manifests": f"{tmp_path}/manifests", "logs": f"{tmp_path}/logs", "pods": "/"}
+        before = [run(**told)["programs"]] * begun
+        (tmp_path / "proc").mkdir()
+        (tmp_path / "proc" / str(started.pid)).symlink_to(f"/proc/{started.pid}")
+        begin = time.monotonic()
+        said = run(**told, processes=f"{tmp_path}/proc", programs={"outlive-etcd": ""}, before=before, timeout=60, settled=settled)
+        assert "failed" not in said
+        assert time.monotonic() - begin >= least
     finally:
         started.kill()
         started.wait()
@@ -304,10 +347,23 @@ def test_manifest_that_is_no_pod(text: str) -> None:
 
 
 def test_checksum_is_of_the_programs_manifests() -> None:
-    found = {"etcd.yaml": "1", "kube-apiserver.yaml": "2"}
+    found = {"etcd.yaml": manifest("etcd"), "kube-apiserver.yaml": manifest("kube-apiserver")}
     made = FILTERS.checksum(found, PROGRAMS)
     assert FILTERS.checksum({**found, "another.yaml": "3"}, PROGRAMS) == made
-    assert len({made, FILTERS.checksum({**found, "etcd.yaml": "2"}, PROGRAMS), FILTERS.checksum({}, PROGRAMS)}) == 3
+    assert len({made, FILTERS.checksum({**found, "etcd.yaml": manifest("etcd", "--more")}, PROGRAMS), FILTERS.checksum({}, PROGRAMS)}) == 3
+    # What the kubelet reads is the same, and it restarts nothing.
+    written = "# by hand\n\n" + json.dumps(yaml.safe_load(manifest("etcd")), indent=1)
+    assert FILTERS.checksum({**found, "etcd.yaml": written}, PROGRAMS) == made
+
+
+def test_comment_is_no_other_manifest() -> None:
+    """The kubelet restarts nothing for it, and its end would be waited for in vain."""
+    text = manifest("etcd")
+    made, commented, other = (
+        MODULE.programs({"etcd.yaml": each}, {}, [])["etcd"]["manifest"]
+        for each in (text, f"# by hand\n{text}\n  # here\n", text.replace("etcd:v", "etcd:w"))
+    )
+    assert made == commented != other
 
 
 def test_version() -> None:

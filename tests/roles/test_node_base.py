@@ -194,7 +194,9 @@ def test_empty_list_of_name_servers_is_the_machine_s_own(playbook: Playbook, tmp
     assert ("nameserver" in file.read_text()) == (not there)
 
 
-def test_what_another_interface_was_told_goes(playbook: Playbook, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("answer", "gone"), [('{"NetworkFile": "/run/systemd/network/new.network"}', 1), ('{"NetworkFile": null}', 0)])
+def test_what_another_interface_was_told_goes(playbook: Playbook, tmp_path: Path, answer: str, gone: int) -> None:
+    """Not while networkd has no file of any for a moment: the interface's own addition would go, and come back at the next run."""
     for name in ("old", "new"):
         (tmp_path / f"network/{name}.network.d").mkdir(parents=True)
         for file in ("kubernetes-node.conf", "mine.conf"):
@@ -206,13 +208,19 @@ def test_what_another_interface_was_told_goes(playbook: Playbook, tmp_path: Path
     del tasks[1]["notify"]
     told = {
         "__node_base_additions": str(tmp_path),
-        "__node_base_networkd": {"stdout": '{"NetworkFile": "/run/systemd/network/new.network"}'},
+        "__node_base_networkd": {"stdout": answer},
     }
-    for changed in (1, 0):
+    for changed in (gone, 0):
         result = role_tasks.run(playbook, tmp_path, "node_base", tasks, told)
         assert f"changed={changed} " in result.stdout, result.stdout + result.stderr
     left = sorted(str(path.relative_to(tmp_path / "network")) for path in tmp_path.glob("network/*/*"))
-    assert left == ["new.network.d/kubernetes-node.conf", "new.network.d/mine.conf", "old.network.d/mine.conf"]
+    kept = [
+        "new.network.d/kubernetes-node.conf",
+        "new.network.d/mine.conf",
+        "old.network.d/kubernetes-node.conf",
+        "old.network.d/mine.conf",
+    ]
+    assert left == [each for each in kept if not gone or each != "old.network.d/kubernetes-node.conf"]
 
 
 @pytest.mark.parametrize(
@@ -381,11 +389,20 @@ def test_proxy_that_nobody_wants_any_more(playbook: Playbook, tmp_path: Path, to
     assert f"skipped={int(left or not there)} " in result.stdout
 
 
-def test_the_only_archive_stays(playbook: Playbook, tmp_path: Path) -> None:
-    """A machine that has no source of its own any more would have none at all."""
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("kubernetes.sources", "Types: deb\nURIs: https://pkgs.k8s.io/core:/stable:/v1.37/deb/\nSuites: /\n"),
+        ("docker.list", "deb [arch=amd64] https://download.docker.com/linux/debian trixie stable\n"),
+        ("sources.list", "# See debian.sources; main is there.\n"),
+        ("debian.sources.disabled", ""),
+    ],
+)
+def test_the_only_archive_stays(playbook: Playbook, tmp_path: Path, name: str, text: str) -> None:
+    """A machine that has no source of its own any more would have none at all; what others' sources have is no package of Debian's."""
     archive = tmp_path / "node-base.sources"
     archive.write_text("the archive\n")
-    (tmp_path / "kubernetes.sources").touch()
+    (tmp_path / name).write_text(text)
     names = ("Check for an archive that is no longer wanted", "Restore the machine's own sources")
     tasks = [role_tasks.task_of(role_tasks.read("node_base", "apt"), name) for name in names]
     told = {
@@ -396,14 +413,24 @@ def test_the_only_archive_stays(playbook: Playbook, tmp_path: Path) -> None:
     result = role_tasks.run(playbook, tmp_path, "node_base", tasks, told)
     assert result.returncode != 0
     said = " ".join((result.stdout + result.stderr).split())
-    assert f"node_base_apt_source is empty, and localhost has no other source of Debian's packages than the {archive} that would go" in said
+    assert (
+        f"node_base_apt_source is empty, and localhost has no other source of Debian's packages (component main) than the {archive} that would go"
+        in said
+    )
     assert archive.exists()
 
 
-def test_machine_gets_its_own_sources_back(playbook: Playbook, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Types: deb\nURIs: http://deb.debian.org/debian\nSuites: trixie trixie-updates\nComponents: main non-free-firmware\n",
+        "# mine\n  deb [signed-by=/a] http://192.0.2.5/debian trixie contrib main\n",
+    ],
+)
+def test_machine_gets_its_own_sources_back(playbook: Playbook, tmp_path: Path, text: str) -> None:
     """Where the archive is no longer wanted; one that never had another archive is left alone."""
     own, disabled, archive = tmp_path / "debian.sources", tmp_path / "debian.sources.disabled", tmp_path / "node-base.sources"
-    own.write_text("its own\n")
+    own.write_text(text)
     names = ("Configure the archive", "Move the machine's own sources out of apt's sight", "Check for an archive that is no longer wanted")
     tasks = [role_tasks.task_of(role_tasks.read("node_base", "apt"), name) for name in (*names, "Restore the machine's own sources")]
     told = {"__node_base_source_file": str(archive), "__node_base_own_sources": [str(own), str(tmp_path / "sources.list")]}
@@ -412,7 +439,7 @@ def test_machine_gets_its_own_sources_back(playbook: Playbook, tmp_path: Path) -
         result = role_tasks.run(playbook, tmp_path, "node_base", tasks, {**told, "node_base_apt_source": source})
         assert f"changed={changed} " in result.stdout, result.stdout + result.stderr
         assert [path for path in (own, disabled) if path.exists()] == [left]
-        assert left.read_text() == "its own\n"
+        assert left.read_text() == text
         assert archive.exists() == bool(source)
 
 

@@ -90,19 +90,22 @@ def test_address_of_a_node() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ids", "same"),
+    ("ids", "address", "same"),
     [
-        (["dd", "cc-1"], True),  # whatever of it was made anew, it is the same start
-        (["aa", "cc-2", "bb-1\n"], True),  # started again since
-        (["aa", "cc-2", "bb-2"], False),  # of one box
-        (["", ""], False),
-        ([], False),
+        (["dd", "cc-1"], "192.0.2.12", True),  # whatever of it was made anew, it is the same start
+        (["dd", "cc-1"], "192.0.2.99", True),
+        (["aa", "cc-2", "bb-1\n"], "192.0.2.12", True),  # started again since
+        (["aa", "cc-2", "bb-1\0"], "192.0.2.12", True),  # as an emulated machine of arm64 has it
+        (["aa", "cc-2", "bb-1"], "192.0.2.99", False),  # of one disk, and of a board that says what all of its kind do
+        (["aa", "cc-2", "bb-2"], "192.0.2.12", False),  # of one box
+        (["", ""], "192.0.2.12", False),
+        ([], "192.0.2.12", False),
     ],
 )
-def test_machine_is_known_by_what_its_kubelet_told(ids: list[str], same: bool) -> None:
-    assert FILTERS.is_machine([{"status": at("192.0.2.12")}], ids) is same
-    assert FILTERS.is_machine([], ids) is False
-    assert FILTERS.is_machine([node("True")], ids) is False
+def test_machine_is_known_by_what_its_kubelet_told(ids: list[str], address: str, same: bool) -> None:
+    assert FILTERS.is_machine([{"status": at("192.0.2.12")}], ids, address) is same
+    assert FILTERS.is_machine([], ids, address) is False
+    assert FILTERS.is_machine([node("True")], ids, address) is False
 
 
 @pytest.mark.parametrize(
@@ -197,9 +200,10 @@ ELSEWHERE = {"resources": [node("Unknown") | {"status": at("192.0.2.99")}]}
             True,
             None,
             {"__worker_membership": ELSEWHERE},
-            "has a node localhost at 192.0.2.99, and localhost is another machine, at 192.0.2.12: give it another name in the inventory; or, where",
+            "has a node localhost at 192.0.2.99, and localhost, at 192.0.2.12, may be another machine: set the address back, where it was this one's; give it",
         ),
-        # The same machine, of which something was removed.
+        # One of the same disk and kind as it, and the same machine, of which something was removed.
+        (True, None, {"__worker_membership": ELSEWHERE, "__worker_ids": {"stdout_lines": ["aa", "bb-1"]}}, "may be another machine"),
         (True, None, {"__worker_membership": ELSEWHERE, "__worker_ids": {"stdout_lines": ["cc-1"]}}, ""),
         # A machine that was renamed in the inventory.
         (
@@ -426,16 +430,46 @@ def test_a_machine_that_is_turned_away_is_restarted_first() -> None:
     assert names[2:] == [
         "Delete the node",
         "Keep the kubelet from starting with the machine",
+        "Find volumes that it has mounted",
         "Restart the machine as if its power had gone",
     ]
     restart = role_tasks.read("worker", "restart")[-1]["ansible.builtin.reboot"]["reboot_command"]
     assert "sysrq-trigger" in restart
+    assert "--timer-property=AccuracySec=100ms" in restart, "containers run on without their Node for as long as the timer is late"
     assert "sync --file-system /etc;" in restart, "a sync of all waits for the NFS server"
     assert "not worker_turned_away" in role_tasks.task_of(role_tasks.read("worker", "remove"), "Drain the node")["when"]
 
 
+@pytest.mark.parametrize(
+    ("belongs", "mounted", "restarted"),
+    [
+        ("QQ==", "", True),
+        # Its kubelet.conf is gone, and what hangs isn't.
+        (None, "/home\n/var/lib/kubelet/pods/1/volumes/kubernetes.io~nfs/data", True),
+        # A new machine at the address, or one that was reset already, with its home on NFS.
+        (None, "/home", False),
+        (None, "", False),
+    ],
+)
+def test_only_what_a_cluster_left_is_restarted(
+    playbook: Playbook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, belongs: str | None, mounted: str, restarted: bool
+) -> None:
+    """A machine that never joined has nothing that hangs, and a restart without its services' ends may cost what others do there."""
+    program = tmp_path / "bin" / "findmnt"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\nprintf '%s' '{mounted}'\n[ -n '{mounted}' ]\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    find, restart = role_tasks.read("worker", "restart")[-2:]
+    restart["ansible.builtin.command"] = {"argv": ["touch", f"{tmp_path}/restarted"]}
+    del restart["ansible.builtin.reboot"]
+    result = role_tasks.run(playbook, tmp_path, "worker", [find, restart], told(tmp_path, False, belongs))
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert (tmp_path / "restarted").exists() == restarted
+
+
 LISTENS = """#!/bin/sh
-[ "$1" != get ] || exit {watched}
+[ "$1" != list ] || {{ echo "table inet outlive_fence {{ set fenced {{ type ipv4_addr elements = {{ 192.0.2.9, {watched} }} }} }}"; exit; }}
 echo "$@" >> {calls}
 [ ! -e {rules} ] || cat {rules} {folder}/*.nft >> {calls} 2> /dev/null || true
 """
@@ -449,11 +483,13 @@ def test_a_lost_node_is_turned_away_until_it_is_let_in(
     rules, folder, calls = tmp_path / "etc" / "lost.nft", tmp_path / "etc" / "lost", tmp_path / "calls"
     program = tmp_path / "bin" / "nft"
     program.parent.mkdir()
-    program.write_text(LISTENS.format(watched=0 if watched else 1, calls=calls, rules=rules, folder=folder))
+    program.write_text(LISTENS.format(watched="192.0.2.11" if watched else "192.0.2.111", calls=calls, rules=rules, folder=folder))
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     told = {
         "nfs_server_fenced": "192.0.2.11",
+        # Of the machine that is back, for which the inventory has another one by now.
+        "nfs_server_addresses": ["192.0.2.77", "192.0.2.11", "10.0.2.15"],
         "__nfs_server_nft": str(program),
         "__nfs_server_lost_rules": str(rules),
         "__nfs_server_lost_folder": str(folder),
@@ -487,7 +523,7 @@ def test_a_lost_node_is_turned_away_until_it_is_let_in(
     assert f"turned away: {watched}" in run("allow", "check_fenced")
     loaded = calls.read_text()
     assert "add element inet outlive_lost" not in loaded
-    assert f"delete element {NFT_SET} {{ 192.0.2.11 }}" in loaded
+    assert f"delete element {NFT_SET} {{ 192.0.2.77, 192.0.2.11, 10.0.2.15 }}" in loaded
 
 
 def test_fence_is_the_watcher_s(playbook: Playbook, tmp_path: Path) -> None:
@@ -505,13 +541,21 @@ def test_fence_is_the_watcher_s(playbook: Playbook, tmp_path: Path) -> None:
         assert part.rstrip(";") in text
 
 
-@pytest.mark.parametrize("tasks", ["fence", "allow"])
-def test_only_an_address_is_turned_away(playbook: Playbook, tmp_path: Path, tasks: str) -> None:
-    result = role_tasks.run(playbook, tmp_path, "nfs_server", role_tasks.read("nfs_server", tasks), {"nfs_server_fenced": "any"})
+@pytest.mark.parametrize(
+    ("tasks", "given", "expected"),
+    [
+        ("fence", {"nfs_server_fenced": "any"}, "nfs_server_fenced is 'any', and only an IPv4 address can be"),
+        (
+            "allow",
+            {"nfs_server_addresses": ["192.0.2.7", "any"]},
+            "nfs_server_addresses is '192.0.2.7, any', and only IPv4 addresses can be",
+        ),
+    ],
+)
+def test_only_an_address_is_turned_away(playbook: Playbook, tmp_path: Path, tasks: str, given: dict[str, Any], expected: str) -> None:
+    result = role_tasks.run(playbook, tmp_path, "nfs_server", role_tasks.read("nfs_server", tasks), given)
     assert result.returncode != 0
-    assert "nfs_server_fenced is 'any', and only an IPv4 address can be" in " ".join(
-        (result.stdout + result.stderr).replace("''", "'").split()
-    )
+    assert expected in " ".join((result.stdout + result.stderr).replace("''", "'").split())
 
 
 @pytest.mark.parametrize(("lost", "allowed"), [("maybe", "true, false"), ("true", "false")])

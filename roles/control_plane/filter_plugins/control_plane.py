@@ -34,8 +34,9 @@ def unreadable(manifests: Manifests, programs: Iterable[str]) -> list[str]:
 
 
 def checksum(manifests: Manifests, programs: Iterable[str]) -> str:
-    """Return a checksum of the programs' manifests: another one where somebody else has changed them."""
-    return hashlib.sha256(json.dumps([manifests.get(f"{program}.yaml", "") for program in programs]).encode()).hexdigest()
+    """Return a checksum of what the kubelet reads in the programs' manifests: another one where somebody else has changed that."""
+    pods = [_pod(manifests.get(f"{program}.yaml", "")) for program in programs]
+    return hashlib.sha256(json.dumps(pods, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def version(manifests: Manifests) -> str:

@@ -28,9 +28,10 @@ module: control_plane_programs
 short_description: Read what a control plane is on its machine, and wait until its programs run
 description:
   - Reads the manifests that the kubelet reads, files, and the processes of the programs. Changes nothing.
-  - With O(timeout) it waits until each program of O(programs) is well; one whose manifest isn't one of O(before), or that O(anew) names, must run in
-    another process than then.
-  - With O(settled) a program is well once one process of it has been so for as long; one that ran before, with the same manifest, is at once.
+  - With O(timeout) it waits until each program of O(programs) is well; one whose manifest isn't that with which O(before) has its process first, or
+    that O(anew) names, must run in another process than then.
+  - With O(settled) a program is well once one process of it has been so for as long; one that ran before, with the same manifest, is at once, unless
+    O(before) has more than one: an earlier change wasn't seen to its end, and may be why it ends over and over again.
   - Fails with the first program that isn't, in their order, and what its log said last; at once where the program has refused the flags of its manifest.
 author: The outlive developers
 options:
@@ -69,7 +70,7 @@ options:
     type: str
     default: correct the setting of the inventory that it was started with, then run this again, which repairs it
   node:
-    description: Name of this node in the cluster, by which the kubelet names the folders of logs.
+    description: Name of this node in the cluster, by which the kubelet names the folders of logs. Without O(timeout) neither they nor it matter.
     type: str
     default: ""
   logs:
@@ -77,9 +78,9 @@ options:
     type: path
     default: /var/log/pods
   pods:
-    description: Control group of the kubelet's pods.
+    description: Regular expression of the control groups of the pods that the kubelet makes of manifests.
     type: str
-    default: /kubepods
+    required: true
   processes:
     description: Folder of the running processes.
     type: path
@@ -95,6 +96,7 @@ EXAMPLES = r"""
 - name: Wait until etcd runs
   control_plane_programs:
     manifests: /etc/kubernetes/manifests
+    pods: "{{ __control_plane_pods }}"
     programs:
       etcd: http://127.0.0.1:2381/readyz
     node: k8s-master
@@ -111,7 +113,7 @@ manifests:
   type: dict
   returned: always
 programs:
-  description: Checksum of the manifest and numbers of the processes of each program that has either.
+  description: Checksum of the manifest, without comments and empty lines, and numbers of the processes of each program that has either.
   type: dict
   returned: always
 """
@@ -128,8 +130,7 @@ LOOKS_AT_LOG = 10
 """How many looks there are to one at the log, which costs more than the others."""
 TELLS = "kube-apiserver"
 """The program that knows who asks by itself: it refuses everybody while it starts."""
-UID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-"""What the kubelet calls a pod: that of a manifest is a checksum."""
+RENEWAL = "playbooks/renew-certificates.yml"
 WORDS = 300
 """Characters of a log's line that a sentence takes."""
 CURE = "correct the setting of the inventory that it was started with, then run this again, which repairs it"
@@ -159,22 +160,8 @@ def manifests(folder: Path) -> dict[str, str]:
     return {name: text for name, text in found.items() if text is not None}
 
 
-def static_pods(logs: Path, node: str) -> dict[str, list[str]]:
-    """Return what the kubelet calls the pods that it makes of manifests, by their names without the node's; by the folders of their logs."""
-    found: dict[str, list[str]] = {}
-    with suppress(OSError):
-        for folder in logs.glob(f"kube-system_*-{node or '*'}_*"):
-            pod, _, uid = folder.name.removeprefix("kube-system_").rpartition("_")
-            if UID.fullmatch(uid):
-                found.setdefault(pod.removesuffix(f"-{node}") if node else pod, []).append(uid)
-    return found
-
-
-def processes(proc: Path, pods: str, static: Mapping[str, Sequence[str]] | None = None) -> dict[str, list[str]]:
-    """Return number and start of the running processes by the name of their program: the kubelet, and those whose control group is its pod's.
-
-    Where no static pod of that name is known, that of any pod is.
-    """
+def processes(proc: Path, pods: str) -> dict[str, list[str]]:
+    """Return number and start of the running processes by the name of their program: the kubelet, and those whose control group ``pods`` matches."""
     found: dict[str, list[str]] = {}
     for folder in proc.glob("[0-9]*"):
         with suppress(OSError, IndexError):  # it may end meanwhile
@@ -183,15 +170,10 @@ def processes(proc: Path, pods: str, static: Mapping[str, Sequence[str]] | None 
             fields = folder.joinpath("stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
             groups = [line.split(":", 2)[2] for line in folder.joinpath("cgroup").read_text(encoding="utf-8").splitlines()]
             # Another cluster's programs may run on this machine too, in containers of their own or in pods of a user.
-            ours = name == KUBELET or any(group.startswith(pods) and _is_of(group, (static or {}).get(name, [])) for group in groups)
+            ours = name == KUBELET or any(re.match(pods, group) for group in groups)
             if name and ours and fields[0] != "Z":
                 found.setdefault(name, []).append(f"{folder.name} {fields[19]}")
     return {name: sorted(each) for name, each in found.items()}
-
-
-def _is_of(group: str, uids: Sequence[str]) -> bool:
-    # systemd's names of groups have underscores in place of hyphens.
-    return not uids or any(uid in group.replace("_", "-") for uid in uids)
 
 
 def programs(found: Mapping[str, str], running: Mapping[str, Sequence[str]], names: Sequence[str]) -> Seen:
@@ -199,11 +181,16 @@ def programs(found: Mapping[str, str], running: Mapping[str, Sequence[str]], nam
     texts = {name.rpartition(".")[0]: text for name, text in found.items() if name.endswith(".yaml")}
     return {
         name: {
-            "manifest": hashlib.sha256(texts[name].encode()).hexdigest() if name in texts else "",
+            "manifest": hashlib.sha256(_told(texts[name]).encode()).hexdigest() if name in texts else "",
             "processes": list(running.get(name, [])),
         }
         for name in sorted({*texts, *names})
     }
+
+
+def _told(text: str) -> str:
+    # What nobody reads is no change to the kubelet, which restarts nothing for it. The machine may have no parser of YAML.
+    return "".join(line for line in text.splitlines(keepends=True) if not re.match(r"\s*(#|$)", line))
 
 
 def unwell(url: str, identity: Sequence[str], *, tells: bool = False) -> str:
@@ -224,7 +211,8 @@ def unwell(url: str, identity: Sequence[str], *, tells: bool = False) -> str:
     except urllib.error.HTTPError as error:
         # Who refuses to tell is there.
         refused = not tells and error.code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
-        return "" if refused else f"{url} says {error.code} {error.reason}"
+        expired = f": where the certificates have expired, {RENEWAL} makes others" if error.code == HTTPStatus.UNAUTHORIZED else ""
+        return "" if refused else f"{url} says {error.code} {error.reason}{expired}"
     except (OSError, ValueError) as error:
         return f"{url}: {getattr(error, 'reason', error)}"
 
@@ -282,10 +270,10 @@ def never_starts(manifest: Path, lines: Sequence[str], written: float) -> bool:
 def wanting(name: str, now: Seen, before: Sequence[Seen], anew: Sequence[str], url: str, identity: Sequence[str]) -> str:
     """Return why a program isn't as it shall be; nothing where it is."""
     running = now["processes"]
-    for old in [each[name] for each in before if name in each]:
-        # A program of which nothing is known was started after it was looked for.
-        changed = now["manifest"] != old["manifest"]
-        if (changed or name in anew) and set(running) & set(old["processes"]):
+    for process in running:
+        # It runs as its manifest was when it was seen first: the kubelet may never have noticed those that came after. One that wasn't seen was started since.
+        started = [each[name]["manifest"] for each in before if name in each and process in each[name]["processes"]][:1]
+        if started and (name in anew or started != [now["manifest"]]):
             return "it still runs as before"
     if not running:
         return "no process of it runs"
@@ -323,7 +311,7 @@ def main() -> None:
             "cure": {"type": "str", "default": CURE},
             "node": {"type": "str", "default": ""},
             "logs": {"type": "path", "default": "/var/log/pods"},
-            "pods": {"type": "str", "default": "/kubepods"},
+            "pods": {"type": "str", "required": True},
             "processes": {"type": "path", "default": "/proc"},
             "identity": {"type": "list", "elements": "path", "default": []},
         },
@@ -337,13 +325,14 @@ def main() -> None:
     first: dict[str, tuple[list[str], float]] = {}
     for look in itertools.count():
         found = manifests(Path(told["manifests"]))
-        running = processes(Path(told["processes"]), told["pods"], static_pods(logs, told["node"]))
+        running = processes(Path(told["processes"]), told["pods"])
         seen = programs(found, running, names)
         if told["timeout"] is None:
             break
         why = {}
         for name, url in told["programs"].items():
-            old = [process for each in told["before"] if name in each for process in each[name]["processes"]]
+            # What was begun more than once wasn't seen to be well in between.
+            old = told["before"][0].get(name, {}).get("processes", []) if len(told["before"]) == 1 else []
             why[name] = wanting(name, seen[name], told["before"], told["anew"], url, told["identity"])
             if why[name]:
                 first.pop(name, None)

@@ -46,17 +46,20 @@ def internal_address(nodes: Iterable[Mapping[str, Any]]) -> str:
     return str(found[0]["address"]) if found else ""
 
 
-def is_machine(nodes: Iterable[Mapping[str, Any]], ids: Iterable[str]) -> bool:
-    """Return whether a machine is the one whose kubelet made the node: the same start of it, or the same system on the same board.
+def is_machine(nodes: Sequence[Mapping[str, Any]], ids: Iterable[str], address: str) -> bool:
+    """Return whether a machine is the one whose kubelet made the node: the same start of it, or the same system on the same board at the same address.
 
     Args:
         nodes: The node, or none.
-        ids: Whatever the machine calls itself by: of its system, of its board, and of this start.
+        ids: Whatever the machine calls itself by: of its system, of its board, and of this start. Disks that were copied share the first, and boards of
+            one kind may share the second.
+        address: The address that it has in the cluster.
     """
-    own = {each.strip().lower() for each in ids} - {""}
+    own = {each.strip("\0 \n").lower() for each in ids} - {""}
     for node in nodes:
         told = {name: str(value).lower() for name, value in (node.get("status", {}).get("nodeInfo") or {}).items()}
-        if told.get("bootID") in own or {told.get("machineID"), told.get("systemUUID")} <= own:
+        same_system = {told.get("machineID"), told.get("systemUUID")} <= own and internal_address(nodes) == address
+        if told.get("bootID") in own or same_system:
             return True
     return False
 
