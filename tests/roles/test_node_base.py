@@ -161,9 +161,13 @@ def test_names_of_before_go(playbook: Playbook, tmp_path: Path, above: str) -> N
     hosts.write_text(above + OLD + "192.0.2.7 alpha\n192.0.2.9 gone\n# mine\n203.0.113.9 printer\n")
     tasks = [
         role_tasks.task_of(role_tasks.read("node_base", "configure"), name)
-        for name in ("Take the names of before out of it", "Configure the names of all machines")
+        for name in ("Take other addresses of the machines out of it", "Configure the names of all machines")
     ]
-    told = {"node_base_hosts": [{"name": "alpha", "address": "192.0.2.10"}], "__node_base_hosts_file": str(hosts)}
+    told = {
+        "node_base_hosts": [{"name": "alpha", "address": "192.0.2.10"}],
+        "node_base_hostname": "alpha",
+        "__node_base_hosts_file": str(hosts),
+    }
     for changed in (1 + (not above), 0):
         result = role_tasks.run(playbook, tmp_path, "node_base", tasks, told)
         assert f"changed={changed} " in result.stdout, result.stdout + result.stderr
@@ -171,9 +175,34 @@ def test_names_of_before_go(playbook: Playbook, tmp_path: Path, above: str) -> N
     assert hosts.read_text() == block + OLD.partition("\n")[2] + "# mine\n203.0.113.9 printer\n"
 
 
+@pytest.mark.parametrize(
+    ("line", "stays"),
+    [
+        ("127.0.2.1 alpha alpha", False),
+        ("127.0.1.1\talpha.example.org\talpha", False),
+        ("127.0.1.1 alpha.example.org", True),
+        ("127.0.1.1 alphabet", True),
+        ("127.0.0.1 localhost alpha", True),
+        ("192.0.2.99 alpha", True),
+        ("# 127.0.1.1 alpha", True),
+    ],
+)
+def test_machine_does_not_name_itself_by_a_loopback_address(playbook: Playbook, tmp_path: Path, line: str, stays: bool) -> None:
+    """As Vagrant and Debian's installer write it; the resolver prefers it. The name `localhost` isn't lost with it."""
+    hosts = tmp_path / "hosts"
+    hosts.write_text(f"127.0.0.1 localhost\n{line}\n203.0.113.9 printer\n")
+    task = role_tasks.task_of(role_tasks.read("node_base", "configure"), "Take other addresses of the machines out of it")
+    told = {"node_base_hostname": "alpha", "__node_base_hosts_file": str(hosts)}
+    result = role_tasks.run(playbook, tmp_path, "node_base", [task], told)
+    assert f"changed={0 if stays else 1} " in result.stdout, result.stdout + result.stderr
+    assert hosts.read_text().splitlines() == ["127.0.0.1 localhost", *([line] if stays else []), "203.0.113.9 printer"]
+
+
 def test_no_file_of_names_yet(playbook: Playbook, tmp_path: Path) -> None:
-    task = role_tasks.task_of(role_tasks.read("node_base", "configure"), "Take the names of before out of it")
-    result = role_tasks.run(playbook, tmp_path, "node_base", [task], {"__node_base_hosts_file": str(tmp_path / "hosts")})
+    task = role_tasks.task_of(role_tasks.read("node_base", "configure"), "Take other addresses of the machines out of it")
+    result = role_tasks.run(
+        playbook, tmp_path, "node_base", [task], {"node_base_hostname": "alpha", "__node_base_hosts_file": str(tmp_path / "hosts")}
+    )
     assert "failed=0" in result.stdout, result.stdout + result.stderr
 
 
