@@ -108,8 +108,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Take a change."""
         change = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.api.requests.append(f"PATCH {self.path} {json.dumps(change)}")
-        # A dictionary is a merge patch; the API takes a list only where JSON patch is named.
-        self._answer({} if self.headers["Content-Type"] == "application/merge-patch+json" else 400)
+        # A dictionary is a merge patch, a strategic one or not; where JSON patch is named, the API takes a list only.
+        self._answer(400 if self.headers["Content-Type"] == "application/json-patch+json" else {})
 
     def log_message(self, *_: object) -> None:
         """Stay silent."""

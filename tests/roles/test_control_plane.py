@@ -395,7 +395,8 @@ def test_node_takes_pods_where_it_is_told_to(
 ) -> None:
     """Kubeadm's taint is taken away or put back where that isn't so yet, and no other taint is touched."""
     machine.api.answers[NODE] = [node(*taints)]
-    machine.apply(control_plane_takes_pods=takes_pods)
+    done = machine.apply(control_plane_takes_pods=takes_pods)
+    assert done.returncode == 0, done.stdout + done.stderr
     changes = [json.loads(each.split(" ", 2)[2]) for each in machine.api.requests if each.startswith(f"PATCH {NODE}")]
     assert f"GET {NODE}" in machine.api.requests
     found = [[{key: value for key, value in taint.items() if value} for taint in change["spec"]["taints"]] for change in changes]
