@@ -208,7 +208,9 @@ def test_what_no_proxy_is_asked_for(
 def test_kubeadm_is_told_of_no_proxy(playbook: Playbook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, role: str) -> None:
     """Neither of the machine's, by which it would ask for the API server, nor of the caller's exceptions: it would write them into the static pods."""
     mine = f"{{{{ __{role}_kubeadm_environment }}}}"
-    tasks = [task for file in (ROOT / "roles" / role / "tasks").glob("*.yml") for task in each(yaml.safe_load(file.read_text(encoding="utf-8")))]
+    tasks = [
+        task for file in (ROOT / "roles" / role / "tasks").glob("*.yml") for task in each(yaml.safe_load(file.read_text(encoding="utf-8")))
+    ]
     called = [task for task in tasks if "kubeadm" in re.findall(r"\w+", str(task.get("ansible.builtin.command", {}).get("argv", ""))[:12])]
     called += [task for task in tasks if str(task.get("ansible.builtin.command", {}).get("cmd", "")).startswith("kubeadm")]
     assert called
