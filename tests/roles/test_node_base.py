@@ -185,8 +185,8 @@ def test_empty_list_of_name_servers_is_the_machine_s_own(playbook: Playbook, tmp
         target.touch()
         file.symlink_to(target)
     tasks = [
-        role_tasks.task_of(role_tasks.read("node_base", "configure"), name)
-        for name in ("Check for name servers", "Configure the fallback name server")
+        role_tasks.task_of(role_tasks.read("node_base", file_of), name)
+        for file_of, name in (("preflight", "Check for name servers"), ("configure", "Configure the fallback name server"))
     ]
     result = role_tasks.run(playbook, tmp_path, "node_base", tasks, {"__node_base_resolv_file": str(file)})
     assert f"changed={int(not there)} " in result.stdout, result.stdout + result.stderr
