@@ -243,7 +243,7 @@ def test_machine_starts_without_its_disk(playbook: Playbook, tmp_path: Path, opt
 def test_nobody_writes_below_the_mount_point(playbook: Playbook, folder: Path) -> None:
     """Not even root, until the folder itself is the export."""
     data = folder / "data"
-    keep = role_tasks.task_of(role_tasks.read("nfs_server", "disk"), "Let nobody write below the mount point")
+    keep = role_tasks.task_of(role_tasks.read("nfs_server", "disk"), "Make the mount point immutable")
     told = variables(folder, ["rw"])
     try:
         result = role_tasks.run(playbook, folder, "nfs_server", [keep], told)
