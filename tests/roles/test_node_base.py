@@ -161,7 +161,7 @@ def test_names_of_before_go(playbook: Playbook, tmp_path: Path, above: str) -> N
     hosts.write_text(above + OLD + "192.0.2.7 alpha\n192.0.2.9 gone\n# mine\n203.0.113.9 printer\n")
     tasks = [
         role_tasks.task_of(role_tasks.read("node_base", "configure"), name)
-        for name in ("Take the names of before out of it", "Configure the names of all machines")
+        for name in ("Remove the names of before", "Configure the names of all machines")
     ]
     told = {"node_base_hosts": [{"name": "alpha", "address": "192.0.2.10"}], "__node_base_hosts_file": str(hosts)}
     for changed in (1 + (not above), 0):
@@ -172,7 +172,7 @@ def test_names_of_before_go(playbook: Playbook, tmp_path: Path, above: str) -> N
 
 
 def test_no_file_of_names_yet(playbook: Playbook, tmp_path: Path) -> None:
-    task = role_tasks.task_of(role_tasks.read("node_base", "configure"), "Take the names of before out of it")
+    task = role_tasks.task_of(role_tasks.read("node_base", "configure"), "Remove the names of before")
     result = role_tasks.run(playbook, tmp_path, "node_base", [task], {"__node_base_hosts_file": str(tmp_path / "hosts")})
     assert "failed=0" in result.stdout, result.stdout + result.stderr
 
