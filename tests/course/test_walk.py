@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -16,7 +17,7 @@ from outlive.base.paths import ROOT
 from outlive.base.verdict import Verdict, of_error
 from outlive.base.wait import wait_for
 from outlive.course.pages import Command, Page, Ran, parse
-from outlive.course.walk import FIND, KEPT_FOLDER, Ground, PageLieError, Shells, Walk, on_host, on_machine
+from outlive.course.walk import FIND, KEPT_FOLDER, UNMOUNT, Ground, PageLieError, Shells, Walk, on_host, on_machine
 from outlive.lab.kube import Cluster
 from outlive.lab.ssh import Output
 from tests.course.stages import EXPORT, FakeRemote, Here, lab
@@ -462,16 +463,32 @@ def test_what_a_page_owns_is_asked_from_the_cluster(fake_cluster: Cluster, monke
     monkeypatch.setattr("outlive.course.walk.output", Kubectl([pod, NODE]))
     ground = Ground(lab(fake_cluster, Server(WHOLE)))
     left = frozenset({"pod/web-1", "pod/theirs", "job.batch/web", "/export/web/x"})
-    assert ground.own(frozenset({"job/web", "/export/web"}), left) == left - {"pod/theirs"}
+    names = frozenset({"job/web", "/export/web"})
+    assert ground.own(names, left) == left - {"pod/theirs"}
+    mounted = frozenset({"mounted/n1"})
+    assert ground.own(names | mounted, left) == left - {"pod/theirs"} | mounted
+    assert ground.own(names | mounted, frozenset()) == mounted
 
 
 def test_only_what_is_own_is_taken_away(fake_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
     monkeypatch.setattr("outlive.course.walk.on_host", lambda text, _: told.append(text))
     server = Server(Output(0, "", ""))
-    Ground(lab(fake_cluster, server)).clear(frozenset({"pod/a", "job.batch/b", "cordoned/n1", "/export/x y"}))
+    Ground(lab(fake_cluster, server)).clear(frozenset({"pod/a", "job.batch/b", "cordoned/n1", "/export/x y", "mounted/n2"}))
     assert told == ["kubectl uncordon n1", "kubectl delete --namespace default --ignore-not-found --timeout=180s job.batch/b pod/a"]
-    assert [each[3:] for each in server.told] == [('rm -rf --one-file-system -- "$1"', "/export/x y")]
+    assert [(each[0], *each[3:]) for each in server.told[:1]] == [("m", 'rm -rf --one-file-system -- "$1"', "/export/x y")]
+    assert [(each[0], *each[3:]) for each in server.told[1:]] == [("n2", UNMOUNT, "/export")]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes a folder immutable")
+def test_mount_point_is_taken_away_however_far_the_page_came(tmp_path: Path) -> None:
+    folder = tmp_path / "nfsdata"
+    folder.mkdir()
+    if on_machine(Here(), "m", 'chattr +i "$1"', str(folder)).status != 0:
+        pytest.skip("this file system has no immutable files")
+    for _ in ("it is there", "it isn't"):
+        assert on_machine(Here(), "m", UNMOUNT, str(folder)) == Output(0, "", "")
+        assert not folder.exists()
 
 
 @pytest.fixture
@@ -491,14 +508,16 @@ def test_names_of_a_command_are_those_of_its_manifests(fake_cluster: Cluster, ch
     (checkout / "notes.txt").write_text("kind: Pod\nmetadata: {name: d}\n")
     ground = Ground(lab(fake_cluster, FakeRemote()))
 
-    def names(text: str) -> frozenset[str]:
-        return ground.names(Command(1, "", text))
+    def names(text: str, place: str = "") -> frozenset[str]:
+        return ground.names(Command(1, place, text))
 
     volume = {"persistentvolume/c", "pod/recycler-for-c", "/export/c"}
     assert names("kubectl apply -f .lab/tutorial/nfs/") == {"pod/a", "service/b"} | volume
     assert names("kubectl apply -f .lab/tutorial/nfs/a.yml") == {"pod/a", "service/b"}
     assert names("kubectl apply -f .lab/tutorial/nfs/none.yml") == frozenset()
     assert names("cat .lab/tutorial/nfs/a.yml") == frozenset()
+    assert names("mountpoint -q /export || { chattr +i /export && mount -t nfs s:/export /export; }", "n1") == {"mounted/n1"}
+    assert names("umount /export; echo mount", "n1") == frozenset()
     (checkout / "broken.yml").write_text("kind: [")
     with pytest.raises(LabError, match=r"broken\.yml isn't YAML .*: run `outlive tutorial apply`, which writes it anew\."):
         names("kubectl apply -f .lab/tutorial/nfs/broken.yml")

@@ -27,6 +27,22 @@ _NAMESPACES = ("unshare", "--mount", "--pid", "--net", "--fork", "--kill-child")
 LIMIT_SECONDS = 120.0
 CONFIG = ROOT / "roles/storage_tutorial/templates/mysql/mysql-config.yml.j2"
 
+DOCKER_HUB = """#!/bin/bash
+set -eo pipefail
+docker_temp_server_stop() { MYSQL_PWD=$MYSQL_ROOT_PASSWORD mysqladmin --user=root shutdown; }
+[ "${1:0:1}" != - ] || set -- mysqld "$@"
+[ "$1" = mysqld ] || exec "$@"
+if [ ! -d /var/lib/mysql/mysql ]; then
+	"$@" --initialize-insecure
+	"$@" --daemonize --skip-networking
+	mysql --user=root --execute="ALTER USER root@localhost IDENTIFIED BY '$MYSQL_ROOT_PASSWORD'"
+	for f in /docker-entrypoint-initdb.d/*; do . "$f"; done
+	docker_temp_server_stop
+fi
+exec "$@"
+"""
+"""How Docker Hub's image starts: the order of its own script's steps, and the names in it that the tutorial's script builds on."""
+
 
 @dataclass(frozen=True)
 class Series:
@@ -295,10 +311,15 @@ def test_damaged_data_is_never_made_anew(server: Server) -> None:
     }
 
 
+def _tutorial_s_script(server: Server) -> None:
+    """Put the script of the tutorial's manifests where /run/start.sh is called."""
+    script = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))["data"]["start.sh"]
+    (server.root / "run/start.sh").write_text(script, encoding="utf-8")
+
+
 def test_data_of_another_series_is_refused_before_anything_is_written(server: Server) -> None:
     """By the script of the tutorial's manifests, which starts the server otherwise as the image does."""
-    script = server.root / "run/start.sh"
-    script.write_text(yaml.safe_load(CONFIG.read_text(encoding="utf-8"))["data"]["start.sh"], encoding="utf-8")
+    _tutorial_s_script(server)
     for _ in ("its first start", "its second"):
         server.start("sh", "/run/start.sh", "--skip-networking", MYSQL_ROOT_PASSWORD="a")
         server.wait_until_ready()
@@ -319,6 +340,51 @@ def test_data_of_another_series_is_refused_before_anything_is_written(server: Se
                 in server.said()
             )
             assert _data(server) == before
+
+
+@pytest.fixture
+def hub(server: Server) -> Iterator[Mapping[str, str]]:
+    """Give the environment in which the root file system starts as Docker Hub's image does, by the tutorial's script."""
+    if server.series.tag == "5.6":
+        pytest.skip("the mirror's 5.6 lacks the programs that its first start takes at Docker Hub")
+    _tutorial_s_script(server)
+    entrypoint, hooks = server.root / "run/hub/docker-entrypoint.sh", server.root / "docker-entrypoint-initdb.d"
+    entrypoint.parent.mkdir()
+    entrypoint.write_text(DOCKER_HUB, encoding="utf-8")
+    entrypoint.chmod(0o755)
+    hooks.mkdir()
+    yield {"PATH": "/run/hub:/usr/sbin:/usr/bin:/sbin:/bin", "MYSQL_ROOT_PASSWORD": "a"}
+    shutil.rmtree(entrypoint.parent)
+    shutil.rmtree(hooks)
+
+
+@pytest.mark.parametrize("moment", ["InnoDB initialization has ended", "ready for connections"])
+def test_docker_hub_s_first_start_cut_short_is_begun_anew(server: Server, hub: Mapping[str, str], moment: str) -> None:
+    """And at once, when the pod is deleted: the next one's server is started beside it."""
+    process = server.start("sh", "/run/start.sh", "--max-connections=20", **hub)
+    server.wait_for(moment)
+    server.end()
+    assert process.returncode == 143
+    assert (server.data / ".initialising").exists() and (server.data / "ibdata1").exists()
+    server.start("sh", "/run/start.sh", "--max-connections=20", **hub)
+    server.wait_for("port: 3306")
+    assert "An earlier first start was cut short: beginning anew." in server.said()
+    assert not (server.data / ".initialising").exists()
+    assert server.query("CREATE DATABASE shop", password="a").returncode == 0
+    server.end(signal.SIGKILL)
+    server.start("sh", "/run/start.sh", "--max-connections=20", **hub)
+    server.wait_for("port: 3306")
+    assert "anew" not in server.said()
+    assert "shop" in server.query("SHOW DATABASES", password="a").stdout.split()
+
+
+def test_docker_hub_s_first_start_is_not_ended_by_another(server: Server, hub: Mapping[str, str]) -> None:
+    """A start that another one has begun anew doesn't declare that one's folder initialised, and serves nobody."""
+    process = server.start("sh", "/run/start.sh", "--max-connections=20", **hub)
+    server.wait_for("InnoDB initialization has ended")
+    (server.data / ".initialising").write_text("another's\n")
+    assert process.wait(LIMIT_SECONDS) == 1
+    assert (server.data / ".initialising").read_text() == "another's\n"
 
 
 def test_folder_that_mysql_cannot_write(server: Server) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -236,3 +237,24 @@ def test_machine_starts_without_its_disk(playbook: Playbook, tmp_path: Path, opt
     assert "failed=0" in result.stdout
     if expected is not None:
         assert fstab.read_text() == lines.format(expected)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes a folder immutable")
+def test_nobody_writes_below_the_mount_point(playbook: Playbook, folder: Path) -> None:
+    """Not even root, until the folder itself is the export."""
+    data = folder / "data"
+    keep = role_tasks.task_of(role_tasks.read("nfs_server", "disk"), "Make the mount point immutable")
+    told = variables(folder, ["rw"])
+    try:
+        result = role_tasks.run(playbook, folder, "nfs_server", [keep], told)
+        assert result.returncode == 0, result.stdout + result.stderr
+        if "i" not in subprocess.run(["lsattr", "-d", data], capture_output=True, text=True, check=True).stdout.split()[0]:
+            pytest.skip("this file system has no immutable files")
+        with pytest.raises(PermissionError):
+            (data / "dynamic").mkdir()
+        for changes in (3, 0):
+            result = role_tasks.run(playbook, folder, "nfs_server", role_tasks.read("nfs_server", "exports"), told)
+            assert f"changed={changes} " in result.stdout, result.stdout + result.stderr
+        assert sorted(path.name for path in data.iterdir()) == ["pv1", "pv2"]
+    finally:
+        subprocess.run(["chattr", "-i", data], check=False)

@@ -161,7 +161,7 @@ def test_names_of_before_go(playbook: Playbook, tmp_path: Path, above: str) -> N
     hosts.write_text(above + OLD + "192.0.2.7 alpha\n192.0.2.9 gone\n# mine\n203.0.113.9 printer\n")
     tasks = [
         role_tasks.task_of(role_tasks.read("node_base", "configure"), name)
-        for name in ("Take other addresses of the machines out of it", "Configure the names of all machines")
+        for name in ("Remove other addresses of the machines", "Configure the names of all machines")
     ]
     told = {
         "node_base_hosts": [{"name": "alpha", "address": "192.0.2.10"}],
@@ -191,7 +191,7 @@ def test_machine_does_not_name_itself_by_a_loopback_address(playbook: Playbook, 
     """As Vagrant and Debian's installer write it; the resolver prefers it. The name `localhost` isn't lost with it."""
     hosts = tmp_path / "hosts"
     hosts.write_text(f"127.0.0.1 localhost\n{line}\n203.0.113.9 printer\n")
-    task = role_tasks.task_of(role_tasks.read("node_base", "configure"), "Take other addresses of the machines out of it")
+    task = role_tasks.task_of(role_tasks.read("node_base", "configure"), "Remove other addresses of the machines")
     told = {"node_base_hostname": "alpha", "__node_base_hosts_file": str(hosts)}
     result = role_tasks.run(playbook, tmp_path, "node_base", [task], told)
     assert f"changed={0 if stays else 1} " in result.stdout, result.stdout + result.stderr
@@ -199,7 +199,7 @@ def test_machine_does_not_name_itself_by_a_loopback_address(playbook: Playbook, 
 
 
 def test_no_file_of_names_yet(playbook: Playbook, tmp_path: Path) -> None:
-    task = role_tasks.task_of(role_tasks.read("node_base", "configure"), "Take other addresses of the machines out of it")
+    task = role_tasks.task_of(role_tasks.read("node_base", "configure"), "Remove other addresses of the machines")
     result = role_tasks.run(
         playbook, tmp_path, "node_base", [task], {"node_base_hostname": "alpha", "__node_base_hosts_file": str(tmp_path / "hosts")}
     )
@@ -214,8 +214,8 @@ def test_empty_list_of_name_servers_is_the_machine_s_own(playbook: Playbook, tmp
         target.touch()
         file.symlink_to(target)
     tasks = [
-        role_tasks.task_of(role_tasks.read("node_base", "configure"), name)
-        for name in ("Check for name servers", "Configure the fallback name server")
+        role_tasks.task_of(role_tasks.read("node_base", file_of), name)
+        for file_of, name in (("preflight", "Check for name servers"), ("configure", "Configure the fallback name server"))
     ]
     result = role_tasks.run(playbook, tmp_path, "node_base", tasks, {"__node_base_resolv_file": str(file)})
     assert f"changed={int(not there)} " in result.stdout, result.stdout + result.stderr

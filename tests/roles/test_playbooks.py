@@ -14,7 +14,7 @@ import yaml
 from outlive.host.molecule import applied_roles
 
 from .conftest import ROOT, Playbook
-from .role_tasks import on_this_machine
+from .role_tasks import each, on_this_machine
 
 SITE = ROOT / "playbooks/site.yml"
 TUTORIAL = ROOT / "playbooks/tutorial.yml"
@@ -178,16 +178,15 @@ def test_each_play_keeps_a_proxy_away_from_the_lab(path: Path) -> None:
 @pytest.mark.parametrize(
     ("here", "told", "expected"),
     [
-        ({}, {}, None),
-        ({"no_proxy": "a.example"}, {}, None),
+        ({}, {}, "192.168.56.11"),
         ({"HTTPS_PROXY": "http://192.0.2.3:3128", "no_proxy": "a.example, localhost"}, {}, "a.example"),
         ({}, {"lab_proxy": "http://192.0.2.3:3128"}, "192.168.56.12"),
     ],
 )
 def test_what_no_proxy_is_asked_for(
-    playbook: Playbook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: dict[str, str], told: dict[str, str], expected: str | None
+    playbook: Playbook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: dict[str, str], told: dict[str, str], expected: str
 ) -> None:
-    """The lab's addresses, one by one and as networks, the mirror's, and what the user said; where there is no proxy, nothing is told."""
+    """The lab's addresses, one by one and as networks, the mirror's, and what the user said; always, as a machine may know of a proxy by itself."""
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -199,11 +198,34 @@ def test_what_no_proxy_is_asked_for(
     result = playbook(path, "-e", json.dumps({"mirror_address": "192.0.2.9", **told}))
     assert result.returncode == 0, result.stdout + result.stderr
     found = json.loads(written.read_text())
-    assert found.keys() == ({"no_proxy", "NO_PROXY"} if expected else set())
-    if expected:
-        hosts = found["no_proxy"].split(",")
-        assert {"localhost", "192.168.56.0/24", "192.168.56.10", "10.96.0.0/12", "192.0.2.9", expected} <= set(hosts)
-        assert len(hosts) == len(set(hosts))
+    assert found.keys() == {"no_proxy", "NO_PROXY"}
+    hosts = found["no_proxy"].split(",")
+    assert {"localhost", "192.168.56.0/24", "192.168.56.10", "10.96.0.0/12", "192.0.2.9", expected} <= set(hosts)
+    assert len(hosts) == len(set(hosts))
+
+
+@pytest.mark.parametrize("role", ["control_plane", "upgrade", "worker"])
+def test_kubeadm_is_told_of_no_proxy(playbook: Playbook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, role: str) -> None:
+    """Neither of the machine's, by which it would ask for the API server, nor of the caller's exceptions: it would write them into the static pods."""
+    mine = f"{{{{ __{role}_kubeadm_environment }}}}"
+    tasks = [
+        task for file in (ROOT / "roles" / role / "tasks").glob("*.yml") for task in each(yaml.safe_load(file.read_text(encoding="utf-8")))
+    ]
+    called = [task for task in tasks if "kubeadm" in re.findall(r"\w+", str(task.get("ansible.builtin.command", {}).get("argv", ""))[:12])]
+    called += [task for task in tasks if str(task.get("ansible.builtin.command", {}).get("cmd", "")).startswith("kubeadm")]
+    assert called
+    assert [task["name"] for task in called if task.get("environment") != mine] == []
+    for name in ("http_proxy", "HTTPS_PROXY", "all_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "http://192.0.2.3:3128")
+    written = tmp_path / "environment"
+    write = {"name": "Write", "ansible.builtin.shell": f"env > {written}", "environment": mine}
+    path = on_this_machine(
+        tmp_path, "localhost", environment="{{ lab_environment }}", vars_files=[str(ROOT / "roles" / role / "vars/main.yml")], tasks=[write]
+    )
+    result = playbook(path)
+    assert result.returncode == 0, result.stdout + result.stderr
+    told = dict(line.split("=", 1) for line in written.read_text().splitlines() if "=" in line)
+    assert [name for name, value in told.items() if name.lower().endswith("_proxy") and value] == []
 
 
 def test_no_role_is_applied_twice() -> None:

@@ -352,6 +352,33 @@ def test_name_server_that_no_pod_reaches(playbook: Playbook, tmp_path: Path, run
     assert expected in sentence(result.stdout + result.stderr)
 
 
+@pytest.mark.parametrize(
+    ("text", "runs_pods", "refused"), [("", True, True), ("# none known\n", True, True), ("", False, False), (None, True, False)]
+)
+def test_machine_without_a_name_server(playbook: Playbook, tmp_path: Path, text: str | None, runs_pods: bool, refused: bool) -> None:
+    """CoreDNS ends where it is told of none; where there is no file at all, the role writes one."""
+    file = tmp_path / "resolv.conf"
+    if text is not None:
+        file.write_text(text)
+    told = {
+        **HERE,
+        "node_base_address": "127.0.0.1",
+        "__node_base_resolv_file": str(file),
+        "__node_base_resolv_conf": str(file),
+        "node_base_runs_pods": runs_pods,
+        # Ends the run before anything would be written.
+        "node_base_shutdown_delays": ["soon"],
+    }
+    result = playbook(role_tasks.on_this_machine(tmp_path, "k8s-master", roles=["node_base"]), "--check", "-e", json.dumps(told))
+    assert result.returncode != 0
+    expected = (
+        f"{file} of k8s-master names no name server, without which CoreDNS doesn't start"
+        if refused
+        else "node_base_shutdown_delays has 'soon'"
+    )
+    assert expected in sentence(result.stdout + result.stderr)
+
+
 @pytest.mark.parametrize("options", [[], ["-e", "node=k8s-node9"], ["-e", "node=k8s-master"]])
 def test_no_worker_to_remove(playbook: Playbook, options: list[str]) -> None:
     """Only a worker of the inventory can be taken out of the cluster; without a name nothing is."""

@@ -22,6 +22,8 @@ MANIFESTS = PurePosixPath(".lab/tutorial")
 """Where the role storage_tutorial writes the manifests, in the checkout."""
 CORDONED = "cordoned/"
 """How a node that takes no new pods is listed among the things."""
+MOUNTED = "mounted/"
+"""How a machine on which a command of a page mounted the export stands among the page's names; no look lists it."""
 WRITERS = {"mkdir", "rm", "tee", "touch"}
 """What makes or removes files: a path of the export that such a command is given is the page's. Whoever lists a folder doesn't own it."""
 APPLIERS = {"apply", "create", "replace"}
@@ -76,6 +78,15 @@ def named_by_command(text: str, export: str) -> frozenset[str]:
     if writes:
         names |= {word.rstrip("/") for words in commands for word in words if _is_below(word, export)}
     return frozenset(names)
+
+
+def mounts(text: str) -> bool:
+    """Say whether a command mounts something.
+
+    Raises:
+        ValueError: its quotes don't match.
+    """
+    return any(words[:1] == ["mount"] for words in _commands(text))
 
 
 def named_by_object(data: Json, export: str) -> frozenset[str]:

@@ -24,7 +24,7 @@ from outlive.base.paths import ROOT
 from outlive.base.process import LOCALE, output, start
 from outlive.base.wait import StateNotReachedError, WaitTimeoutError, persist, wait_for
 from outlive.course import ownership
-from outlive.course.ownership import CORDONED, NAMESPACE
+from outlive.course.ownership import CORDONED, MOUNTED, NAMESPACE
 from outlive.course.pages import Block, Command, Page, PageError, Ran, objection
 from outlive.lab import nfs
 from outlive.lab.session import Lab
@@ -63,6 +63,8 @@ KEPT_FOLDER = "mysql-pv"
 """The folder of the export whose files are MySQL's own business."""
 FIND = 'find "$1" -print -path "$2" -prune -o -path "$3" -prune'
 """Lists an export, itself first, and of two of its folders the names alone."""
+UNMOUNT = 'mountpoint -q "$1" && umount "$1"; [ ! -d "$1" ] || { chattr -i "$1" && rmdir "$1"; }'
+"""Takes a mount of the export away, with the mount point that nobody could write to."""
 EMPTY_ANSWER = re.compile(r"kubectl (?:-n \S+ )?exec [^;|&]* -- (?:cat|df|grep|ls) [^;|&]*")
 """Commands that are run again where they ended well and printed nothing though the page shows something: a stream may break unnoticed."""
 OWN_END = re.compile(r'[IWE]\d{4} [\d:.]+ +\d+ reflector\.go:\d+\] "Warning: watch ended with error" .*context canceled.*')
@@ -176,6 +178,8 @@ class Ground:
         try:
             paths = ownership.applied(command.text)
             names = set(ownership.named_by_command(command.text, self._export))
+            if command.place and ownership.mounts(command.text):
+                names.add(f"{MOUNTED}{command.place}")
         except ValueError as error:
             raise PageError(f"{command.prompt!r} isn't a shell's command ({error}): close its quotes.") from error
         for path in paths:
@@ -184,11 +188,12 @@ class Ground:
         return frozenset(names)
 
     def own(self, names: frozenset[str], left: frozenset[str]) -> frozenset[str]:
-        """Return those of the things that have one of the names, or that the cluster made for what has. Fails as ``look`` does."""
+        """Return those of the things that have one of the names, or that the cluster made for what has, and the mounts. Fails as ``look`` does."""
+        mounted = frozenset(each for each in names if each.startswith(MOUNTED))
         if not left:
-            return left
+            return mounted
         grown = ownership.grown(names, self._persist(self._objects), self._export)
-        return frozenset(each for each in left if ownership.is_own(grown, each))
+        return mounted | frozenset(each for each in left if ownership.is_own(grown, each))
 
     def _persist(self, look: Callable[[], Observed]) -> Observed:
         try:
@@ -217,17 +222,20 @@ class Ground:
         return frozenset(files[1:])
 
     def clear(self, own: frozenset[str]) -> None:
-        """Take away objects and files that are a page's, and let nodes take pods again."""
+        """Take away objects, files and mounts that are a page's, and let nodes take pods again."""
         nodes = sorted(each.removeprefix(CORDONED) for each in own if each.startswith(CORDONED))
         if nodes:
             on_host(f"kubectl uncordon {' '.join(map(shlex.quote, nodes))}", self._variables)
-        objects = sorted(each for each in own if not each.startswith(("/", CORDONED)))
+        objects = sorted(each for each in own if not each.startswith(("/", CORDONED, MOUNTED)))
         if objects:
             names = " ".join(map(shlex.quote, objects))
             on_host(f"kubectl delete --namespace {NAMESPACE} --ignore-not-found --timeout={QUIET_SECONDS}s {names}", self._variables)
         # A folder's files go with it, and may have gone already.
         for path in sorted(each for each in own if each.startswith("/")):
             on_machine(self._lab.remote, self._server, 'rm -rf --one-file-system -- "$1"', path)
+        # Behind the pods that use them.
+        for machine in sorted(each.removeprefix(MOUNTED) for each in own if each.startswith(MOUNTED)):
+            on_machine(self._lab.remote, machine, UNMOUNT, self._export)
 
 
 def read_manifests(path: str) -> list[dict[str, Any]]:
