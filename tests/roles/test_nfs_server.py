@@ -225,7 +225,7 @@ def test_disk_is_left_alone(playbook: Playbook, tmp_path: Path) -> None:
 )
 def test_machine_starts_without_its_disk(playbook: Playbook, tmp_path: Path, options: str | None, expected: str | None) -> None:
     """Also one that was made before; what isn't the role's own line stays, and so does a machine without a file."""
-    task = role_tasks.task_of(role_tasks.read("nfs_server", "disk"), "Let the machine start without the disk")
+    task = role_tasks.task_of(role_tasks.read("nfs_server", "disk"), "Configure the mount so that the machine starts without the disk")
     disk = "/dev/disk/by-id/virtio-nfsdata"
     lines = "UUID=1 / ext4 defaults 0 1\n" + disk + "2 /nfsdata ext4 defaults 0 0\n" + disk + " /nfsdata ext4 {} 0 0\n"
     fstab = tmp_path / "fstab"

@@ -417,7 +417,7 @@ def test_pods_go_before_their_node() -> None:
         "Drain the node",
         "Delete the node",
         "Reset the machine",
-        "Let the kubelet start with the machine again",
+        "Enable the kubelet's start with the machine",
     ]
     plays = yaml.safe_load((ROOT / "playbooks/remove-node.yml").read_text(encoding="utf-8"))
     used = [task["ansible.builtin.import_role"]["tasks_from"] for play in plays for task in play.get("tasks", [])]
@@ -429,7 +429,7 @@ def test_a_machine_that_is_turned_away_is_restarted_first() -> None:
     names = [task["name"].partition(" | ")[2] for task in role_tasks.read("worker", "restart")]
     assert names[2:] == [
         "Delete the node",
-        "Keep the kubelet from starting with the machine",
+        "Disable the kubelet's start with the machine",
         "Find volumes that it has mounted",
         "Restart the machine as if its power had gone",
     ]
