@@ -96,6 +96,15 @@ def test_what_comes_together(volumes: list[dict[str, Any]], claims: list[dict[st
                 r"`kubectl -n default delete pvc mysql-pvc`, and run this again\.",
             ],
         ),
+        # Its volume was made anew, or the cure above was run on a volume that was bound.
+        (
+            [volume(held=ref())],
+            [claim(volume="mysql-pv", uid="1") | {"status": {"phase": "Lost"}}],
+            [
+                r"The claim default/mysql-pvc is Lost, since mysql-pv isn't bound to it any more; what was written is still in that volume's folder: "
+                r"delete what uses the claim, then `kubectl -n default delete pvc mysql-pvc`, and run this again\."
+            ],
+        ),
         (
             [volume(path="/other/mysql-pv")],
             [],

@@ -53,11 +53,18 @@ def misplaced(wanted: list[dict[str, Any]], volumes: list[dict[str, Any]], claim
         if each["kind"] == "PersistentVolume" and name in there:
             found += _misplaced_volume(each["spec"], name, there[name]["spec"], live)
         elif each["kind"] == "PersistentVolumeClaim" and "volumeName" in each["spec"]:
-            has = live.get(_place(each, namespace), {}).get("spec", {}).get("volumeName") or each["spec"]["volumeName"]
+            claim = live.get(_place(each, namespace), {})
+            has = claim.get("spec", {}).get("volumeName") or each["spec"]["volumeName"]
+            what = ""
             if has != each["spec"]["volumeName"]:
+                what = f"has the volume {has}, and its data is in {each['spec']['volumeName']}"
+            elif claim.get("status", {}).get("phase") == "Lost":
+                # Kubernetes never binds it again, whatever becomes of the volume.
+                what = f"is Lost, since {has} isn't bound to it any more; what was written is still in that volume's folder"
+            if what:
                 found.append(
-                    f"The claim {_place(each, namespace)} has the volume {has}, and its data is in {each['spec']['volumeName']}: "
-                    f"delete what uses the claim, then `kubectl -n {_place(each, namespace).replace('/', ' delete pvc ')}`, and run this again."
+                    f"The claim {_place(each, namespace)} {what}: delete what uses the claim, then "
+                    f"`kubectl -n {_place(each, namespace).replace('/', ' delete pvc ')}`, and run this again."
                 )
     return found
 
