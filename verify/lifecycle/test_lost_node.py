@@ -17,7 +17,7 @@ from outlive.fence.actions import NfsServer
 from outlive.lab import nfs, power
 from outlive.lab.inventory import Inventory
 from outlive.lab.kube import Cluster
-from outlive.lab.mysql import DEPLOYMENT, NAMESPACE, Account, read_rows
+from outlive.lab.mysql import NAMESPACE, Account, await_elsewhere, read_rows
 from outlive.lab.objects import Pod
 from outlive.lab.playbook import play
 from outlive.lab.session import Lab
@@ -89,13 +89,5 @@ def test_its_node_is_gone(lost: Pod, cluster: Cluster) -> None:
 
 def test_mysql_came_back_with_its_row(lost: Pod, cluster: Cluster, account: Account) -> None:
     """MySQL runs on another node, and the row that was written before is read there."""
-    selector = cluster.deployment(NAMESPACE, DEPLOYMENT).selector
-    wait_for(
-        "MySQL",
-        f"one pod, Ready, on another node than {lost.node}",
-        lambda: cluster.pods(NAMESPACE, selector),
-        lambda pods: [pod.ready and pod.node != lost.node for pod in pods] == [True],
-        within=MOVED_WITHIN,
-        describe=lambda pods: ", ".join(f"{pod.name} {pod.state} on {pod.node}" for pod in pods) or "no pod",
-    )
+    await_elsewhere(cluster, lost.node, MOVED_WITHIN)
     assert read_rows(cluster, account) == ["111"]

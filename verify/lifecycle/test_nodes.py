@@ -15,10 +15,9 @@ from outlive.base.errors import LabError
 from outlive.base.wait import wait_for
 from outlive.course.walk import on_host
 from outlive.drill import run
-from outlive.lab import mysql
 from outlive.lab.inventory import Inventory
 from outlive.lab.kube import Cluster
-from outlive.lab.mysql import NAMESPACE, Account, read_rows
+from outlive.lab.mysql import NAMESPACE, Account, await_elsewhere, read_rows
 from outlive.lab.objects import Json, Pod
 from outlive.lab.playbook import play
 from outlive.lab.session import Lab
@@ -67,15 +66,7 @@ def test_node_is_gone_and_left_nothing(removed: Pod, cluster: Cluster, remote: R
 
 def test_mysql_moved_with_its_row(removed: Pod, cluster: Cluster, account: Account) -> None:
     """MySQL runs on another node, and the row that was written before is read there."""
-    selector = cluster.deployment(NAMESPACE, mysql.DEPLOYMENT).selector
-    wait_for(
-        "MySQL",
-        f"one pod, Ready, on another node than {removed.node}",
-        lambda: cluster.pods(NAMESPACE, selector),
-        lambda pods: [pod.ready and pod.node != removed.node for pod in pods] == [True],
-        within=MOVED_WITHIN,
-        describe=lambda pods: ", ".join(f"{pod.name} {pod.state} on {pod.node}" for pod in pods) or "no pod",
-    )
+    await_elsewhere(cluster, removed.node, MOVED_WITHIN)
     assert read_rows(cluster, account) == ["111"]
 
 

@@ -226,6 +226,19 @@ def _remove_client(cluster: Cluster) -> None:
     wait_for_pod_gone(cluster, CLIENT_POD)
 
 
+def await_elsewhere(cluster: Cluster, node: str, within: float) -> None:
+    """Wait up to ``within`` seconds until MySQL is one pod, Ready, on another node than the one that it had."""
+    selector = cluster.deployment(NAMESPACE, DEPLOYMENT).selector
+    wait_for(
+        "MySQL",
+        f"one pod, Ready, on another node than {node}",
+        lambda: cluster.pods(NAMESPACE, selector),
+        lambda pods: [pod.ready and pod.node != node for pod in pods] == [True],
+        within=within,
+        describe=lambda pods: ", ".join(f"{pod.name} {pod.state} on {pod.node}" for pod in pods) or "no pod",
+    )
+
+
 def wait_for_pod_gone(cluster: Cluster, name: str) -> None:
     """Wait until no pod of that name is left."""
     wait_for(
