@@ -421,7 +421,7 @@ def test_pods_go_before_their_node() -> None:
     ]
     plays = yaml.safe_load((ROOT / "playbooks/remove-node.yml").read_text(encoding="utf-8"))
     used = [task["ansible.builtin.import_role"]["tasks_from"] for play in plays for task in play.get("tasks", [])]
-    assert used == ["check_lost", "fence", "check_fenced", "restart", "remove", "remove_from_node", "allow"]
+    assert used == ["check_lost", "fence", "check_fenced", "restart", "remove", "remove_from_node", "unmount", "allow"]
 
 
 def test_a_machine_that_is_turned_away_is_restarted_first() -> None:
