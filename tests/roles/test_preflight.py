@@ -329,27 +329,28 @@ def test_bad_variable(playbook: Playbook, tmp_path: Path, role: str, variables: 
     assert expected in sentence(result.stdout + result.stderr)
 
 
+def refusal(playbook: Playbook, tmp_path: Path, told: dict[str, Any]) -> str:
+    """Return how node_base refuses what it is told, at the latest by a value of its own that ends the run before anything would be written."""
+    variables = {**HERE, "node_base_address": "127.0.0.1", "node_base_shutdown_delays": ["soon"], **told}
+    result = playbook(role_tasks.on_this_machine(tmp_path, "k8s-master", roles=["node_base"]), "--check", "-e", json.dumps(variables))
+    assert result.returncode != 0
+    return sentence(result.stdout + result.stderr)
+
+
+ENDED = "node_base_shutdown_delays has 'soon'"
+
+
 @pytest.mark.parametrize("runs_pods", [True, False])
 def test_name_server_that_no_pod_reaches(playbook: Playbook, tmp_path: Path, runs_pods: bool) -> None:
     """CoreDNS would ask itself; a machine that only serves NFS may ask itself."""
     (tmp_path / "resolv.conf").write_text("nameserver 127.0.0.53\n")
-    told = {
-        **HERE,
-        "node_base_address": "127.0.0.1",
-        "node_base_resolv_conf": str(tmp_path / "resolv.conf"),
-        "node_base_runs_pods": runs_pods,
-        # Ends the run before anything would be written.
-        "node_base_shutdown_delays": ["soon"],
-    }
-    path = role_tasks.on_this_machine(tmp_path, "k8s-master", roles=["node_base"])
-    result = playbook(path, "--check", "-e", json.dumps(told))
-    assert result.returncode != 0
+    told = {"node_base_resolv_conf": str(tmp_path / "resolv.conf"), "node_base_runs_pods": runs_pods}
     expected = (
         f"The name server of k8s-master is 127.0.0.53 ({tmp_path}/resolv.conf), at which each pod finds itself, and CoreDNS would ask itself without end"
         if runs_pods
-        else "node_base_shutdown_delays has 'soon'"
+        else ENDED
     )
-    assert expected in sentence(result.stdout + result.stderr)
+    assert expected in refusal(playbook, tmp_path, told)
 
 
 @pytest.mark.parametrize(
@@ -360,23 +361,9 @@ def test_machine_without_a_name_server(playbook: Playbook, tmp_path: Path, text:
     file = tmp_path / "resolv.conf"
     if text is not None:
         file.write_text(text)
-    told = {
-        **HERE,
-        "node_base_address": "127.0.0.1",
-        "__node_base_resolv_file": str(file),
-        "__node_base_resolv_conf": str(file),
-        "node_base_runs_pods": runs_pods,
-        # Ends the run before anything would be written.
-        "node_base_shutdown_delays": ["soon"],
-    }
-    result = playbook(role_tasks.on_this_machine(tmp_path, "k8s-master", roles=["node_base"]), "--check", "-e", json.dumps(told))
-    assert result.returncode != 0
-    expected = (
-        f"{file} of k8s-master names no name server, without which CoreDNS doesn't start"
-        if refused
-        else "node_base_shutdown_delays has 'soon'"
-    )
-    assert expected in sentence(result.stdout + result.stderr)
+    told = {"__node_base_resolv_file": str(file), "__node_base_resolv_conf": str(file), "node_base_runs_pods": runs_pods}
+    expected = f"{file} of k8s-master names no name server, without which CoreDNS doesn't start" if refused else ENDED
+    assert expected in refusal(playbook, tmp_path, told)
 
 
 @pytest.mark.parametrize("options", [[], ["-e", "node=k8s-node9"], ["-e", "node=k8s-master"]])

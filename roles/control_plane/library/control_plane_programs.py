@@ -322,6 +322,8 @@ def main() -> None:
     begin = time.monotonic()
     end = begin + (told["timeout"] or 0) + told["settled"]
     logs = Path(told["logs"])
+    # What was begun more than once wasn't seen to be well in between.
+    old = told["before"][0] if len(told["before"]) == 1 else {}
     first: dict[str, tuple[list[str], float]] = {}
     for look in itertools.count():
         found = manifests(Path(told["manifests"]))
@@ -331,13 +333,11 @@ def main() -> None:
             break
         why = {}
         for name, url in told["programs"].items():
-            # What was begun more than once wasn't seen to be well in between.
-            old = told["before"][0].get(name, {}).get("processes", []) if len(told["before"]) == 1 else []
             why[name] = wanting(name, seen[name], told["before"], told["anew"], url, told["identity"])
             if why[name]:
                 first.pop(name, None)
             else:
-                why[name] = settling(first, name, seen[name]["processes"], old, told["settled"])
+                why[name] = settling(first, name, seen[name]["processes"], old.get(name, {}).get("processes", []), told["settled"])
         wrong = [each for each in why if why[each]]
         if not wrong:
             break

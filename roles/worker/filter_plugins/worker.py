@@ -58,7 +58,7 @@ def is_machine(nodes: Sequence[Mapping[str, Any]], ids: Iterable[str], address: 
     own = {each.strip("\0 \n").lower() for each in ids} - {""}
     for node in nodes:
         told = {name: str(value).lower() for name, value in (node.get("status", {}).get("nodeInfo") or {}).items()}
-        same_system = {told.get("machineID"), told.get("systemUUID")} <= own and internal_address(nodes) == address
+        same_system = {told.get("machineID"), told.get("systemUUID")} <= own and internal_address([node]) == address
         if told.get("bootID") in own or same_system:
             return True
     return False
