@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from outlive.host import durations
-from outlive.host.reach import Built, closing_line, log_of, moment_of
+from outlive.host.reach import Built, log_of, moment_of, outcome
 from outlive.host.settings import decide
 
 QEMU = decide({"OUTLIVE_PROVIDER": "libvirt", "OUTLIVE_DRIVER": "qemu"})
@@ -42,10 +42,15 @@ def test_moments_stay_on_the_screen(line: str, stays: bool) -> None:
     assert (moment_of(line) == line) is stays
 
 
-def test_pytest_s_closing_line(tmp_path: Path) -> None:
-    (tmp_path / "log").write_text("x\n=== 1 failed, 2 passed in 3.4s ===\nreport (fail): y\n")
-    assert closing_line(tmp_path / "log") == "=== 1 failed, 2 passed in 3.4s ==="
-    assert closing_line(tmp_path / "none") == ""
+def test_how_pytest_ended(tmp_path: Path) -> None:
+    """A reader who has only the screen, as of a build server, reads which test failed and why."""
+    failed = ["FAILED tests/a.py::test_b[c] - assert 1 == 2", "ERROR tests/a.py::test_d - OSError"]
+    closing = "=== 1 failed, 2 passed, 1 error in 3.4s ==="
+    (tmp_path / "log").write_text(
+        "\n".join(["x", "FAILED is a word of its own", "tests/a.py::test_b FAILED", *failed, closing, "report (fail): y"])
+    )
+    assert outcome(tmp_path / "log").splitlines() == [*failed, closing]
+    assert outcome(tmp_path / "none") == ""
 
 
 def test_a_step_s_log_has_its_name() -> None:

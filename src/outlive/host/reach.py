@@ -133,7 +133,7 @@ class Reached:
                 raise FailedError(str(error)) from error
             raise
         finally:
-            print(closing_line(log_of(what)), flush=True)
+            print(outcome(log_of(what)), flush=True)
         return seconds
 
 
@@ -152,10 +152,11 @@ def moment_of(line: str) -> str | None:
     return line if re.match(r" *\d+\.\d s  |drill: |applying the |interrupted: | {12}\S", line) else None
 
 
-def closing_line(log: Path) -> str:
-    """Return pytest's closing line, as in `===== 12 passed in 3.45s =====`; empty where there is none."""
+def outcome(log: Path) -> str:
+    """Return how pytest ended by its log: a line for each test that failed, with its reason, then the closing line; empty where there is none."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
-    return next((line for line in reversed(lines) if re.search(r"\d+ (passed|failed|error)", line)), "")
+    closing = [line for line in lines if re.search(r"\d+ (passed|failed|error)", line)][-1:]
+    return "\n".join([line for line in lines if re.match(r"(FAILED|ERROR) \S+::", line)] + closing)
 
 
 def reach(settings: Settings | None = None) -> Reached:

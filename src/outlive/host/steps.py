@@ -21,7 +21,7 @@ from outlive.base.process import OUTLIVE, logged, remove, shown
 from outlive.base.wait import wait_for
 from outlive.host import durations, environment, molecule, packages, private, rehearsals
 from outlive.host.doctor import checklist, checkout, leftovers
-from outlive.host.reach import Reached, build_mirror, build_scanner, check_of, closing_line, log_of, reach
+from outlive.host.reach import Reached, build_mirror, build_scanner, check_of, log_of, outcome, reach
 from outlive.host.settings import Settings, decide
 from outlive.lab import objects
 from outlive.mirror import golang
@@ -130,7 +130,7 @@ def _rehearse(what: str, way: str) -> None:
     except StepFailedError as error:
         raise (FailedError(str(error)) if error.status == EXIT_FAIL else error) from error
     finally:
-        print(closing_line(log_of(what)), flush=True)
+        print(outcome(log_of(what)), flush=True)
 
 
 def roles(named: Sequence[str] = (), step: str = "test") -> None:
@@ -428,7 +428,7 @@ def unit() -> None:
     try:
         logged("unit tests", [sys.executable, "-m", "pytest", str(ROOT / "tests")], log_of("unit tests"), show=check_of)
     finally:
-        print(closing_line(log_of("unit tests")), flush=True)
+        print(outcome(log_of("unit tests")), flush=True)
 
 
 def task_of(line: str) -> str | None:
