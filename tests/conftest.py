@@ -22,6 +22,9 @@ pytest_plugins = ["pytester"]
 if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
     # Under nohup. A function ignores it too, but isn't handed on to the programs that tests start, which have to heed it.
     signal.signal(signal.SIGHUP, lambda *_: None)
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # In the background of a shell without job control. Tests interrupt themselves, and the programs that they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
