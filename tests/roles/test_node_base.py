@@ -472,26 +472,6 @@ def test_machine_gets_its_own_sources_back(playbook: Playbook, tmp_path: Path, t
         assert archive.exists() == bool(source)
 
 
-@pytest.mark.parametrize(
-    ("source", "name", "found"),
-    [
-        ({}, "deb.debian.org_debian_dists_trixie_InRelease", 1),
-        ({}, "lock", 0),
-        ({"URIs": "http://192.0.2.1:8480/debian"}, "192.0.2.1:8480_debian_dists_trixie_InRelease", 1),
-        ({"URIs": "http://192.0.2.1:8480/debian"}, "deb.debian.org_debian_dists_trixie_InRelease", 0),
-    ],
-)
-def test_lists_of_the_archive(playbook: Playbook, tmp_path: Path, source: dict[str, str], name: str, found: int) -> None:
-    """Lists of the machine's earlier archive are none of the one that takes its place."""
-    (tmp_path / "lists").mkdir()
-    (tmp_path / "lists" / name).touch()
-    task = role_tasks.task_of(role_tasks.read("node_base", "apt"), "Find the package lists")
-    task["ansible.builtin.find"]["paths"] = str(tmp_path / "lists")
-    say = {"name": "Say", "ansible.builtin.debug": {"msg": "found {{ __node_base_read.matched }}"}}
-    result = role_tasks.run(playbook, tmp_path, "node_base", [task, say], {"node_base_apt_source": source})
-    assert f"found {found}" in result.stdout, result.stdout + result.stderr
-
-
 def test_unit_of_a_node(playbook: Playbook, tmp_path: Path) -> None:
     """Services are reached through the interface of the node's address."""
     task = role_tasks.task_of(

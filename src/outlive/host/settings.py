@@ -111,13 +111,10 @@ class Settings:
             variables["ANSIBLE_SSH_CONTROL_PATH_DIR"] = str(other)  # else ansible.cfg's
         if self.provider == "libvirt":
             variables["LIBVIRT_DEFAULT_URI"] = "qemu:///system"
-        if self.driver == "qemu" and (mitogen := importlib.util.find_spec("ansible_mitogen")) and mitogen.submodule_search_locations:
-            # Starting Python on an emulated guest takes seconds, and Ansible starts it for each task. Mitogen keeps one running:
-            # site.yml takes a third of the time. Not on other hosts, where it saves little: ansible-core means to drop
-            # strategies that aren't its own, and says so at each start.
-            variables["ANSIBLE_STRATEGY"] = "mitogen_linear"
-            variables["ANSIBLE_STRATEGY_PLUGINS"] = str(Path(mitogen.submodule_search_locations[0]) / "plugins/strategy")
-            variables["ANSIBLE_DEPRECATION_WARNINGS"] = "False"
+        if self.driver == "qemu":
+            # Starting Python on an emulated guest takes seconds: site.yml takes a third of the time. Not on other hosts, where it saves little:
+            # ansible-core means to drop strategies that aren't its own, and says so at each start.
+            variables |= mitogen()
         if self.mirror:
             variables["OUTLIVE_MIRROR"] = self.mirror
         if self.private:
@@ -140,6 +137,18 @@ class Settings:
                 first.append(str(ipaddress.ip_network(network, strict=False)[1]))
         listed = [*given, "localhost", "127.0.0.1", *lab, *first, self.mirror]
         return ",".join(dict.fromkeys(host.strip() for host in listed if host.strip()))
+
+
+def mitogen() -> dict[str, str]:
+    """Return the variables with which Ansible keeps one Python running on each machine instead of starting one for each task; none without Mitogen."""
+    found = importlib.util.find_spec("ansible_mitogen")
+    if found is None or not found.submodule_search_locations:
+        return {}
+    return {
+        "ANSIBLE_STRATEGY": "mitogen_linear",
+        "ANSIBLE_STRATEGY_PLUGINS": str(Path(found.submodule_search_locations[0]) / "plugins/strategy"),
+        "ANSIBLE_DEPRECATION_WARNINGS": "False",
+    }
 
 
 def holds_sockets(folder: Path) -> bool:
