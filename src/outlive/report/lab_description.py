@@ -16,6 +16,8 @@ from outlive.lab.session import Lab
 from outlive.lab.ssh import Remote
 from outlive.report.model import Run
 
+TOLERATION = "toleration of an unreachable node (s)"
+"""What a report calls the time that MySQL's pod may stay with a node that isn't heard of."""
 KUBERNETES_DEFAULT = "Kubernetes' default"
 
 
@@ -69,7 +71,7 @@ def settings(cluster: Cluster, inventory: Inventory, remote: Remote) -> dict[str
     server = inventory.group("nfs_servers")[0].name
     return {
         "node-monitor-grace-period": objects.flag(manager, "--node-monitor-grace-period") or KUBERNETES_DEFAULT,
-        "toleration of an unreachable node (s)": _or_unknown(lambda: _toleration(cluster)),
+        TOLERATION: _or_unknown(lambda: _toleration(cluster)),
         "NFSv4 lease (s)": _or_unknown(lambda: str(nfs.lease_seconds(remote, server))),
     }
 

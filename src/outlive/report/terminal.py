@@ -34,7 +34,7 @@ def of_cluster(cluster: Cluster) -> str:
 
 def of_report(folder: Path) -> str:
     """Return what a report says: verdicts, moments, and where it lies."""
-    data = _read(folder)
+    data = read(folder)
     checks = [(each["verdict"], each["title"]) for each in data["checks"]]
     parts = [table("Verified", checks)]
     for timeline in data["timelines"]:
@@ -64,7 +64,12 @@ def show(chosen: Path | None = None) -> None:
     print(text)
 
 
-def _read(folder: Path) -> dict[str, Any]:
+def read(folder: Path) -> dict[str, Any]:
+    """Return what the ``timeline.json`` of a report's folder says.
+
+    Raises:
+        LabError: there is none that can be read, or another version wrote it.
+    """
     path = folder / "timeline.json"
     try:
         data: dict[str, Any] = json.loads(path.read_text())
