@@ -186,6 +186,18 @@ def test_things_are_listed_as_kubectl_names_them() -> None:
     assert listed == {"cordoned/n2", "pod/a", "storageclass.storage.k8s.io/b"}
 
 
+def test_pod_that_its_deployment_made_anew_is_no_other_thing() -> None:
+    deployment = made("Deployment", "db", api="apps/v1", uid="d")
+    replicas = made(
+        "ReplicaSet", "db-55", api="apps/v1", uid="r", ownerReferences=[{**owned("Deployment", "db")[0], "uid": "d", "controller": True}]
+    )
+    pod = made("Pod", "db-55-x", ownerReferences=[{**owned("ReplicaSet", "db-55")[0], "uid": "r", "controller": True}])
+    assert things([deployment, replicas, pod]) == {"deployment.apps/db"}
+    # Of one that is being deleted, or whose replicas stay behind, what is left is seen.
+    assert things([replicas, pod]) == {"replicaset.apps/db-55"}
+    assert things([pod]) == {"pod/db-55-x"}
+
+
 def template_names(path: str) -> frozenset[str]:
     """Return the names of a manifest's objects, or of a folder's, as far as the templates tell them unrendered."""
     place = TEMPLATES / path.removeprefix(".lab/tutorial/")

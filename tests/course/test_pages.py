@@ -41,7 +41,7 @@ $ false
 def test_pages_that_need_two_workers() -> None:
     """Those that show a second worker, or a pod that leaves its node: in a lab with one they are left out, and the others aren't."""
     two = {page.name for page in load(ROOT / "docs/tutorial/en", ROOT) if page.moves_between_nodes}
-    assert two == {"README", "02-hostpath", "05-access-modes", "07-dynamic-provisioning", "09-mysql-supported"}
+    assert two == {"README", "02-hostpath", "05-access-modes", "07-dynamic-provisioning", "09-mysql-supported", "10-lose-the-node"}
 
 
 def test_blocks_and_commands() -> None:
@@ -71,6 +71,12 @@ def test_blocks_and_commands() -> None:
         ("```console\nhello\n$ true\n```\n", r"p\.md:2: 'hello' comes before any command"),
         ("```console\n```\n", r"p\.md:1: .* has no command"),
         ("```console fails\n$ false\n$ false\n```\n", r"p\.md:1: .* has 2 commands"),
+        ("```console beside\n$ watch\n$ watch\n```\n", r"p\.md:1: .* has 2 commands"),
+        (
+            "```console beside\nn1$ watch\n```\n",
+            r"p\.md:2: a second terminal, and a dialogue, are the host's: begin the command with '\$ '\.",
+        ),
+        ("```console\nn1$ mysql\nmysql> exit\n```\n", r"p\.md:2: a second terminal, and a dialogue, are the host's"),
         ("```console\n$ ls \\\nfile\n```\n", r"p\.md:3: the command above ends with"),
     ],
 )

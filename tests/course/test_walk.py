@@ -42,6 +42,22 @@ n1$ look
 """
 
 
+class Watched:
+    """A command in a second terminal, with a prepared end."""
+
+    def __init__(self, answer: Ran | Exception) -> None:
+        """It runs."""
+        self.answer = answer
+        self.ended = False
+
+    def end(self) -> Ran:
+        """Say what it printed."""
+        assert isinstance(self.answer, Ran)
+        assert not self.ended
+        self.ended = True
+        return self.answer
+
+
 class FakeLab(Ground):
     """A lab whose commands give prepared answers, and in which there are things: a page owns what its commands name."""
 
@@ -50,13 +66,15 @@ class FakeLab(Ground):
         self.answers: dict[str, Ran | Exception] = {"make": Ran(0, ("made",)), "fail": Ran(1, ()), "look": Ran(0, ())}
         self.things = {"pod/other"}
         self.ran: list[str] = []
+        self.watched: list[Watched] = []
         self.cleared: list[frozenset[str]] = []
         self.looks = 0
         self.wear: Callable[[], None] = lambda: None
 
-    def run(self, place: str, text: str) -> Ran:
+    def run(self, command: Command) -> Ran:
         """Give the prepared answer."""
-        self.ran.append(f"{place}$ {text}")
+        text = command.text
+        self.ran.append(command.prompt)
         answer = self.answers[text]
         if isinstance(answer, Exception):
             raise answer
@@ -65,6 +83,11 @@ class FakeLab(Ground):
         if text == "look":
             self.things.discard("pod/made")
         return answer
+
+    def begin(self, command: Command) -> Watched:
+        """Start what never ends."""
+        self.watched.append(Watched(self.answers[command.text]))
+        return self.watched[-1]
 
     def look(self) -> frozenset[str]:
         """Say what there is."""
@@ -95,7 +118,7 @@ def fake() -> FakeLab:
 @pytest.fixture
 def walk(fake: FakeLab, clock: ManualClock) -> Walk:
     """Return a way through its pages."""
-    return Walk(fake.run, fake, lambda thing: "exercise-" in thing, clock)
+    return Walk(fake, fake, lambda thing: "exercise-" in thing, clock)
 
 
 def page(path: str = "docs/a.md") -> Page:
@@ -206,12 +229,12 @@ def test_exercises_are_worked_on_beside_a_page(walk: Walk, fake: FakeLab) -> Non
     assert "pv/exercise-2" in fake.things
 
 
-def test_what_an_interrupted_command_made_is_the_page_s(walk: Walk, fake: FakeLab) -> None:
-    def interrupted(*_: str) -> Ran:
+def test_what_an_interrupted_command_made_is_the_page_s(walk: Walk, fake: FakeLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: Command) -> Ran:
         fake.things.add("pod/made")
         raise KeyboardInterrupt
 
-    walk.run = interrupted
+    monkeypatch.setattr(fake, "run", interrupted)
     with pytest.raises(KeyboardInterrupt):
         walk.take(page(), page().blocks[0])
     walk.end()
@@ -281,10 +304,13 @@ hello
 
 
 @pytest.mark.parametrize(("answers", "true"), [([(), ("hello",)], True), ([(), ()], False)])
-def test_empty_answer_is_asked_for_once_more(fake: FakeLab, answers: list[tuple[str, ...]], true: bool) -> None:
+def test_empty_answer_is_asked_for_once_more(
+    fake: FakeLab, monkeypatch: pytest.MonkeyPatch, answers: list[tuple[str, ...]], true: bool
+) -> None:
     """A stream of `kubectl exec` may break and say nothing; data that is gone is gone at the second look too."""
     given = iter(answers)
-    walk = Walk(lambda *_: Ran(0, next(given)), fake)
+    monkeypatch.setattr(fake, "run", lambda _: Ran(0, next(given)))
+    walk = Walk(fake, fake)
     read = parse(EXEC, "docs/a.md")
     with nullcontext() if true else pytest.raises(PageLieError, match="- hello"):
         walk.take(read, read.blocks[0])
@@ -295,16 +321,68 @@ def test_empty_answer_is_asked_for_once_more(fake: FakeLab, answers: list[tuple[
     "command", ["kubectl exec a -- sh -c 'echo x >> /data/y'", "kubectl exec a -- ls /data && rm x", "kubectl get pods"]
 )
 def test_what_may_change_something_runs_once(fake: FakeLab, command: str) -> None:
-    asked: list[str] = []
-
-    def silent(_: str, text: str) -> Ran:
-        asked.append(text)
-        return Ran(0, ())
-
+    fake.answers[command] = Ran(0, ())
     lies = parse(EXEC.replace("kubectl -n x exec a -c b -- cat /data/hello", command), "docs/a.md")
     with pytest.raises(PageLieError):
-        Walk(silent, fake).take(lies, lies.blocks[0])
-    assert asked == [command]
+        Walk(fake, fake).take(lies, lies.blocks[0])
+    assert fake.ran == [f"$ {command}"]
+
+
+WATCHING = """\
+# Chapter
+
+## Watch
+
+```console beside
+$ watch
+one
+…
+three
+```
+
+```console
+$ make
+made
+```
+
+## Afterwards
+
+```console
+n1$ look
+```
+"""
+
+
+@pytest.mark.parametrize(("lines", "true"), [(("one", "two", "three"), True), (("one", "two"), False)])
+def test_second_terminal_is_compared_when_its_section_ends(walk: Walk, fake: FakeLab, lines: tuple[str, ...], true: bool) -> None:
+    fake.answers["watch"] = Ran(0, lines)
+    watching = parse(WATCHING, "docs/a.md")
+    for block in watching.blocks[:2]:
+        walk.take(watching, block)
+    assert not fake.watched[0].ended
+    with nullcontext() if true else pytest.raises(PageLieError, match=r"docs/a\.md:6: \$ watch\n(.*\n)+- three"):
+        walk.take(watching, watching.blocks[2])
+    assert fake.watched[0].ended
+    with nullcontext() if true else pytest.raises(LabError, match="not all of it ran"):
+        walk.leave(watching)
+
+
+def test_second_terminal_is_compared_where_the_page_ends(walk: Walk, fake: FakeLab) -> None:
+    fake.answers["watch"] = Ran(1, ("error: no such pod",))
+    watching = parse(WATCHING.partition("## Afterwards")[0].replace("$ make\nmade", "$ fail"), "docs/a.md")
+    fake.answers["fail"] = Ran(0, ())
+    for block in watching.blocks:
+        walk.take(watching, block)
+    with pytest.raises(PageLieError, match=r"It failed with status 1\.\n(.*\n)+- one\n"):
+        walk.leave(watching)
+
+
+def test_second_terminal_ends_with_a_page_that_is_cut_short(walk: Walk, fake: FakeLab) -> None:
+    fake.answers["watch"] = Ran(0, ())
+    watching = parse(WATCHING, "docs/a.md")
+    walk.take(watching, watching.blocks[0])
+    walk.end()
+    assert fake.watched[0].ended
 
 
 def test_host_shell() -> None:
@@ -528,17 +606,17 @@ def test_names_of_a_command_are_those_of_its_manifests(fake_cluster: Cluster, ch
 def test_places(fake_cluster: Cluster, api: FakeApi) -> None:
     remote = FakeRemote(Output(1, "a\nb\n", ""))
     shells = Shells(lab(fake_cluster, remote))
-    assert shells.run("", "echo $KUBECONFIG").lines == (str(fake_cluster.kubeconfig),)
-    assert shells.run("m", "ls 'x y'") == Ran(1, ("a", "b"))
+    assert shells.run(Command(1, "", "echo $KUBECONFIG")).lines == (str(fake_cluster.kubeconfig),)
+    assert shells.run(Command(1, "m", "ls 'x y'")) == Ran(1, ("a", "b"))
     assert remote.told[0][0] == "m"
     assert remote.told[0][2:] == ("1200", "exec 2>&1\nls 'x y'")
     with pytest.raises(NotFoundError):
-        shells.run("@nobody", "ls")
-    shells.run("@mysql-u1", "ls")
+        shells.run(Command(1, "@nobody", "ls"))
+    shells.run(Command(1, "@mysql-u1", "ls"))
     # The pod is gone, its node is where one looks for what it left.
     api.answers[f"{NAMESPACE}/pods/mysql-u1"] = [404]
-    shells.run("@mysql-u1", "ls")
+    shells.run(Command(1, "@mysql-u1", "ls"))
     assert [each[0] for each in remote.told] == ["m", "n1", "n1"]
     remote.answer = Output(124, "", "")
     with pytest.raises(UnreachableError, match="`ls` on m didn't end within 1200 s"):
-        shells.run("m", "ls")
+        shells.run(Command(1, "m", "ls"))

@@ -55,7 +55,7 @@ def follow(shells: Shells, found: tuple[Block, ...]) -> None:
     """Run the commands of blocks; a command that fails ends the test."""
     for block in found:
         for command in block.commands:
-            ran = shells.run(command.place, command.text)
+            ran = shells.run(command)
             assert ran.status == 0, "\n".join([f"line {command.line}: {command.prompt}", f"ended with status {ran.status}", *ran.lines])
 
 

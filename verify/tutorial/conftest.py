@@ -81,6 +81,6 @@ def walk(whole: Lab, ground: Ground) -> Iterator[Walk]:
             f"The folder {MANIFESTS} isn't there: the pages apply the manifests in it, so run `outlive tutorial apply`, which writes it."
         )
 
-    way = Walk(Shells(whole).run, ground, is_of_an_exercise)
+    way = Walk(Shells(whole), ground, is_of_an_exercise)
     yield way
     way.end()

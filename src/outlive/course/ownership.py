@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
@@ -127,9 +127,16 @@ def is_own(names: frozenset[str], thing: str) -> bool:
     return any(fnmatchcase(f"{kind.partition('.')[0]}/{name}", pattern) for pattern in names)
 
 
-def things(objects: Iterable[Json]) -> frozenset[str]:
-    """Return objects as things; of the nodes those that take no new pods."""
-    return frozenset(_thing(each) for each in objects if each["kind"] != "Node" or each["spec"].get("unschedulable"))
+def things(objects: Sequence[Json]) -> frozenset[str]:
+    """Return objects as things; of the nodes those that take no new pods, and not what is made anew for an object that is there, as a moved pod is."""
+    listed = [each for each in objects if each["kind"] != "Node" or each["spec"].get("unschedulable")]
+    there = {each["metadata"].get("uid") for each in listed}
+    return frozenset(_thing(each) for each in listed if _controller(each) not in there)
+
+
+def _controller(data: Json) -> str:
+    """Return the uid of the object that makes another one for this one when it goes; empty where there is none."""
+    return next((each["uid"] for each in data["metadata"].get("ownerReferences", []) if each.get("controller")), "")
 
 
 def _thing(data: Json) -> str:

@@ -4,7 +4,9 @@ A block is fenced with ```` ```console ````. A line of it that begins with a pro
 prompt are what the page says it prints, but for those right after it that begin with ``> ``: these are the rest of the
 command. ``$ `` is a shell on the host, ``name$ `` a root shell on that machine, ``@pod$ `` a root shell on the
 node that this pod runs on. In what is shown ``…`` stands for any text, and a line ``…`` for any lines; runs of blanks within
-a line count as one. In a block ```` ```console fails ```` the one command fails.
+a line count as one. In a block ```` ```console fails ```` the one command fails. That of ```` ```console beside ```` runs in a second terminal
+until its section ends, where Ctrl-C ends it and what it printed is compared. A command below which a line begins with a prompt of ``DIALOGUES`` is a
+dialogue: it has a terminal, and what stands behind that prompt is typed.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ FOLDER = ROOT / "docs/tutorial/en"
 """The pages that are run: English stands for both languages, whose blocks are the same."""
 GAP = "…"
 FENCE = "```"
-KINDS = ("console", "console fails")
+KINDS = ("console", "console fails", "console beside")
+DIALOGUES = ("mysql> ",)
+"""Prompts of programs that a learner talks to."""
 PROMPT = re.compile(r"(?P<place>@?[a-z0-9][a-z0-9.-]*)?\$ (?P<text>.+)")
 TWO_WORKERS = re.compile(r"node2\b|kubectl cordon ")
 """What only a lab with two workers can show: the second one's name, alone or in a pod's, and a node that takes no pods for a while."""
@@ -50,6 +54,11 @@ class Command:
         """Return the command as the page has it."""
         return f"{self.place}$ {self.text}"
 
+    @property
+    def typed(self) -> tuple[str, ...]:
+        """Return what is typed at the program's own prompts, with them; empty where the command is no dialogue."""
+        return tuple(line for line in self.shown if line.startswith(DIALOGUES))
+
 
 @dataclass(frozen=True)
 class Block:
@@ -60,6 +69,8 @@ class Block:
     commands: tuple[Command, ...]
     fails: bool = False
     """Whether its one command has to end with a status other than 0."""
+    beside: bool = False
+    """Whether its one command runs in a second terminal while the section goes on."""
 
 
 @dataclass(frozen=True)
@@ -143,10 +154,13 @@ def _block(path: str, line: int, kind: str, heading: str, inside: Sequence[str])
             raise PageError(f"{path}:{number}: {text!r} comes before any command: begin the block with a prompt such as '$ '.")
     if not commands:
         raise PageError(f"{path}:{line}: the block that begins here has no command: write one, or take the block out.")
-    fails = kind != KINDS[0]
-    if fails and len(commands) > 1:
-        raise PageError(f"{path}:{line}: a block whose command fails has {len(commands)} commands: give each of them a block of its own.")
-    return Block(line, heading, tuple(commands), fails)
+    if kind != KINDS[0] and len(commands) > 1:
+        raise PageError(f"{path}:{line}: a block of the kind {kind!r} has {len(commands)} commands: give each of them a block of its own.")
+    fails, beside = (kind == each for each in KINDS[1:])
+    for command in commands:
+        if command.place and (beside or command.typed):
+            raise PageError(f"{path}:{command.line}: a second terminal, and a dialogue, are the host's: begin the command with '$ '.")
+    return Block(line, heading, tuple(commands), fails, beside)
 
 
 def line_matches(shown: str, seen: str) -> bool:

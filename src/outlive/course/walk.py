@@ -14,7 +14,7 @@ import subprocess
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import yaml
 
@@ -26,12 +26,15 @@ from outlive.base.wait import StateNotReachedError, WaitTimeoutError, persist, w
 from outlive.course import ownership
 from outlive.course.ownership import CORDONED, MOUNTED, NAMESPACE
 from outlive.course.pages import Block, Command, Page, PageError, Ran, objection
+from outlive.course.terminals import SecondTerminal, converse
 from outlive.lab import nfs
 from outlive.lab.session import Lab
 from outlive.lab.ssh import Output, Remote
 
 COMMAND_SECONDS = 1200
 """Seconds that a command may take. Those that wait say themselves how long: this only ends what hangs."""
+DIALOGUE_SECONDS = 300.0
+"""Seconds that a program may take until it shows its prompt: its image may have to be pulled."""
 QUIET_SECONDS = 180
 """Seconds in which the cluster has to take away what a page deleted last."""
 LOOK_SECONDS = 60
@@ -44,6 +47,7 @@ KINDS = (
     "pods",
     "persistentvolumeclaims",
     "deployments.apps",
+    "replicasets.apps",
     "statefulsets.apps",
     "daemonsets.apps",
     "jobs.batch",
@@ -78,21 +82,45 @@ class PageLieError(AssertionError):
     """A page shows something that isn't so."""
 
 
+class Running(Protocol):
+    """A command that runs in a second terminal."""
+
+    def end(self) -> Ran:
+        """Press Ctrl-C; return what was printed."""
+
+
+class Places(Protocol):
+    """Where a page's commands run."""
+
+    def run(self, command: Command) -> Ran:
+        """Run a command, and type what it is told in a dialogue."""
+
+    def begin(self, command: Command) -> Running:
+        """Start a command in a second terminal."""
+
+
 class Shells:
-    """The three places in which a page's commands run."""
+    """The places in which a page's commands run: the host, the machines, and the nodes of pods."""
 
     def __init__(self, lab: Lab) -> None:
         """Nothing is run yet."""
         self._lab = lab
         self._nodes: dict[str, str] = {}
 
-    def run(self, place: str, text: str) -> Ran:
-        """Run a command at a place of ``pages.Command``."""
+    def run(self, command: Command) -> Ran:
+        """Run a command at its place, and type what it is told in a dialogue."""
+        place, text = command.place, command.text
+        if command.typed:
+            return converse(text, command.typed, self._lab.cluster.environment, DIALOGUE_SECONDS)
         if not place:
             return on_host(text, self._lab.cluster.environment)
         machine = self._node(place[1:]) if place.startswith("@") else place
         done = on_machine(self._lab.remote, machine, f"exec 2>&1\n{text}", seconds=COMMAND_SECONDS)
         return Ran(done.status, tuple(done.stdout.splitlines()))
+
+    def begin(self, command: Command) -> SecondTerminal:
+        """Start a command in a second terminal of the host."""
+        return SecondTerminal(command.text, self._lab.cluster.environment)
 
     def _node(self, pod: str) -> str:
         """Return the node of a pod; of one that is gone, the node that it was last seen on."""
@@ -263,10 +291,10 @@ def read_manifests(path: str) -> list[dict[str, Any]]:
 class Walk:
     """One way through the pages, block after block.
 
-    ``run`` runs a command at a place. ``beside`` says of a thing that it is of work that is done beside the pages: it comes and goes.
+    ``places`` runs commands. ``beside`` says of a thing that it is of work that is done beside the pages: it comes and goes.
     """
 
-    run: Callable[[str, str], Ran]
+    places: Places
     ground: Ground
     beside: Callable[[str], bool] = lambda _: False
     clock: Clock = HOST_CLOCK
@@ -279,6 +307,8 @@ class Walk:
     _done: int = 0
     _broken: dict[str, int] = field(default_factory=dict)
     """The line at which each page failed."""
+    _watching: list[tuple[Block, Running]] = field(default_factory=list)
+    """What runs in a second terminal, each until its section ends."""
 
     def take(self, page: Page, block: Block) -> None:
         """Run a block of a page and compare what it prints.
@@ -301,12 +331,14 @@ class Walk:
             )
         self._done += 1
         try:
+            self._put_aside(page, block.heading)
             for command in block.commands:
                 self._broken[page.path] = command.line
                 # Before it runs: also what an interrupted command made is the page's.
                 self._names |= self.ground.names(command)
-                wrong = objection(page, block, command, self._guarded(page, command))
-                if wrong:
+                if block.beside:
+                    self._watching.append((block, self.places.begin(command)))
+                elif wrong := objection(page, block, command, self._guarded(page, command)):
                     raise PageLieError(wrong)
         except UnreachableError as error:
             raise LabError(f"{page.path}:{self._broken[page.path]}: {error}: see `outlive doctor`, then run the page again.") from error
@@ -314,9 +346,9 @@ class Walk:
 
     def _guarded(self, page: Page, command: Command) -> Ran:
         try:
-            ran = self.run(command.place, command.text)
+            ran = self.places.run(command)
             if ran == Ran(0, ()) and command.shown and EMPTY_ANSWER.fullmatch(command.text):
-                ran = self.run(command.place, command.text)
+                ran = self.places.run(command)
             return ran
         except NotFoundError as error:
             raise PageLieError(f"{page.path}:{command.line}: {command.prompt}\n{error}") from error
@@ -336,6 +368,7 @@ class Walk:
             )
         before = self._before
         try:
+            self._put_aside(page)
             self._clean = wait_for(
                 f"the lab after {page.path}",
                 "nothing that wasn't there before",
@@ -353,8 +386,19 @@ class Walk:
             raise
         self._page = None
 
+    def _put_aside(self, page: Page, heading: str | None = None) -> None:
+        """Press Ctrl-C in the second terminals of other sections than this, and compare what they showed."""
+        for block, running in [each for each in self._watching if each[0].heading != heading]:
+            self._watching.remove((block, running))
+            self._broken[page.path] = block.line
+            if wrong := objection(page, block, block.commands[0], running.end()):
+                raise PageLieError(wrong)
+            del self._broken[page.path]
+
     def end(self) -> frozenset[str]:
         """Take away what the present page left, as after a failure or an interruption; return what appeared meanwhile and isn't the page's."""
+        while self._watching:
+            self._watching.pop()[1].end()
         if self._page is None:
             return frozenset()
         self._page = None
