@@ -15,8 +15,16 @@ FOLDER = ROOT / "docs/tutorial"
 NAMES = sorted(path.name for path in (FOLDER / "en").glob("*.md"))
 BOTH = [(language, name) for language in ("en", "zh") for name in NAMES]
 TEMPLATES = ROOT / "roles/storage_tutorial/templates"
+GLOSSARY = "glossary.md"
+CHAPTERS = [name for name in NAMES if name not in (INDEX, GLOSSARY)]
 CHINESE = sorted((ROOT / "docs").glob("*/zh/*.md"))
 """The tutorial's pages in Chinese, and those of the exercises."""
+FRAME = {
+    "en": ("You will be able to: ", "Needs: ", "## Questions", "Official documentation: ", "https://kubernetes.io/docs/"),
+    "zh": ("学完之后你能：", "需要：", "## 问题", "官方文档：", "https://kubernetes.io/zh-cn/docs/"),
+}
+"""What a chapter begins and ends with."""
+QUESTION = re.compile(r"^<details><summary>.+[?？]</summary>\n\n(?:[^\n<].*\n)+\n</details>$", re.MULTILINE)
 LONGEST = 150
 MOST_GAPS = 0.25
 """Share of the lines shown that may be gaps and nothing else."""
@@ -37,7 +45,7 @@ def blocks(language: str, name: str) -> list[str]:
 def test_there_are_chapters_in_both_languages() -> None:
     assert sorted(path.name for path in (FOLDER / "zh").glob("*.md")) == NAMES
     assert INDEX in NAMES
-    assert len(NAMES) > 5
+    assert len(CHAPTERS) > 5
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -51,7 +59,7 @@ def test_both_languages_have_the_same_blocks(name: str) -> None:
 @pytest.mark.parametrize(("language", "name"), BOTH)
 def test_page_can_be_read(language: str, name: str) -> None:
     page = pages.parse(text(language, name), f"{language}/{name}")
-    assert page.blocks
+    assert bool(page.blocks) == (name != GLOSSARY)
     for block, command in ((each, command) for each in page.blocks for command in each.commands):
         # What is watched while other things happen says much that isn't the page's.
         most = MOST_GAPS_BESIDE if block.beside else MOST_GAPS
@@ -92,6 +100,33 @@ def test_links_lead_somewhere(language: str, name: str) -> None:
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_index_names_each_chapter(language: str) -> None:
     assert [name for name in NAMES if name != INDEX and f"]({name})" not in text(language, INDEX)] == []
+
+
+def lacks(page: str, language: str) -> list[str]:
+    """Return what a chapter's beginning and its end are without."""
+    able, needs, heading, official, home = FRAME[language]
+    end = page.partition(f"\n{heading}\n")[2]
+    has = {
+        "what it gives and needs": re.match(rf"# .+\n\n\[.+\n\n- {able}.+\n- {needs}.+\n\n", page),
+        "three questions with their answers": len(QUESTION.findall(end)) == 3 == end.count("<details>"),
+        "the official page": re.search(rf"</details>\n\n{official}\[.+\]\({home}\S+\)\n\Z", end),
+    }
+    return [part for part, there in has.items() if not there]
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_chapter_says_what_it_gives_and_asks_at_its_end(language: str, name: str) -> None:
+    assert lacks(text(language, name), language) == []
+
+
+def test_chapter_without_its_beginning_or_end_is_found() -> None:
+    chapter = text("en", CHAPTERS[0])
+    assert lacks(chapter.replace("- Needs:", "-"), "en") == ["what it gives and needs"]
+    assert lacks(chapter.replace("?</summary>", "</summary>", 1), "en") == ["three questions with their answers"]
+    assert lacks(chapter.replace("</summary>\n\n", "</summary>\n\n</details>\n\n", 1), "en") == ["three questions with their answers"]
+    assert lacks(chapter.replace("kubernetes.io/docs/", "example.com/"), "en") == ["the official page"]
+    assert len(lacks(chapter, "zh")) == 3
 
 
 def test_manifests_of_the_pages_exist() -> None:

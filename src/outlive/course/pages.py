@@ -237,8 +237,8 @@ def _without_end(lines: Sequence[str]) -> list[str]:
 
 
 def names() -> list[str]:
-    """Return the names of the tutorial's pages, in their order."""
-    return [page.name for page in load(FOLDER, ROOT)]
+    """Return the names of the tutorial's pages that have something to run, in their order."""
+    return [page.name for page in load(FOLDER, ROOT) if page.blocks]
 
 
 def chapters() -> list[str]:
