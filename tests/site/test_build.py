@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
+import sys
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,6 +17,7 @@ from outlive.base.errors import LabError
 from outlive.base.paths import LOGS, ROOT
 from outlive.base.process import OUTLIVE
 from outlive.base.wait import wait_for
+from outlive.cli import main
 from outlive.course import pages
 from outlive.site import build, contents
 
@@ -208,6 +210,15 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
             LabError, match=rf"the site can't be built in {folder} \({why}.*\): name a folder that you may write to, by `outlive"
         ):
             build.build(folder)
+
+
+def test_an_environment_of_before_names_the_cure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if "site-packages" not in path])
+    assert main(["site", "build", "--to", str(tmp_path / "site")]) == 2
+    assert re.match(r"error: Python's package zensical is missing in \S+: run `make setup`, ", capsys.readouterr().err)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])

@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from outlive.base.errors import LabError
@@ -81,6 +82,8 @@ def _check(folder: Path) -> None:
 
 def _make(beside: Path, root: Path) -> Path:
     """Build the site in a folder of its own; return where in there it is."""
+    if find_spec("zensical") is None:  # an environment of before the site: told as of every other package
+        raise ModuleNotFoundError(name="zensical")
     remove(beside)  # what a killed one left
     found, staged, site = contents.collect(root), beside / "pages", beside / "site"
     for name in found.pages:
