@@ -19,9 +19,10 @@ MAY_KNOW = {
     "fence": {"base", "lab"},
     "course": {"base", "lab"},
     "report": {"base", "lab", "drill", "fence", "course"},
+    "site": {"base", "course"},
     "host": {"base"},
     "mirror": {"base"},
-    "cli": {"base", "lab", "drill", "fence", "course", "report", "host", "mirror"},
+    "cli": {"base", "lab", "drill", "fence", "course", "report", "site", "host", "mirror"},
     "__main__": {"base", "host", "cli"},
 }
 """Each part with those that it may import from; all know `outlive` itself, which imports nothing."""

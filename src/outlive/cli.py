@@ -589,6 +589,31 @@ def exercise_reset(number: str | None) -> None:
     exercises.take_away(number)
 
 
+@outlive.group(cls=Sections)
+def site() -> None:
+    """The tutorial, the exercises and docs/ as one static site that needs no internet."""
+
+
+@site.command("build")
+@click.option("--to", type=click.Path(path_type=Path, resolve_path=True), metavar="FOLDER", help="where the site goes (reports/site)")
+def site_build(to: Path | None) -> None:
+    """Make the site; its index.html can be read without a server."""
+    from outlive.site import build
+
+    print(build.build(to or build.FOLDER) / "index.html")
+
+
+@outlive.command("class")
+@click.option("--address", default="127.0.0.1", show_default=True, help="IPv4 address to listen on; 0.0.0.0 is all of this host's")
+@click.option("--port", type=click.IntRange(1, 65535), default=8482, show_default=True, help="TCP port to listen on")
+@on_host
+def class_room(address: str, port: int) -> None:
+    """Serve the site to a class room, until Ctrl-C; it is built first where pages have changed."""
+    from outlive.site import serve
+
+    serve.serve(address, port)
+
+
 outlive.add("The mirror and the project itself")
 
 

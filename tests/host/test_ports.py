@@ -11,14 +11,17 @@ from pathlib import Path
 import pytest
 
 from outlive.base.paths import ROOT
-from outlive.base.process import OUTLIVE
+from outlive.base.process import OUTLIVE, name_of
 
 
 @pytest.mark.parametrize(
     ("option", "sentence"),
     [
-        ("--apt-port", "error: the mirror can't listen on 127.0.0.1 port {} (Address already in use): end what uses that port, "),
-        ("--registry-port", "error: docker-registry can't listen on 127.0.0.1 port {} (Address already in use): "),
+        (
+            "--apt-port",
+            "error: the mirror can't listen on 127.0.0.1 port {} (Address already in use by process {}, {}): end what uses that port, ",
+        ),
+        ("--registry-port", "error: docker-registry can't listen on 127.0.0.1 port {} (Address already in use by process {}, {}): "),
     ],
 )
 def test_port_taken(tmp_path: Path, option: str, sentence: str) -> None:
@@ -45,5 +48,5 @@ def test_port_taken(tmp_path: Path, option: str, sentence: str) -> None:
     assert done.returncode == 2
     lines = done.stderr.splitlines()
     assert len(lines) == 1, done.stderr
-    assert lines[0].startswith(sentence.format(taken))
+    assert lines[0].startswith(sentence.format(taken, os.getpid(), name_of(os.getpid())))
     assert "end what uses that port, " in lines[0]

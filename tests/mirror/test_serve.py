@@ -16,12 +16,13 @@ import jinja2
 import pytest
 
 from outlive.base.errors import LabError
+from outlive.base.ports import check_address
 from outlive.base.process import OUTLIVE
 from outlive.base.wait import wait_for
 from outlive.cli import main
 from outlive.mirror import servers
 from outlive.mirror.paths import PACKAGE
-from outlive.mirror.serve import check_address, packages, serve
+from outlive.mirror.serve import packages, serve
 from outlive.mirror.servers import free_port
 from outlive.mirror.store import Store
 

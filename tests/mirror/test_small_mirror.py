@@ -469,7 +469,10 @@ def test_port_of_the_registry_is_taken(small: Small, tmp_path: Path) -> None:
     storage = small.store.path_of("registry")
     with (
         registry(storage, "127.0.0.1", port, tmp_path / "log"),
-        pytest.raises(LabError, match=rf"can't listen on 127.0.0.1 port {port} \(Address already in use\): end what uses that port, or"),
+        pytest.raises(
+            LabError,
+            match=rf"can't listen on 127.0.0.1 port {port} \(Address already in use by process \d+, docker-registry\): end what uses that port, or",
+        ),
         registry(storage, "127.0.0.1", port, tmp_path / "log"),
     ):
         pass

@@ -3,6 +3,7 @@
 import http.client
 import http.server
 import json
+import os
 import shutil
 import ssl
 import threading
@@ -186,7 +187,7 @@ def test_certificates_are_made_anew(tmp_path: Path) -> None:
 def test_port_taken(folder: Path) -> None:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Registry) as other:
         taken = int(other.server_address[1])
-        said = rf"the upstream's stand-in can't listen on 127.0.0.1 port {taken} \(Address already in use\): it needs root and a network"
+        said = rf"the upstream's stand-in can't listen on 127.0.0.1 port {taken} \(Address already in use by process {os.getpid()}, .+\): it needs root and a network"
         with pytest.raises(LabError, match=said), answering("127.0.0.1", (free_port(), taken), folder, 1):
             pass
 

@@ -366,7 +366,7 @@ def born(pid: int) -> int | None:
     return None if words[0] in ("Z", "X") else int(words[19])
 
 
-def _name(pid: int) -> str:
+def name_of(pid: int) -> str:
     """Return the name of a process's program; empty if it has ended."""
     try:
         return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").strip()
@@ -412,7 +412,7 @@ class Tree:
         sudo, which passes on some signals and not others, gets none while there is something else: it ends with what it runs.
         """
         alive = self.alive()
-        passing_on = {each for each in alive if _name(each) == "sudo"}
+        passing_on = {each for each in alive if name_of(each) == "sudo"}
         spared = passing_on if which != signal.SIGKILL and passing_on != set(alive) else set()
         # What sudo runs without a terminal is in sudo's own group: each of its members is told then, as the whole group would be sudo too.
         as_group = self._leads and self._pid not in spared

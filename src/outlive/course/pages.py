@@ -119,7 +119,7 @@ def parse(text: str, path: str) -> Page:
     for number, line in enumerate(text.splitlines(), 1):
         if fence is not None:
             if line.rstrip() == FENCE:
-                blocks.append(_block(path, *fence, heading, inside))
+                blocks.append(block(path, *fence, heading, inside))
                 fence, inside = None, []
             else:
                 inside.append(line)
@@ -138,7 +138,19 @@ def parse(text: str, path: str) -> Page:
     return Page(path, tuple(blocks))
 
 
-def _block(path: str, line: int, kind: str, heading: str, inside: Sequence[str]) -> Block:
+def block(path: str, line: int, kind: str, heading: str, inside: Sequence[str]) -> Block:
+    """Read the lines of one block.
+
+    Args:
+        path: The page, for sentences.
+        line: The fence's, in the page.
+        kind: One of KINDS.
+        heading: The nearest one above.
+        inside: The lines between the fences.
+
+    Raises:
+        PageError: they aren't commands and what they print.
+    """
     commands: list[Command] = []
     for number, text in enumerate(inside, line + 1):
         last = commands[-1] if commands else None

@@ -1,6 +1,5 @@
 """Serve the mirror to the lab, or to all labs of a class room: packages and boxes by nginx, images by Debian's docker-registry."""
 
-import ipaddress
 import re
 import subprocess
 import tempfile
@@ -9,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from outlive.base.errors import LabError
+from outlive.base.ports import check_address
 from outlive.mirror import servers
 from outlive.mirror.lock import EARLIER
 from outlive.mirror.store import Store
@@ -55,11 +55,3 @@ def packages(store: Store, address: str, port: int) -> Iterator[subprocess.Popen
             Path(folder), "mirror.conf.j2", address, [port], store.log("serve"), who="the mirror", cure=_CURE, places=sorted(places)
         ) as process:
             yield process
-
-
-def check_address(address: str) -> None:
-    """Raise LabError unless `address` is an IPv4 address."""
-    try:
-        ipaddress.IPv4Address(address)
-    except ValueError as error:
-        raise LabError(f"--address is {address!r}, which is no IPv4 address: give one of this host's") from error

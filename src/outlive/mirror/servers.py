@@ -13,6 +13,7 @@ from pathlib import Path
 import jinja2
 
 from outlive.base.errors import LabError
+from outlive.base.ports import check_free
 from outlive.base.process import end, environment, start
 from outlive.base.wait import WaitTimeoutError, wait_for
 from outlive.mirror.paths import PACKAGE
@@ -82,7 +83,7 @@ def _child(command: Sequence[str], address: str, ports: Sequence[int], log: Path
     """Run a server until the block ends."""
     require_tools([command[0]])
     for port in ports:
-        _check_free(address, port, who, cure)
+        check_free(address, port, who, cure)
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         # The kernel kills it with this process. The terminal's Ctrl-C is for this process alone, hence a group of its own.
@@ -102,16 +103,6 @@ def _child(command: Sequence[str], address: str, ports: Sequence[int], log: Path
     finally:
         # A process of nginx alone misses a signal that comes between two of its waits: another one follows.
         end(process, patience=_END_SECONDS)
-
-
-def _check_free(address: str, port: int, who: str, cure: str) -> None:
-    """Raise LabError if somebody listens there: it would answer in place of ours."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the servers do
-        try:
-            probe.bind((address, port))
-        except OSError as error:
-            raise LabError(f"{who} can't listen on {address} port {port} ({error.strerror}): {cure}") from error
 
 
 def _wait(process: subprocess.Popen[str], name: str, address: str, port: int, log: Path) -> None:

@@ -15,11 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from outlive.base.errors import LabError
+from outlive.base.ports import check_address
 from outlive.mirror import authority, servers
 from outlive.mirror.build import apt_repository
 from outlive.mirror.build.signing import Signer
 from outlive.mirror.lock import Lock
-from outlive.mirror.serve import check_address
 from outlive.mirror.store import Store
 
 HTTP_PORT, HTTPS_PORT = 80, 443

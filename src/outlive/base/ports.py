@@ -1,0 +1,68 @@
+"""TCP ports that a server of the program listens on: whether one can be had, and who has it."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+from pathlib import Path
+
+from outlive.base.errors import LabError
+from outlive.base.process import name_of
+
+_LISTENS = "0A"
+"""TCP_LISTEN in the column `st` of /proc/net/tcp (proc_pid_net(5))."""
+
+
+def check_address(address: str) -> None:
+    """Raise LabError unless `address` is an IPv4 address."""
+    try:
+        ipaddress.IPv4Address(address)
+    except ValueError as error:
+        raise LabError(f"--address is {address!r}, which is no IPv4 address: give one of this host's") from error
+
+
+def check_free(address: str, port: int, who: str, cure: str) -> None:
+    """Raise LabError, see `refused`, if somebody listens there: it would answer in place of ours."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the servers do
+        try:
+            probe.bind((address, port))
+        except OSError as error:
+            raise refused(error, address, port, who, cure) from error
+
+
+def refused(error: OSError, address: str, port: int, who: str, cure: str) -> LabError:
+    """Return the sentence on a port that can't be listened on.
+
+    Args:
+        error: What the system said.
+        address: IPv4 address to listen on.
+        port: TCP port to listen on.
+        who: What would listen, as the user knows it.
+        cure: The end of the sentence.
+    """
+    there = holder(port) if error.errno == errno.EADDRINUSE else None
+    by = f" by process {there}, {name_of(there)}" if there is not None else ""
+    return LabError(f"{who} can't listen on {address} port {port} ({error.strerror}{by}): {cure}")
+
+
+def holder(port: int) -> int | None:
+    """Return the id of a process that listens on a TCP port of this network namespace; None where there is none that this user may look into."""
+    sockets = {f"socket:[{inode}]" for table in ("tcp", "tcp6") for inode in _listening(Path("/proc/net", table), port)}
+    for folder in Path("/proc").glob("[0-9]*/fd"):
+        try:
+            if any(str(each.readlink()) in sockets for each in folder.iterdir()):
+                return int(folder.parent.name)
+        except OSError:  # another user's, or it has ended
+            continue
+    return None
+
+
+def _listening(table: Path, port: int) -> list[str]:
+    """Return the inodes of the sockets that listen on a port, by one of the kernel's tables."""
+    try:
+        rows = [line.split() for line in table.read_text(encoding="ascii").splitlines()[1:]]
+    except OSError:  # a kernel without IPv6
+        return []
+    return [row[9] for row in rows if row[3] == _LISTENS and int(row[1].rpartition(":")[2], 16) == port]

@@ -1,0 +1,128 @@
+"""`outlive class`: what it answers, how it ends, and one sentence for each wrong option."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from outlive.base.errors import LabError
+from outlive.base.process import name_of
+from outlive.cli import main
+from outlive.site import build, serve
+
+
+def ask(served: str, path: str, method: str = "GET") -> tuple[int, bytes, dict[str, str]]:
+    """Ask for exactly this path; http.client leaves it as it is."""
+    connection = http.client.HTTPConnection(urlsplit(served).netloc, timeout=10)
+    try:
+        connection.request(method, path)
+        answer = connection.getresponse()
+        return answer.status, answer.read(), {name.lower(): value for name, value in answer.getheaders()}
+    finally:
+        connection.close()
+
+
+def test_pages_are_served(served: str, site: Path) -> None:
+    for path, name in (
+        ("/", "index.html"),
+        ("/docs/tutorial/zh/", "docs/tutorial/zh/index.html"),
+        ("/docs/results.html", "docs/results.html"),
+    ):
+        status, body, headers = ask(served, path)
+        assert (status, body) == (200, (site / name).read_bytes())
+        assert headers["content-security-policy"].startswith("default-src 'self'")
+    assert ask(served, "/", "HEAD")[:2] == (200, b"")
+
+
+def test_a_file_that_a_page_links_to_is_shown_as_text(served: str) -> None:
+    status, _, headers = ask(served, "/roles/containerd/defaults/main.yml")
+    assert (status, headers["content-type"]) == (200, "text/plain; charset=utf-8")
+
+
+@pytest.mark.parametrize(
+    "path", ["/nowhere", "/docs/nowhere/at/all.html", "/docs/", "/assets", f"/{build.NOTE}", "/../../etc/passwd", "/%2e%2e/x"]
+)
+def test_what_is_not_there_leads_back(served: str, path: str) -> None:
+    status, body, _ = ask(served, path)
+    assert status == 404
+    links = re.findall(r'<a href="(/[^"]+)"', body.decode().split("<h1>404</h1>")[1])
+    assert links == ["/index.html", "/docs/tutorial/zh/index.html"]
+    assert [ask(served, link)[0] for link in links] == [200, 200]
+    assert ask(served, path, "HEAD")[:2] == (404, b"")
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
+def test_nothing_can_be_written(served: str, method: str) -> None:
+    assert ask(served, "/index.html", method)[0] == 501
+
+
+def test_port_taken_says_by_whom(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert main(["class", "--port", str(port)]) == 2
+    assert capsys.readouterr().err == (
+        f"error: the class room's site can't listen on 127.0.0.1 port {port} "
+        f"(Address already in use by process {os.getpid()}, {name_of(os.getpid())}): "
+        "choose another port with --port, or name an address of this host with --address\n"
+    )
+
+
+def test_a_second_one_is_told_of_the_first(site: Path) -> None:
+    with (
+        serve.server("127.0.0.1", 0, site) as first,
+        pytest.raises(LabError, match=f"in use by process {os.getpid()}, .*another port with --port"),
+    ):
+        serve.server("127.0.0.1", first.server_port, site)
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("192.0.2.1", "can't listen on 192.0.2.1 port 8482 (Cannot assign requested address): choose another port"),
+        ("room", "--address is 'room', which is no IPv4 address: give one of this host's"),
+        ("::1", "--address is '::1', which is no IPv4 address"),
+    ],
+)
+def test_address_that_cannot_be_had(address: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["class", "--address", address]) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "http"])
+def test_no_port(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["class", "--port", port]) == 2
+    assert "Error: Invalid value for '--port': " in capsys.readouterr().err
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from outlive.base.program import ended
+from outlive.site import serve
+sys.exit(ended(lambda: serve.serve("127.0.0.1", 0, Path(sys.argv[1]))))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_builds_what_is_not_there_and_ends_in_order(tmp_path: Path, number: signal.Signals) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(tmp_path / "site")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        ready = next(line for line in process.stdout if line.startswith("the site: "))
+        found = re.match(r"the site: (http://127\.0\.0\.1:\d+)/; Ctrl-C ends it\n", ready)
+        assert found
+        assert ask(found[1], "/")[0] == 200
+        process.send_signal(number)
+        assert process.communicate(timeout=60)[1] == ""
+    # As `outlive mirror serve`: to end it is no failure.
+    assert process.returncode == 0
