@@ -9,14 +9,17 @@ import pytest
 from outlive import cli
 from outlive.course import pages
 from outlive.course.exercises import EXERCISES, FOLDER, PAGES, Exercise
+from verify.tutorial.class_room import solution
 
-NAMES = sorted(path.name for path in (PAGES / "en").glob("*.md"))
+NAMES = sorted(str(path.relative_to(PAGES / "en")) for path in (PAGES / "en").rglob("*.md"))
 BOTH = [(language, name) for language in ("en", "zh") for name in NAMES]
 LONGEST = 150
 HEADINGS = {
     "en": ["## What is wanted", "## Where to look"],
     "zh": ["## 目标", "## 从哪里看起"],
 }
+
+OF_A_SOLUTION = {"en": ": solution", "zh": "：答案"}
 
 
 def text(language: str, name: str) -> str:
@@ -33,8 +36,8 @@ def test_each_exercise_has_its_files() -> None:
     slugs = [each.slug for each in EXERCISES]
     assert sorted(path.name for path in FOLDER.iterdir()) == slugs
     for language in ("en", "zh"):
-        found = sorted(path.name for path in (PAGES / language).glob("*.md"))
-        assert found == [*(f"{slug}.md" for slug in slugs), "README.md", "solutions.md"]
+        found = sorted(str(path.relative_to(PAGES / language)) for path in (PAGES / language).rglob("*.md"))
+        assert found == [*(f"{slug}.md" for slug in slugs), "README.md", *(f"solutions/{slug}.md" for slug in slugs)]
     assert {path.name for path in FOLDER.glob("*/*")} <= {"objects.yml", "server.sh", "host.sh"}
 
 
@@ -42,10 +45,10 @@ def test_each_exercise_has_its_files() -> None:
 def test_titles_agree(language: str) -> None:
     titles = [text(language, f"{each.slug}.md").splitlines()[0].removeprefix("# ") for each in EXERCISES]
     assert [title.split(". ")[0] for title in titles] == [str(each.number) for each in EXERCISES]
-    assert headings(language, "solutions.md")[1:] == [f"## {title}" for title in titles]
     for each, title in zip(EXERCISES, titles, strict=True):
         assert f"[{title}]({each.slug}.md)" in text(language, "README.md")
         assert headings(language, f"{each.slug}.md") == [f"# {title}", *HEADINGS[language]]
+        assert headings(language, f"solutions/{each.slug}.md") == [f"# {title}{OF_A_SOLUTION[language]}"]
     assert [each.title for each in EXERCISES] == titles or language == "zh"
 
 
@@ -63,10 +66,9 @@ def test_both_languages_have_the_same_blocks_and_headings(name: str) -> None:
 def test_commands(exercise: Exercise) -> None:
     """Blocks show commands only; what waits says how long; a page's commands change nothing and name no other exercise."""
     page = pages.parse(text("en", f"{exercise.slug}.md"), exercise.slug)
-    solution = [block for block in pages.parse(text("en", "solutions.md"), "solutions").blocks if block.heading == exercise.title]
     assert page.blocks
-    assert solution
-    for block in (*page.blocks, *solution):
+    assert solution(exercise)
+    for block in (*page.blocks, *solution(exercise)):
         assert not block.fails
         for command in block.commands:
             assert command.shown == ()
@@ -82,9 +84,10 @@ def test_commands(exercise: Exercise) -> None:
 def test_page_is_fit_to_read(language: str, name: str) -> None:
     content = text(language, name)
     assert [line for line in content.splitlines() if len(line) > LONGEST] == []
-    targets = re.findall(r"\]\(([^)#]+)\)", content)
-    assert [target for target in targets if not (PAGES / language / target).exists()] == []
-    assert f"../{'zh' if language == 'en' else 'en'}/{name}" in targets
+    folder = (PAGES / language / name).parent
+    targets = [(folder / target).resolve() for target in re.findall(r"\]\(([^)#]+)\)", content)]
+    assert [target for target in targets if not target.exists()] == []
+    assert PAGES / ("zh" if language == "en" else "en") / name in targets
     assert not re.findall(r"\b(?:192\.168|172\.(?:1[6-9]|2\d|3[01])|10)\.\d+(?:\.\d+){1,2}\b", content)
 
 
