@@ -19,6 +19,7 @@ HEADINGS = {
     "zh": ["## 目标", "## 从哪里看起"],
 }
 
+LEVELS = {"easy": "易", "medium": "中", "hard": "难"}
 OF_A_SOLUTION = {"en": ": solution", "zh": "：答案"}
 
 
@@ -52,6 +53,23 @@ def test_titles_agree(language: str) -> None:
     assert [each.title for each in EXERCISES] == titles or language == "zh"
 
 
+def level(exercise: Exercise, language: str) -> tuple[str, str]:
+    """Return the level that an exercise's page has, and the minutes that a learner may need."""
+    line = text(language, f"{exercise.slug}.md").splitlines()[4]
+    found = re.fullmatch(r"Level: (\w+) · time: (\d+) minutes" if language == "en" else r"难度：(\w) · 时间：(\d+) 分钟", line)
+    assert found, line
+    return found[1], found[2]
+
+
+@pytest.mark.parametrize("exercise", EXERCISES, ids=lambda each: each.slug)
+def test_level_and_time_of_page_and_table_agree(exercise: Exercise) -> None:
+    (english, minutes), chinese = level(exercise, "en"), level(exercise, "zh")
+    assert chinese == (LEVELS[english], minutes)
+    for language, cells in (("en", f"| {english} | {minutes} min |"), ("zh", f"| {chinese[0]} | {minutes} 分钟 |")):
+        (row,) = [line for line in text(language, "README.md").splitlines() if f"]({exercise.slug}.md)" in line]
+        assert cells in row
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_both_languages_have_the_same_blocks_and_headings(name: str) -> None:
     found = [re.findall(r"^```.*?^```$", text(language, name), flags=re.MULTILINE | re.DOTALL) for language in ("en", "zh")]
@@ -83,7 +101,8 @@ def test_commands(exercise: Exercise) -> None:
 @pytest.mark.parametrize(("language", "name"), BOTH)
 def test_page_is_fit_to_read(language: str, name: str) -> None:
     content = text(language, name)
-    assert [line for line in content.splitlines() if len(line) > LONGEST] == []
+    # A row of a table can't be broken.
+    assert [line for line in content.splitlines() if len(line) > LONGEST and not line.startswith("|")] == []
     folder = (PAGES / language / name).parent
     targets = [(folder / target).resolve() for target in re.findall(r"\]\(([^)#]+)\)", content)]
     assert [target for target in targets if not target.exists()] == []
