@@ -15,10 +15,11 @@ NAMES = sorted(str(path.relative_to(PAGES / "en")) for path in (PAGES / "en").rg
 BOTH = [(language, name) for language in ("en", "zh") for name in NAMES]
 LONGEST = 150
 HEADINGS = {
-    "en": ["## What is wanted", "## Where to look"],
-    "zh": ["## 目标", "## 从哪里看起"],
+    "en": ["## What is wanted", "## Where to look", "## Hints"],
+    "zh": ["## 目标", "## 从哪里看起", "## 提示"],
 }
 
+HINT = {"en": "Hint", "zh": "提示"}
 LEVELS = {"easy": "易", "medium": "中", "hard": "难"}
 OF_A_SOLUTION = {"en": ": solution", "zh": "：答案"}
 
@@ -68,6 +69,26 @@ def test_level_and_time_of_page_and_table_agree(exercise: Exercise) -> None:
     for language, cells in (("en", f"| {english} | {minutes} min |"), ("zh", f"| {chinese[0]} | {minutes} 分钟 |")):
         (row,) = [line for line in text(language, "README.md").splitlines() if f"]({exercise.slug}.md)" in line]
         assert cells in row
+
+
+def hints(exercise: Exercise, language: str) -> list[str]:
+    """Return the hints of an exercise's page in their order; each is closed until it is asked for, and has a number."""
+    section = text(language, f"{exercise.slug}.md").split(f"\n{HEADINGS[language][-1]}\n", 1)[1]
+    found = re.findall(r"^<details><summary>([^<]+)</summary>\n\n(.+?)\n\n</details>\n", section, flags=re.MULTILINE | re.DOTALL)
+    assert [summary for summary, _ in found] == [f"{HINT[language]} {number}" for number in range(1, len(found) + 1)]
+    assert section.count("<details") == section.count("</details>") == len(found)
+    return [hint for _, hint in found]
+
+
+@pytest.mark.parametrize("exercise", EXERCISES, ids=lambda each: each.slug)
+def test_hints_are_two_or_three_and_none_gives_the_solution_s_commands(exercise: Exercise) -> None:
+    assert len(hints(exercise, "en")) == len(hints(exercise, "zh")) in (2, 3)
+    programs = {command.text.split()[0] for block in solution(exercise) for command in block.commands}
+    for language in ("en", "zh"):
+        assert f"](solutions/{exercise.slug}.md)" in text(language, f"{exercise.slug}.md").splitlines()[-1]
+        for hint in hints(exercise, language):
+            assert "```" not in hint
+            assert not [span for span in re.findall(r"`([^`]+)`", hint) if span.split()[0] in programs], hint
 
 
 @pytest.mark.parametrize("name", NAMES)
