@@ -570,10 +570,10 @@ def exercise_start(number: str) -> None:
 
 
 @exercise.command("check")
-@click.argument("number", type=Named("number", _exercises))
+@click.argument("number", required=False, type=Named("number", _exercises))
 @in_lab
-def exercise_check(number: str) -> int:
-    """Say whether exercise NUMBER is solved, and what is seen where it isn't."""
+def exercise_check(number: str | None) -> int:
+    """Say whether exercise NUMBER is solved, and what is seen where it isn't; without a number, how far all are."""
     from outlive.course import exercises
 
     return EXIT_PASS if exercises.check(number) else EXIT_FAIL
