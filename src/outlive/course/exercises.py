@@ -8,6 +8,7 @@ the namespace ``exercise-3`` or, where they belong to none, have names that begi
 from __future__ import annotations
 
 import json
+import math
 import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,6 +19,7 @@ from string import Template
 
 from outlive.base.errors import LabError, UnreachableError
 from outlive.base.paths import ROOT, kubectl
+from outlive.base.screen import Board
 from outlive.base.wait import wait_for
 from outlive.course import grading
 from outlive.course.grading import File, Seen
@@ -155,8 +157,8 @@ class Progress:
         if not self.started:
             return "not started"
         if self.unset:
-            return f"open: its stage {self.unset}"
-        return f"open, {len(self.wrong)} left: {self.wrong[0]}" if self.wrong else "solved"
+            return f"open, its stage {self.unset}"
+        return f"open, {len(self.wrong)} left" if self.wrong else "solved"
 
 
 class Stage:
@@ -423,8 +425,52 @@ def check(number: str | None) -> bool:
     """
     with _stage() as stage:
         seen = _first_look(stage, number)
-    print("\n".join(_lines(seen)))
+    if number is None:
+        print("\n".join(_table(seen)))
+    else:
+        print("\n".join(_findings(seen[0], "solved" if seen[0].solved else "not solved yet")))
     return _all_solved(seen)
+
+
+def watch(number: str | None) -> None:
+    """Show again and again what ``check`` shows, until it is solved (`outlive exercise check --watch`); who gives no answer is asked again.
+
+    Raises:
+        LabError: at the first look there is nothing to check.
+    """
+    end = "all that are started are" if number is None else "it is"
+    print(f"looking every {EVERY_SECONDS:.0f} s until {end} solved; Ctrl-C ends it", flush=True)
+    with _stage() as stage, Board() as board:
+        look = _Watcher(stage, number, board).look
+        wait_for("the exercises", "solved", look, _all_solved, within=math.inf, every=EVERY_SECONDS, clock=stage.clock)
+
+
+class _Watcher:
+    """Looks at an exercise, or at all of them where none is named, and shows what it sees."""
+
+    def __init__(self, stage: Stage, number: str | None, board: Board) -> None:
+        self._stage = stage
+        self._number = number
+        self._board = board
+        self._begun = False
+        self._silent = False
+
+    def look(self) -> list[Progress]:
+        """Look once. Fails as ``_first_look`` does until something was seen: later a learner may set a stage anew, or take it away."""
+        try:
+            seen = self._stage.progress(_chosen(self._number)) if self._begun else _first_look(self._stage, self._number)
+        except UnreachableError as error:
+            if not self._silent:
+                self._board.show([f"Nothing is known now, as {error}. It is asked again."])
+            self._silent = True
+            raise
+        self._begun, self._silent = True, False
+        self._board.show(_table(seen) if self._number is None else _findings(seen[0], seen[0].state))
+        return seen
+
+
+def _chosen(number: str | None) -> Sequence[Exercise]:
+    return EXERCISES if number is None else (numbered(number),)
 
 
 def _first_look(stage: Stage, number: str | None) -> list[Progress]:
@@ -432,7 +478,7 @@ def _first_look(stage: Stage, number: str | None) -> list[Progress]:
     if number is not None:
         exercise = numbered(number)
         return [Progress(exercise, "", tuple(stage.check(exercise)))]
-    seen = stage.progress(EXERCISES)
+    seen = stage.progress(_chosen(None))
     if not any(each.started for each in seen):
         raise LabError(
             "No exercise is started, so there is nothing to check: run `outlive exercise start 1`; docs/exercises/en/README.md lists them all."
@@ -446,18 +492,20 @@ def _all_solved(seen: Iterable[Progress]) -> bool:
     return bool(started) and all(each.solved for each in started)
 
 
-def _lines(seen: Sequence[Progress]) -> list[str]:
-    """Return what is still wrong with the one exercise that was looked at, or how far each of several is."""
-    if len(seen) == 1:
-        (one,) = seen
-        return [*(f"- {finding}" for finding in one.wrong), f"{'not solved yet' if one.wrong else 'solved'}: {one.exercise.title}"]
+def _findings(one: Progress, state: str) -> list[str]:
+    """Return a line for each thing that is wrong, and the exercise's state."""
+    return [*(f"- {finding}" for finding in one.wrong), f"{state}: {one.exercise.title}"]
+
+
+def _table(seen: Sequence[Progress]) -> list[str]:
+    """Return a row for each exercise: its title, its state, and the first thing that is wrong."""
     width = max(len(each.exercise.title) for each in seen)
-    return [f"{each.exercise.title.ljust(width)}  {each.state}" for each in seen]
+    return [f"{each.exercise.title.ljust(width)}  {': '.join([each.state, *each.wrong[:1]])}" for each in seen]
 
 
 def take_away(number: str | None) -> None:
     """Take an exercise away, all of them where none is named (`outlive exercise reset`). Fails as ``Stage.reset`` does."""
-    chosen = EXERCISES if number is None else (numbered(number),)
+    chosen = _chosen(number)
     with _stage() as stage:
         stage.reset(chosen)
     print(f"taken away: {', '.join(each.namespace for each in chosen)}")
