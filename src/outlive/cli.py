@@ -570,12 +570,21 @@ def exercise_start(number: str) -> None:
 
 
 @exercise.command("check")
-@click.argument("number", type=Named("number", _exercises))
+@click.argument("number", required=False, type=Named("number", _exercises))
+@click.option("--watch", is_flag=True, help="look again every few seconds, until it is solved, or all that are started")
 @in_lab
-def exercise_check(number: str) -> int:
-    """Say whether exercise NUMBER is solved, and what is seen where it isn't."""
+def exercise_check(number: str | None, watch: bool) -> int:
+    """Say whether exercise NUMBER is solved, and what is seen where it isn't; without a number, how far all are.
+
+    \b
+    outlive exercise check 3
+    outlive exercise check --watch
+    """
     from outlive.course import exercises
 
+    if watch:
+        exercises.watch(number)
+        return EXIT_PASS
     return EXIT_PASS if exercises.check(number) else EXIT_FAIL
 
 

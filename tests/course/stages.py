@@ -12,7 +12,7 @@ from typing import Any, cast
 import yaml
 
 from outlive.base.clock import HOST_CLOCK, Clock
-from outlive.course.exercises import Exercise, Stage
+from outlive.course.exercises import LABEL, Exercise, Stage
 from outlive.course.grading import File, Seen
 from outlive.lab import inventory
 from outlive.lab.inventory import Inventory
@@ -20,6 +20,7 @@ from outlive.lab.kube import Cluster
 from outlive.lab.session import Lab
 from outlive.lab.ssh import Output, Remote
 from tests import samples
+from tests.fake_api import FakeApi, listing
 
 EXPORT = "/export"
 
@@ -52,11 +53,13 @@ class FakeRemote(Remote):
         """Begin without a command."""
         self.told: list[tuple[str, ...]] = []
         self.answer = answer
+        self.folders: dict[str, Output] = {}
+        """Other answers, by the command's last argument."""
 
     def run(self, name: str, command: str, *arguments: str) -> Output:
         """Remember the command."""
         self.told.append((name, command, *arguments))
-        return self.answer
+        return self.folders.get(arguments[-1], self.answer) if arguments else self.answer
 
 
 def lab(cluster: Cluster, remote: Remote, clock: Clock = HOST_CLOCK) -> Lab:
@@ -141,6 +144,21 @@ def scene(exercise: Exercise) -> Scene:
         each["status"] = {"phase": "Pending"}
         homes[each["kind"]][each["metadata"]["name"]] = each
     return made
+
+
+def show(api: FakeApi, server: FakeRemote, *scenes: Scene) -> None:
+    """Let the API server and the NFS server show these exercises as they are now, and no other one."""
+    namespaces = [{"metadata": {"name": each.exercise.namespace, "labels": {LABEL: "set"}}} for each in scenes]
+    api.answers["/api/v1/namespaces"] = [listing({"metadata": {"name": "default"}}, *namespaces)]
+    api.answers["/api/v1/persistentvolumes"] = [listing(*(volume for each in scenes for volume in each.volumes.values()))]
+    for each in scenes:
+        name = each.exercise.namespace
+        api.answers[f"/api/v1/namespaces/{name}/pods"] = [listing(*each.pods.values())]
+        api.answers[f"/api/v1/namespaces/{name}/persistentvolumeclaims"] = [listing(*each.claims.values())]
+        api.answers[f"/apis/apps/v1/namespaces/{name}/deployments"] = [listing(*each.deployments.values())]
+        heads = [f"{file.owner} {file.mode:o} {path}" for path, file in each.files.items()]
+        bodies = [f"./{path}:{line}" for path, file in each.files.items() for line in file.text.splitlines()]
+        server.folders[f"{EXPORT}/{name}"] = Output(0, "\n".join(["0 755 ", *heads, "", *bodies, ""]), "")
 
 
 def documents(texts: Iterable[str]) -> list[dict[str, Any]]:

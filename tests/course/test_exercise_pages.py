@@ -9,14 +9,19 @@ import pytest
 from outlive import cli
 from outlive.course import pages
 from outlive.course.exercises import EXERCISES, FOLDER, PAGES, Exercise
+from verify.tutorial.class_room import solution
 
-NAMES = sorted(path.name for path in (PAGES / "en").glob("*.md"))
+NAMES = sorted(str(path.relative_to(PAGES / "en")) for path in (PAGES / "en").rglob("*.md"))
 BOTH = [(language, name) for language in ("en", "zh") for name in NAMES]
 LONGEST = 150
 HEADINGS = {
-    "en": ["## What is wanted", "## Where to look"],
-    "zh": ["## 目标", "## 从哪里看起"],
+    "en": ["## What is wanted", "## Where to look", "## Hints"],
+    "zh": ["## 目标", "## 从哪里看起", "## 提示"],
 }
+
+HINT = {"en": "Hint", "zh": "提示"}
+LEVELS = {"easy": "易", "medium": "中", "hard": "难"}
+OF_A_SOLUTION = {"en": ": solution", "zh": "：答案"}
 
 
 def text(language: str, name: str) -> str:
@@ -33,8 +38,8 @@ def test_each_exercise_has_its_files() -> None:
     slugs = [each.slug for each in EXERCISES]
     assert sorted(path.name for path in FOLDER.iterdir()) == slugs
     for language in ("en", "zh"):
-        found = sorted(path.name for path in (PAGES / language).glob("*.md"))
-        assert found == [*(f"{slug}.md" for slug in slugs), "README.md", "solutions.md"]
+        found = sorted(str(path.relative_to(PAGES / language)) for path in (PAGES / language).rglob("*.md"))
+        assert found == [*(f"{slug}.md" for slug in slugs), "README.md", *(f"solutions/{slug}.md" for slug in slugs)]
     assert {path.name for path in FOLDER.glob("*/*")} <= {"objects.yml", "server.sh", "host.sh"}
 
 
@@ -42,11 +47,48 @@ def test_each_exercise_has_its_files() -> None:
 def test_titles_agree(language: str) -> None:
     titles = [text(language, f"{each.slug}.md").splitlines()[0].removeprefix("# ") for each in EXERCISES]
     assert [title.split(". ")[0] for title in titles] == [str(each.number) for each in EXERCISES]
-    assert headings(language, "solutions.md")[1:] == [f"## {title}" for title in titles]
     for each, title in zip(EXERCISES, titles, strict=True):
         assert f"[{title}]({each.slug}.md)" in text(language, "README.md")
         assert headings(language, f"{each.slug}.md") == [f"# {title}", *HEADINGS[language]]
+        assert headings(language, f"solutions/{each.slug}.md") == [f"# {title}{OF_A_SOLUTION[language]}"]
     assert [each.title for each in EXERCISES] == titles or language == "zh"
+
+
+def level(exercise: Exercise, language: str) -> tuple[str, str]:
+    """Return the level that an exercise's page has, and the minutes that a learner may need."""
+    line = text(language, f"{exercise.slug}.md").splitlines()[4]
+    found = re.fullmatch(r"Level: (\w+) · time: (\d+) minutes" if language == "en" else r"难度：(\w) · 时间：(\d+) 分钟", line)
+    assert found, line
+    return found[1], found[2]
+
+
+@pytest.mark.parametrize("exercise", EXERCISES, ids=lambda each: each.slug)
+def test_level_and_time_of_page_and_table_agree(exercise: Exercise) -> None:
+    (english, minutes), chinese = level(exercise, "en"), level(exercise, "zh")
+    assert chinese == (LEVELS[english], minutes)
+    for language, cells in (("en", f"| {english} | {minutes} min |"), ("zh", f"| {chinese[0]} | {minutes} 分钟 |")):
+        (row,) = [line for line in text(language, "README.md").splitlines() if f"]({exercise.slug}.md)" in line]
+        assert cells in row
+
+
+def hints(exercise: Exercise, language: str) -> list[str]:
+    """Return the hints of an exercise's page in their order; each is closed until it is asked for, and has a number."""
+    section = text(language, f"{exercise.slug}.md").split(f"\n{HEADINGS[language][-1]}\n", 1)[1]
+    found = re.findall(r"^<details><summary>([^<]+)</summary>\n\n(.+?)\n\n</details>\n", section, flags=re.MULTILINE | re.DOTALL)
+    assert [summary for summary, _ in found] == [f"{HINT[language]} {number}" for number in range(1, len(found) + 1)]
+    assert section.count("<details") == section.count("</details>") == len(found)
+    return [hint for _, hint in found]
+
+
+@pytest.mark.parametrize("exercise", EXERCISES, ids=lambda each: each.slug)
+def test_hints_are_two_or_three_and_none_gives_the_solution_s_commands(exercise: Exercise) -> None:
+    assert len(hints(exercise, "en")) == len(hints(exercise, "zh")) in (2, 3)
+    programs = {command.text.split()[0] for block in solution(exercise) for command in block.commands}
+    for language in ("en", "zh"):
+        assert f"](solutions/{exercise.slug}.md)" in text(language, f"{exercise.slug}.md").splitlines()[-1]
+        for hint in hints(exercise, language):
+            assert "```" not in hint
+            assert not [span for span in re.findall(r"`([^`]+)`", hint) if span.split()[0] in programs], hint
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -63,10 +105,9 @@ def test_both_languages_have_the_same_blocks_and_headings(name: str) -> None:
 def test_commands(exercise: Exercise) -> None:
     """Blocks show commands only; what waits says how long; a page's commands change nothing and name no other exercise."""
     page = pages.parse(text("en", f"{exercise.slug}.md"), exercise.slug)
-    solution = [block for block in pages.parse(text("en", "solutions.md"), "solutions").blocks if block.heading == exercise.title]
     assert page.blocks
-    assert solution
-    for block in (*page.blocks, *solution):
+    assert solution(exercise)
+    for block in (*page.blocks, *solution(exercise)):
         assert not block.fails
         for command in block.commands:
             assert command.shown == ()
@@ -81,10 +122,12 @@ def test_commands(exercise: Exercise) -> None:
 @pytest.mark.parametrize(("language", "name"), BOTH)
 def test_page_is_fit_to_read(language: str, name: str) -> None:
     content = text(language, name)
-    assert [line for line in content.splitlines() if len(line) > LONGEST] == []
-    targets = re.findall(r"\]\(([^)#]+)\)", content)
-    assert [target for target in targets if not (PAGES / language / target).exists()] == []
-    assert f"../{'zh' if language == 'en' else 'en'}/{name}" in targets
+    # A row of a table can't be broken.
+    assert [line for line in content.splitlines() if len(line) > LONGEST and not line.startswith("|")] == []
+    folder = (PAGES / language / name).parent
+    targets = [(folder / target).resolve() for target in re.findall(r"\]\(([^)#]+)\)", content)]
+    assert [target for target in targets if not target.exists()] == []
+    assert PAGES / ("zh" if language == "en" else "en") / name in targets
     assert not re.findall(r"\b(?:192\.168|172\.(?:1[6-9]|2\d|3[01])|10)\.\d+(?:\.\d+){1,2}\b", content)
 
 

@@ -181,6 +181,14 @@ def empty_dir(it: Scene) -> None:
     it.pods["album"]["spec"]["volumes"][0] = {"name": "photos", "emptyDir": {}}
 
 
+def test_the_first_exercise_has_one_fault() -> None:
+    """Claim and volume differ in their class alone, which is what the volume has to keep."""
+    claim, volume = (begun(1).claims["data"]["spec"], begun(1).volumes["exercise-1-data"]["spec"])
+    assert claim["accessModes"] == volume["accessModes"]
+    assert claim["resources"]["requests"] == volume["capacity"]
+    assert claim["storageClassName"] != volume["storageClassName"]
+
+
 ALMOST: list[tuple[int, Callable[[Scene], object], str]] = [
     (1, lambda it: it.volumes["exercise-1-data"]["spec"].update(storageClassName="exercise-one"), "has the class 'exercise-one' and 1Gi"),
     (
@@ -188,6 +196,7 @@ ALMOST: list[tuple[int, Callable[[Scene], object], str]] = [
         lambda it: it.volumes["exercise-1-data"]["spec"].update(accessModes=["ReadWriteMany"]),
         "modes ReadWriteMany; wanted: ReadWriteOnce",
     ),
+    (1, lambda it: it.volumes["exercise-1-data"]["spec"].update(capacity={"storage": "2Gi"}), "has the class 'exercise-1' and 2Gi"),
     (1, lambda it: it.claims["data"]["spec"].update(volumeName="other"), "is Bound with other; wanted: bound to exercise-1-data"),
     (1, lambda it: it.pods.clear(), "The pod exercise-1/app isn't there"),
     (2, delete, "The pod exercise-2/album is Terminating"),

@@ -13,9 +13,9 @@ from outlive.base.paths import ROOT
 from outlive.course import pages
 from outlive.course.exercises import EXERCISES, FOLDER, PAGES
 from outlive.course.pages import Command
+from verify.tutorial.class_room import solution
 from verify.tutorial.test_handing_over import text
 
-SOLUTIONS = pages.parse((PAGES / "en/solutions.md").read_text(encoding="utf-8"), "solutions.md")
 WAYS_IN = r"(exec|run|attach)\b[^\n]*\s(-i|-it|-ti|--stdin)\b|kubectl cp\b|k8s_cp\b|\"(run|exec|attach)\", \"-i"
 """How input is handed to a pod: it may be lost, and the status is 0 all the same."""
 READ_WHOLE = {"src/outlive/lab/mysql.py"}
@@ -24,7 +24,7 @@ READ_WHOLE = {"src/outlive/lab/mysql.py"}
 
 def commands() -> Iterator[Command]:
     """Yield the commands of all pages, of the tutorial and the exercises."""
-    read = [pages.parse(path.read_text(encoding="utf-8"), path.name) for path in sorted((PAGES / "en").glob("*.md"))]
+    read = [pages.parse(path.read_text(encoding="utf-8"), path.name) for path in sorted((PAGES / "en").rglob("*.md"))]
     for page in (*pages.load(pages.FOLDER, ROOT), *read):
         yield from (command for block in page.blocks for command in block.commands)
 
@@ -39,7 +39,7 @@ def written() -> Iterator[Path]:
 def test_input_is_handed_over_only_where_it_is_looked_for() -> None:
     handing = {str(path.relative_to(ROOT)) for path in written() if re.search(WAYS_IN, path.read_text(encoding="utf-8", errors="ignore"))}
     checks = {"verify/tutorial/test_handing_over.py"}
-    assert handing - checks == READ_WHOLE | {"docs/exercises/en/solutions.md", "docs/exercises/zh/solutions.md"}
+    assert handing - checks == READ_WHOLE | {f"docs/exercises/{language}/solutions/07-pinned-to-a-node.md" for language in ("en", "zh")}
     for command in commands():
         if re.search(WAYS_IN, command.text):
             assert command.text.startswith("until "), command.text
@@ -90,7 +90,7 @@ def pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_solution_of_exercise_7_loses_nothing(pod: Path, losses: int, which: str) -> None:
     """Its own commands, with a kubectl that loses output and input; nothing is removed before the other side's checksum is right."""
     read, given = [
-        each.text.replace("sleep 2", "sleep 0") for block in SOLUTIONS.blocks for each in block.commands if "sha256sum" in each.text
+        each.text.replace("sleep 2", "sleep 0") for block in solution(EXERCISES[6]) for each in block.commands if "sha256sum" in each.text
     ]
     copy, there = pod / ".lab/exercises/list", pod / "orders/list"
     (there if which == "read" else copy).write_text(text(7), encoding="utf-8")

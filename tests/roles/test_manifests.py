@@ -14,11 +14,12 @@ import pytest
 import yaml
 
 from outlive.course import pages
-from outlive.course.exercises import EXERCISES, LEVEL, PAGES, Exercise
+from outlive.course.exercises import EXERCISES, LEVEL, Exercise
 from outlive.lab.mysql import CLIENT_POD, Account, Password, witness_pod
 from outlive.lab.objects import SecretKey
 from roles.storage_tutorial.filter_plugins.storage_tutorial import not_ready, remaining
 from tests.course import stages
+from verify.tutorial.class_room import solution
 
 from . import role_tasks
 from .conftest import COMMON, ROOT, Playbook
@@ -234,8 +235,7 @@ def test_volumes_and_claims_name_each_other(playbook: Playbook, tmp_path: Path) 
 @pytest.mark.parametrize("exercise", EXERCISES, ids=lambda each: each.slug)
 def test_volumes_and_claims_of_exercises_name_each_other(exercise: Exercise) -> None:
     """In the stage, and with the claims of the solution."""
-    blocks = pages.parse((PAGES / "en/solutions.md").read_text(encoding="utf-8"), "solutions").blocks
-    commands = [command.text for block in blocks if block.heading == exercise.title for command in block.commands]
+    commands = [command.text for block in solution(exercise) for command in block.commands]
     volumes, claims = unbound([*stages.objects(exercise), *stages.documents(commands)], exercise.namespace)
     # The stage of the third begins with the old claim's name in its volume.
     assert volumes <= COMPARED | FREE | ({"exercise-3-letters"} if exercise.number == 3 else set())
@@ -445,8 +445,7 @@ def test_password_is_made_once_and_private(playbook: Playbook, tmp_path: Path) -
 @pytest.mark.parametrize("exercise", EXERCISES, ids=lambda each: each.slug)
 def test_exercises(exercise: Exercise) -> None:
     """A stage's objects, and those of its solution, are valid, are its own, and need no image from elsewhere."""
-    blocks = pages.parse((PAGES / "en/solutions.md").read_text(encoding="utf-8"), "solutions").blocks
-    commands = [command.text for block in blocks if block.heading == exercise.title for command in block.commands]
+    commands = [command.text for block in solution(exercise) for command in block.commands]
     for each in [*stages.objects(exercise), *stages.documents(commands)]:
         kubernetes_validate.validate(each, kubernetes_version(), strict=True)
         if each["kind"] == "PersistentVolume":

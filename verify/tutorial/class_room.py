@@ -45,10 +45,14 @@ def is_of_an_exercise(name: str) -> bool:
     return re.search(r"/exercise-\d", name) is not None
 
 
-def blocks(path: str, heading: str = "") -> tuple[Block, ...]:
-    """Return the blocks of a page, or those under one heading of it."""
-    text = (PAGES / "en" / path).read_text(encoding="utf-8")
-    return tuple(block for block in pages.parse(text, path).blocks if heading in ("", block.heading))
+def blocks(path: str) -> tuple[Block, ...]:
+    """Return the blocks of a page."""
+    return pages.parse((PAGES / "en" / path).read_text(encoding="utf-8"), path).blocks
+
+
+def solution(exercise: Exercise) -> tuple[Block, ...]:
+    """Return the blocks of an exercise's solution."""
+    return blocks(f"solutions/{exercise.slug}.md")
 
 
 def follow(shells: Shells, found: tuple[Block, ...]) -> None:
@@ -88,7 +92,7 @@ def work_on(exercise: Exercise, inventory: Inventory) -> None:
             )
             follow(shells, blocks(f"{exercise.slug}.md"))
             assert stage.check(exercise), "to look at it solved it"
-            follow(shells, blocks("solutions.md", exercise.title))
+            follow(shells, solution(exercise))
             wait_for(
                 f"exercise {exercise.slug}, after its solution",
                 "no finding",

@@ -20,7 +20,7 @@ from outlive.course.exercises import WRITTEN, Exercise, Stage, numbered
 from outlive.course.pages import Ran
 from outlive.course.walk import on_host
 from outlive.lab.session import Lab
-from verify.tutorial.class_room import blocks
+from verify.tutorial.class_room import solution
 
 TIMES = 300
 SIDE_BY_SIDE = 6
@@ -65,7 +65,7 @@ def text(number: int) -> str:
 def shop(whole: Lab) -> Iterator[Shop]:
     """Set the stage of exercise 7; take it and the files away."""
     exercise, stage = numbered("7"), Stage(whole)
-    handing = [each.text for block in blocks("solutions.md", exercise.title) for each in block.commands if " exec -i " in each.text]
+    handing = [each.text for block in solution(exercise) for each in block.commands if " exec -i " in each.text]
     if len(handing) != 1:
         raise LabError(f"The solution of exercise 7 has {len(handing)} commands with `exec -i`: one has to hand the file over.")
     try:

@@ -1,6 +1,7 @@
 """What a long command shows: a line for each thing that happened, and on a terminal a last line in which a clock runs.
 
-In a log there are no control characters: a line at the start, one for each thing, and one a minute that says how far it is.
+In a log there are no control characters: a line at the start, one for each thing, and one a minute that says how far it is. What is looked at
+again and again (``Board``) is redrawn in its place on a terminal; in a log each line of it is written when it is a new one.
 """
 
 from __future__ import annotations
@@ -9,8 +10,12 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from types import TracebackType
-from typing import Protocol, Self
+from typing import IO, TYPE_CHECKING, Protocol, Self
+
+if TYPE_CHECKING:
+    from rich.live import Live
 
 EVERY_ON_A_TERMINAL = 1.0
 EVERY_IN_A_LOG = 60.0
@@ -84,6 +89,53 @@ class Screen:
         with self._lock:
             self._stream.write(f"{CLEAR}{text}" if self._terminal else text)
             self._stream.flush()
+
+
+class Board:
+    """What is looked at again and again, while it is entered."""
+
+    def __init__(self, stream: IO[str] | None = None, *, terminal: bool | None = None) -> None:
+        """Show nothing yet.
+
+        Args:
+            stream: Where lines go; standard output when None.
+            terminal: Whether that is a terminal whose lines can be redrawn; found out when None.
+        """
+        self._stream = stream or sys.stdout
+        redrawn = self._stream.isatty() and os.environ.get("TERM") != "dumb" if terminal is None else terminal
+        self._live = _live(self._stream) if redrawn else None
+        self._shown: Sequence[str] = ()
+
+    def __enter__(self) -> Self:
+        """Begin below what was written before."""
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        """Leave what was shown last where it is."""
+        if self._live:
+            self._live.stop()
+
+    def show(self, lines: Sequence[str]) -> None:
+        """Show lines in the place of those before; in a log, those of them that weren't there before."""
+        if self._live:
+            from rich.text import Text
+
+            self._live.update(Text("\n".join(lines)), refresh=True)
+        else:
+            for line in lines:
+                if line not in self._shown:
+                    print(line, file=self._stream, flush=True)
+        self._shown = tuple(lines)
+
+
+def _live(stream: IO[str]) -> Live:
+    # Not above: no other command has to wait for it.
+    from rich.console import Console
+    from rich.live import Live
+
+    return Live(console=Console(file=stream, force_terminal=True), auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
 
 
 def _columns() -> int:

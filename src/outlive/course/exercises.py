@@ -8,6 +8,7 @@ the namespace ``exercise-3`` or, where they belong to none, have names that begi
 from __future__ import annotations
 
 import json
+import math
 import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,6 +19,7 @@ from string import Template
 
 from outlive.base.errors import LabError, UnreachableError
 from outlive.base.paths import ROOT, kubectl
+from outlive.base.screen import Board
 from outlive.base.wait import wait_for
 from outlive.course import grading
 from outlive.course.grading import File, Seen
@@ -37,6 +39,10 @@ GONE_SECONDS = 300
 """Seconds in which the cluster has to take a stage away."""
 EMPTIED = "deployments,replicasets,pods,persistentvolumeclaims"
 """What is deleted before its namespace, in this order: nothing that is deleted is made anew by what stood before it."""
+NOT_THERE = "isn't there"
+"""Said of a stage that has no namespace: its exercise wasn't started, or was taken away."""
+EVERY_SECONDS = 3.0
+"""Seconds between two looks of one who watches."""
 LEVEL = "pod-security.kubernetes.io/enforce"
 """Label of a namespace for what its pods may do; without it they may what is asked of every namespace."""
 OWN = "kubernetes.io/"
@@ -125,12 +131,43 @@ def numbered(text: str) -> Exercise:
     )
 
 
+@dataclass(frozen=True)
+class Progress:
+    """How far a learner is with an exercise."""
+
+    exercise: Exercise
+    unset: str
+    """Why there is nothing to check, as the end of a sentence on its stage; empty where the stage is set."""
+    wrong: tuple[str, ...] = ()
+    """What is still wrong, where the stage is set."""
+
+    @property
+    def started(self) -> bool:
+        """Say whether there is anything of it: a stage that was set only in part is one to be solved too."""
+        return self.unset != NOT_THERE
+
+    @property
+    def solved(self) -> bool:
+        """Say whether its stage is set and nothing is wrong."""
+        return not self.unset and not self.wrong
+
+    @property
+    def state(self) -> str:
+        """Return how far it is, in words."""
+        if not self.started:
+            return "not started"
+        if self.unset:
+            return f"open, its stage {self.unset}"
+        return f"open, {len(self.wrong)} left" if self.wrong else "solved"
+
+
 class Stage:
     """The lab, as the exercises use it."""
 
     def __init__(self, lab: Lab, run: Callable[[str, dict[str, str]], Ran] = on_host, root: Path = ROOT) -> None:
         """Find server, export and image in the inventory; ``run`` runs a command on the host."""
         self._lab = lab
+        self.clock = lab.clock
         self._cluster = lab.cluster
         self._run = run
         self._written = root / WRITTEN
@@ -185,15 +222,31 @@ class Stage:
             LabError: its stage wasn't set.
             UnreachableError: the cluster or the NFS server gives no answer, so nothing is known.
         """
-        namespaces = {each["metadata"]["name"]: each["metadata"] for each in self._cluster.listing("namespaces")}
-        found = namespaces.get(exercise.namespace)
-        if found is None or "deletionTimestamp" in found or found.get("labels", {}).get(LABEL) != "set":
-            state = "isn't there" if found is None else "is going away" if "deletionTimestamp" in found else "was set only in part"
+        (found,) = self.progress([exercise])
+        if found.unset:
             raise LabError(
-                f"The stage of exercise {exercise.number} (namespace {exercise.namespace}) {state}: only a stage that was set can be checked, "
-                f"so run `outlive exercise start {exercise.number}`."
+                f"The stage of exercise {exercise.number} (namespace {exercise.namespace}) {found.unset}: "
+                f"only a stage that was set can be checked, so run `outlive exercise start {exercise.number}`."
             )
-        return exercise.check(self.seen(exercise))
+        return list(found.wrong)
+
+    def progress(self, exercises: Sequence[Exercise]) -> list[Progress]:
+        """Return how far each of some exercises is.
+
+        Raises:
+            UnreachableError: the cluster or the NFS server gives no answer, so nothing is known.
+        """
+        namespaces = _by_name(self._cluster.listing("namespaces"))
+        return [self._progress(each, namespaces.get(each.namespace)) for each in exercises]
+
+    def _progress(self, exercise: Exercise, namespace: Json | None) -> Progress:
+        if namespace is None:
+            return Progress(exercise, NOT_THERE)
+        if "deletionTimestamp" in namespace["metadata"]:
+            return Progress(exercise, "is going away")
+        if namespace["metadata"].get("labels", {}).get(LABEL) != "set":
+            return Progress(exercise, "was set only in part")
+        return Progress(exercise, "", tuple(exercise.check(self.seen(exercise))))
 
     def seen(self, exercise: Exercise) -> Seen:
         """Return what there is of an exercise, in the cluster and on the NFS server."""
@@ -250,7 +303,7 @@ class Stage:
         )
 
     def _await_none(self, what: str, look: Callable[[], list[str]]) -> None:
-        wait_for(what, "nothing", look, lambda left: not left, within=GONE_SECONDS, every=1.0, describe=", ".join, clock=self._lab.clock)
+        wait_for(what, "nothing", look, lambda left: not left, within=GONE_SECONDS, every=1.0, describe=", ".join, clock=self.clock)
 
     def _left(self, exercises: Sequence[Exercise]) -> list[str]:
         """Return the namespaces and volumes of exercises, as ``kind/name``."""
@@ -361,24 +414,98 @@ def start(number: str) -> None:
     print(f"Read on in docs/exercises/en/{exercise.slug}.md (中文: docs/exercises/zh/{exercise.slug}.md).")
 
 
-def check(number: str) -> bool:
-    """Print what is still wrong with an exercise, and say whether it is solved (`outlive exercise check`).
+def check(number: str | None) -> bool:
+    """Print what is still wrong with an exercise, or how far all are where none is named (`outlive exercise check`).
+
+    Returns:
+        Whether it is solved, or all that were started are.
 
     Raises:
-        LabError: its stage wasn't set, or no answer was given, so that nothing is known.
+        LabError: its stage wasn't set, none was started, or no answer was given, so that nothing is known.
     """
-    exercise = numbered(number)
     with _stage() as stage:
-        wrong = stage.check(exercise)
-    for finding in wrong:
-        print(f"- {finding}")
-    print(f"{'not solved yet' if wrong else 'solved'}: {exercise.title}")
-    return not wrong
+        seen = _first_look(stage, number)
+    if number is None:
+        print("\n".join(_table(seen)))
+    else:
+        print("\n".join(_findings(seen[0], "solved" if seen[0].solved else "not solved yet")))
+    return _all_solved(seen)
+
+
+def watch(number: str | None) -> None:
+    """Show again and again what ``check`` shows, until it is solved (`outlive exercise check --watch`); who gives no answer is asked again.
+
+    Raises:
+        LabError: at the first look there is nothing to check.
+    """
+    end = "all that are started are" if number is None else "it is"
+    print(f"looking every {EVERY_SECONDS:.0f} s until {end} solved; Ctrl-C ends it", flush=True)
+    with _stage() as stage, Board() as board:
+        look = _Watcher(stage, number, board).look
+        wait_for("the exercises", "solved", look, _all_solved, within=math.inf, every=EVERY_SECONDS, clock=stage.clock)
+
+
+class _Watcher:
+    """Looks at an exercise, or at all of them where none is named, and shows what it sees."""
+
+    def __init__(self, stage: Stage, number: str | None, board: Board) -> None:
+        self._stage = stage
+        self._number = number
+        self._board = board
+        self._begun = False
+        self._silent = False
+
+    def look(self) -> list[Progress]:
+        """Look once. Fails as ``_first_look`` does until something was seen: later a learner may set a stage anew, or take it away."""
+        try:
+            seen = self._stage.progress(_chosen(self._number)) if self._begun else _first_look(self._stage, self._number)
+        except UnreachableError as error:
+            if not self._silent:
+                self._board.show([f"Nothing is known now, as {error}. It is asked again."])
+            self._silent = True
+            raise
+        self._begun, self._silent = True, False
+        self._board.show(_table(seen) if self._number is None else _findings(seen[0], seen[0].state))
+        return seen
+
+
+def _chosen(number: str | None) -> Sequence[Exercise]:
+    return EXERCISES if number is None else (numbered(number),)
+
+
+def _first_look(stage: Stage, number: str | None) -> list[Progress]:
+    """Return how far the chosen exercises are. Fails where there is nothing to check of them."""
+    if number is not None:
+        exercise = numbered(number)
+        return [Progress(exercise, "", tuple(stage.check(exercise)))]
+    seen = stage.progress(_chosen(None))
+    if not any(each.started for each in seen):
+        raise LabError(
+            "No exercise is started, so there is nothing to check: run `outlive exercise start 1`; docs/exercises/en/README.md lists them all."
+        )
+    return seen
+
+
+def _all_solved(seen: Iterable[Progress]) -> bool:
+    """Say whether all that were started are solved; where none is, nothing is."""
+    started = [each for each in seen if each.started]
+    return bool(started) and all(each.solved for each in started)
+
+
+def _findings(one: Progress, state: str) -> list[str]:
+    """Return a line for each thing that is wrong, and the exercise's state."""
+    return [*(f"- {finding}" for finding in one.wrong), f"{state}: {one.exercise.title}"]
+
+
+def _table(seen: Sequence[Progress]) -> list[str]:
+    """Return a row for each exercise: its title, its state, and the first thing that is wrong."""
+    width = max(len(each.exercise.title) for each in seen)
+    return [f"{each.exercise.title.ljust(width)}  {': '.join([each.state, *each.wrong[:1]])}" for each in seen]
 
 
 def take_away(number: str | None) -> None:
     """Take an exercise away, all of them where none is named (`outlive exercise reset`). Fails as ``Stage.reset`` does."""
-    chosen = EXERCISES if number is None else (numbered(number),)
+    chosen = _chosen(number)
     with _stage() as stage:
         stage.reset(chosen)
     print(f"taken away: {', '.join(each.namespace for each in chosen)}")
