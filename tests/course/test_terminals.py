@@ -23,7 +23,7 @@ if "late" in sys.argv:
 print("Welcome")
 while (line := input("mysql> ")) != "exit":
     if line:
-        print(f"\\x1b[1m{line} of {os.environ['WHO']}\\x1b[0m")
+        print(f"\\x1b(B\\x1b[0;1m{line} of {os.environ['WHO']}\\x1b[0m")
 print("Bye")
 sys.exit(7 if "fails" in sys.argv else 0)
 """

@@ -25,7 +25,7 @@ CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None or DRIVER is None, reason="this host lacks chromium or chromedriver (Debian's chromium and chromium-driver)"
 )
-PAGE = "docs/exercises/en/solutions.md"
+PAGE = "docs/exercises/en/solutions/07-pinned-to-a-node.md"
 SECONDS = 30
 """How long a page may take to do what it was asked."""
 

@@ -24,8 +24,8 @@ SIZE = (50, 200)
 """Rows and columns: no line that a page shows is folded."""
 SILENCE = 20.0
 """Seconds without a prompt after which Enter is pressed, as `kubectl run` advises: what came before it was attached isn't shown again."""
-CONTROLS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\r\a]")
-"""What moves a terminal's cursor, and is no text."""
+CONTROLS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\([0B]|[\r\a]")
+"""What moves a terminal's cursor or changes its letters, and is no text."""
 CTRL_C_SECONDS = 60.0
 """Seconds that a program has after Ctrl-C; `outlive fence watch` takes up to 45."""
 BASH = ("env", "--default-signal=INT", "bash", "-c")
