@@ -15,9 +15,9 @@ from outlive.course import pages
 
 
 def accepts(language: str, given: Mapping[str, str], options: dict[str, object], attributes: dict[str, str], md: object) -> bool:
-    """Take the word `fails` behind `console`, and no other."""
+    """Take the grammar's words behind `console`, and no other."""
     del language, options, attributes, md
-    return set(given) <= {"fails"}
+    return " ".join(["console", *given]) in pages.KINDS
 
 
 def formatted(source: str, language: str, css_class: str, options: object, md: object, **more: object) -> str:
@@ -28,7 +28,7 @@ def formatted(source: str, language: str, css_class: str, options: object, md: o
     """
     del language, options, md, more
     try:
-        # Whether its command fails is the text's to say, beside the block.
+        # Whether its command fails, or has a terminal of its own, is the text's to say, beside the block.
         commands = pages.block("a block", 0, pages.KINDS[0], "", source.splitlines()).commands
     except pages.PageError as error:
         raise SuperFencesException(str(error)) from error
@@ -36,14 +36,24 @@ def formatted(source: str, language: str, css_class: str, options: object, md: o
 
 
 def _command(command: pages.Command) -> str:
-    """Return a command with its button, and what it prints below."""
+    """Return a command with its button, and what it prints below; in a dialogue each line that is typed has a button too."""
+    shown = "".join(_shown(line, line in command.typed) for line in command.shown)
+    return _typed(f"{command.place}$ ", command.text) + shown
+
+
+def _shown(line: str, typed: bool) -> str:
+    prompt = next((each for each in pages.DIALOGUES if typed and line.startswith(each)), "")
+    return _typed(prompt, line.removeprefix(prompt)) if prompt else f'<span class="go">{escape(line)}\n</span>'
+
+
+def _typed(prompt: str, text: str) -> str:
+    """Return what is typed behind a prompt, with its button."""
     # The lines' ends are in the HTML too: whoever selects text by hand gets what the page shows.
-    first, *rest = command.text.split("\n")
-    typed = [
-        f'<span class="gp">{escape(command.place)}$ </span>{escape(first)}\n',
+    first, *rest = text.split("\n")
+    lines = [
+        f'<span class="gp">{escape(prompt)}</span>{escape(first)}\n',
         *(f'<span class="gp">&gt; </span>{escape(line)}\n' for line in rest),
     ]
-    shown = "".join(f"{line}\n" for line in command.shown)
     # An attribute's line ends have to be written so, or the Markdown around it would read them.
-    button = f'<button type="button" class="copy" data-clipboard-text="{escape(command.text).replace(chr(10), "&#10;")}"></button>'
-    return f'{button}<span class="typed">{"".join(typed)}</span>' + (f'<span class="go">{escape(shown)}</span>' if shown else "")
+    button = f'<button type="button" class="copy" data-clipboard-text="{escape(text).replace(chr(10), "&#10;")}"></button>'
+    return f'{button}<span class="typed">{"".join(lines)}</span>'
