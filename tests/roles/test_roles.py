@@ -140,6 +140,32 @@ def test_lists_keep_their_order() -> None:
     assert [f"{path}: {each[1]}" for path in texts for each in filters.finditer(path.read_text(encoding="utf-8"))] == []
 
 
+def test_sentences_need_nothing_that_only_a_failure_has() -> None:
+    """Ansible makes the sentence of a check also where the check passes: a result that isn't there then would fail it."""
+    files = sorted(path for folder in ("roles", "playbooks") for path in (ROOT / folder).rglob("tasks/*.yml"))
+    assert len(files) > 50
+    assert [f"{path}: {found}" for path in files for found in _only_after_a_failure(_read_tasks(path))] == []
+
+
+def test_sentence_that_needs_a_failure_is_found() -> None:
+    look = {"register": "__a", "ansible.builtin.command": "x", "when": "__b is failed"}
+    check = {"ansible.builtin.assert": {"that": "__b is not failed", "fail_msg": "{{ __a.stdout }} {{ __b.msg }} {{ __c.stdout }}"}}
+    assert _only_after_a_failure([look, check]) == ["__a.stdout", "__b.msg"]
+    assert _only_after_a_failure([look, {**check, "when": "__b is failed"}]) == ["__b.msg"]
+
+
+def _only_after_a_failure(tasks: list[Any]) -> list[str]:
+    """Return what the sentences of checks read without a `default` though a success has no message, or the task that registers it may be skipped."""
+    found = []
+    for task in tasks:
+        sentence = task.get("ansible.builtin.assert", {}).get("fail_msg", "")
+        for name, attribute in re.findall(r"\b(__\w+)\.(\w+)\b(?!\s*\|\s*default\b)", sentence):
+            skipped = [each["when"] for each in tasks if each.get("register") == name and "when" in each]
+            if attribute == "msg" or any(when != task.get("when") for when in skipped):
+                found.append(f"{name}.{attribute}")
+    return found
+
+
 def test_apt_waits_for_the_machine_s_own() -> None:
     """A public image brings its packages up to date by itself, whenever it likes, and holds apt's lock meanwhile."""
     tasks = [task for path in (ROOT / "roles").glob("*/tasks/*.yml") for task in _read_tasks(path) if "ansible.builtin.apt" in task]

@@ -311,6 +311,15 @@ def test_kubelet_that_does_not_take_its_settings_is_named(playbook: Playbook, tm
     ) in " ".join((result.stdout + result.stderr).split()).replace("\\", "")
 
 
+@pytest.mark.parametrize("health", [{"status": 200, "msg": "OK (2 bytes)"}, {"skipped": True, "changed": False}])
+def test_kubelet_that_takes_its_settings_has_said_nothing(playbook: Playbook, tmp_path: Path, health: dict[str, Any]) -> None:
+    """What its log says is read where it isn't well, and a kubelet without a health port isn't asked."""
+    check = role_tasks.task_of(role_tasks.read("worker", "restart_kubelet"), "Check that it is")
+    seen = {"__worker_health": health, "__worker_journal": {"skipped": True, "changed": False}}
+    result = role_tasks.run(playbook, tmp_path, "worker", [check], {**told(tmp_path, True, "QQ=="), **seen})
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
 def test_bootstrap_is_a_kubeconfig(playbook: Playbook, tmp_path: Path) -> None:
     """The one by which a kubelet asks for another certificate."""
     write = {"name": "Write", "ansible.builtin.template": {"src": "bootstrap-kubelet.conf.j2", "dest": f"{tmp_path}/made", "mode": "0600"}}
