@@ -12,7 +12,7 @@ from outlive.base.paths import ROOT
 
 FOLDER = ROOT / "docs/tutorial"
 LANGUAGES = ("en", "zh")
-PAGES = [*sorted((ROOT / "docs").glob("tutorial/*/*.md")), *sorted((ROOT / "docs").glob("exercises/*/*.md")), ROOT / "README.md"]
+PAGES = [*sorted((ROOT / "docs").glob("tutorial/*/*.md")), *sorted((ROOT / "docs").glob("exercises/**/*.md")), ROOT / "README.md"]
 HOME = {"en": "https://kubernetes.io/docs/", "zh": "https://kubernetes.io/zh-cn/docs/"}
 REJECTED = {
     "access mode": ("brother",),

@@ -17,7 +17,7 @@ BOTH = [(language, name) for language in ("en", "zh") for name in NAMES]
 TEMPLATES = ROOT / "roles/storage_tutorial/templates"
 GLOSSARY = "glossary.md"
 CHAPTERS = [name for name in NAMES if name not in (INDEX, GLOSSARY)]
-CHINESE = sorted((ROOT / "docs").glob("*/zh/*.md"))
+CHINESE = sorted((ROOT / "docs").glob("*/zh/**/*.md"))
 """The tutorial's pages in Chinese, and those of the exercises."""
 FRAME = {
     "en": ("You will be able to: ", "Needs: ", "## Questions", "Official documentation: ", "https://kubernetes.io/docs/"),

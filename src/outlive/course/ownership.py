@@ -24,6 +24,12 @@ CORDONED = "cordoned/"
 """How a node that takes no new pods is listed among the things."""
 MOUNTED = "mounted/"
 """How a machine on which a command of a page mounted the export stands among the page's names; no look lists it."""
+CHANGED = "lab/"
+"""How a change of the lab itself stands among the page's names; no look lists it."""
+OFF = f"{CHANGED}off"
+"""A machine is switched off."""
+PROFILE = f"{CHANGED}profile"
+"""Another recovery profile is in force."""
 WRITERS = {"mkdir", "rm", "tee", "touch"}
 """What makes or removes files: a path of the export that such a command is given is the page's. Whoever lists a folder doesn't own it."""
 APPLIERS = {"apply", "create", "replace"}
@@ -74,6 +80,10 @@ def named_by_command(text: str, export: str) -> frozenset[str]:
         writes = writes or bool(WRITERS & set(words[:1])) or "-delete" in words
         if words[:1] == ["kubectl"]:
             names |= _made_by_kubectl(words[1:])
+    if "systemctl poweroff" in text:
+        names.add(OFF)
+    if "recovery_profile=" in text:
+        names.add(PROFILE)
     names |= {path for path in re.findall(r">\s*([^\s;|&()<>]+)", text) if _is_below(path, export)}
     if writes:
         names |= {word.rstrip("/") for words in commands for word in words if _is_below(word, export)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import re
+import signal
 import subprocess
 import termios
 from collections.abc import Mapping, Sequence
@@ -23,11 +24,13 @@ from outlive.course.pages import DIALOGUES, Ran
 SIZE = (50, 200)
 """Rows and columns: no line that a page shows is folded."""
 SILENCE = 20.0
-"""Seconds without a prompt after which Enter is pressed, as `kubectl run` advises: what came before it was attached isn't shown again."""
+"""Seconds without a first prompt after which Enter is pressed, as `kubectl run` advises: what came before it was attached isn't shown again."""
 CONTROLS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\([0B]|[\r\a]")
 """What moves a terminal's cursor or changes its letters, and is no text."""
 CTRL_C_SECONDS = 60.0
 """Seconds that a program has after Ctrl-C; `outlive fence watch` takes up to 45."""
+ENDED_BY_CTRL_C = (-signal.SIGINT, 128 + signal.SIGINT)
+"""How a program that doesn't heed it ends by it, and a shell that ran one."""
 BASH = ("env", "--default-signal=INT", "bash", "-c")
 """A bash that Ctrl-C ends, whatever this process ignores."""
 
@@ -54,10 +57,12 @@ def converse(text: str, typed: Sequence[str], variables: Mapping[str, str], seco
         terminal.logfile_read = shown = StringIO()
         with started([*BASH, text], leads=True, cwd=ROOT, env=environment, stdin=other, stdout=other, stderr=other) as process:
             other.close()
-            for line in typed:
+            for number, line in enumerate(typed):
                 prompt = next(each for each in DIALOGUES if line.startswith(each))
-                _await(terminal, prompt, text, seconds)
+                _await(terminal, prompt, text, seconds, awake=number > 0)
                 terminal.sendline(line.removeprefix(prompt))
+                # Its echo comes behind the prompts that are still on their way: the next one is that of the answer.
+                terminal.expect_exact([line.removeprefix(prompt), EOF, TIMEOUT], timeout=seconds)
             if terminal.expect([EOF, TIMEOUT], timeout=seconds) == 1:
                 raise UnreachableError(f"`{text}` didn't end within {seconds:.0f} s after the last line was typed")
             try:
@@ -68,12 +73,13 @@ def converse(text: str, typed: Sequence[str], variables: Mapping[str, str], seco
     return Ran(status, tuple(line for line in lines if f"{line.strip()} " not in DIALOGUES))
 
 
-def _await(terminal: fdspawn, prompt: str, text: str, seconds: float) -> None:
-    """Wait for a prompt. Where none comes, press Enter now and then."""
-    waited = 0.0
-    while (seen := terminal.expect_exact([prompt, EOF, TIMEOUT], timeout=min(SILENCE, seconds))) != 0:
-        waited += SILENCE
-        if seen == 1 or waited >= seconds:
+def _await(terminal: fdspawn, prompt: str, text: str, seconds: float, *, awake: bool) -> None:
+    """Wait for a prompt. Where none comes, press Enter once, unless the program has shown itself `awake`."""
+    for last in (awake, True):
+        seen = terminal.expect_exact([prompt, EOF, TIMEOUT], timeout=seconds if last else min(SILENCE, seconds))
+        if seen == 0:
+            return
+        if last or seen == 1:
             raise UnreachableError(
                 f"`{text}` showed no prompt {prompt!r} within {seconds:.0f} s; the terminal's last words: {terminal.before[-300:]!r}"
             )
@@ -102,10 +108,11 @@ class SecondTerminal:
         )
 
     def end(self) -> Ran:
-        """Press Ctrl-C; return what was printed. The status is 0 where it was Ctrl-C that ended it."""
-        by_itself = self._process.poll()
+        """Press Ctrl-C; return what was printed. The status is 0 where Ctrl-C ended it, and nothing harder had to."""
+        ran = self._process.poll() is None
         end(self._process, patience=CTRL_C_SECONDS)
+        status = self._process.returncode
         with self._printed as printed:
             printed.seek(0)
             lines = printed.read().decode("utf-8", "replace").splitlines()
-        return Ran(0 if by_itself is None else by_itself, tuple(lines))
+        return Ran(0 if ran and status in ENDED_BY_CTRL_C else status, tuple(lines))

@@ -24,7 +24,7 @@ from outlive.base.paths import ROOT
 from outlive.base.process import LOCALE, output, start
 from outlive.base.wait import StateNotReachedError, WaitTimeoutError, persist, wait_for
 from outlive.course import ownership
-from outlive.course.ownership import CORDONED, MOUNTED, NAMESPACE
+from outlive.course.ownership import CHANGED, CORDONED, MOUNTED, NAMESPACE, OFF, PROFILE
 from outlive.course.pages import Block, Command, Page, PageError, Ran, objection
 from outlive.course.terminals import SecondTerminal, converse
 from outlive.lab import nfs
@@ -69,6 +69,8 @@ FIND = 'find "$1" -print -path "$2" -prune -o -path "$3" -prune'
 """Lists an export, itself first, and of two of its folders the names alone."""
 UNMOUNT = 'mountpoint -q "$1" && umount "$1"; [ ! -d "$1" ] || { chattr -i "$1" && rmdir "$1"; }'
 """Takes a mount of the export away, with the mount point that nobody could write to."""
+CURES = {OFF: "vagrant up", PROFILE: "ansible-playbook playbooks/site.yml playbooks/tutorial.yml --tags recovery_profile"}
+"""What takes back how a page left the lab itself, machines first."""
 EMPTY_ANSWER = re.compile(r"kubectl (?:-n \S+ )?exec [^;|&]* -- (?:cat|df|grep|ls) [^;|&]*")
 """Commands that are run again where they ended well and printed nothing though the page shows something: a stream may break unnoticed."""
 OWN_END = re.compile(r'[IWE]\d{4} [\d:.]+ +\d+ reflector\.go:\d+\] "Warning: watch ended with error" .*context canceled.*')
@@ -217,11 +219,11 @@ class Ground:
 
     def own(self, names: frozenset[str], left: frozenset[str]) -> frozenset[str]:
         """Return those of the things that have one of the names, or that the cluster made for what has, and the mounts. Fails as ``look`` does."""
-        mounted = frozenset(each for each in names if each.startswith(MOUNTED))
+        unlisted = frozenset(each for each in names if each.startswith((MOUNTED, CHANGED)))
         if not left:
-            return mounted
+            return unlisted
         grown = ownership.grown(names, self._persist(self._objects), self._export)
-        return mounted | frozenset(each for each in left if ownership.is_own(grown, each))
+        return unlisted | frozenset(each for each in left if ownership.is_own(grown, each))
 
     def _persist(self, look: Callable[[], Observed]) -> Observed:
         try:
@@ -250,14 +252,20 @@ class Ground:
         return frozenset(files[1:])
 
     def clear(self, own: frozenset[str]) -> None:
-        """Take away objects, files and mounts that are a page's, and let nodes take pods again."""
+        """Take away objects, files and mounts that are a page's, switch machines on, and let nodes take pods again."""
+        for change, cure in CURES.items():
+            if change in own:
+                on_host(cure, self._variables)
         nodes = sorted(each.removeprefix(CORDONED) for each in own if each.startswith(CORDONED))
         if nodes:
             on_host(f"kubectl uncordon {' '.join(map(shlex.quote, nodes))}", self._variables)
-        objects = sorted(each for each in own if not each.startswith(("/", CORDONED, MOUNTED)))
+        objects = sorted(each for each in own if not each.startswith(("/", CORDONED, MOUNTED, CHANGED)))
         if objects:
             names = " ".join(map(shlex.quote, objects))
-            on_host(f"kubectl delete --namespace {NAMESPACE} --ignore-not-found --timeout={QUIET_SECONDS}s {names}", self._variables)
+            on_host(
+                f"kubectl delete --namespace {NAMESPACE} --ignore-not-found --cascade=foreground --timeout={QUIET_SECONDS}s {names}",
+                self._variables,
+            )
         # A folder's files go with it, and may have gone already.
         for path in sorted(each for each in own if each.startswith("/")):
             on_machine(self._lab.remote, self._server, 'rm -rf --one-file-system -- "$1"', path)
