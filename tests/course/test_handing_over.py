@@ -39,9 +39,15 @@ def written() -> Iterator[Path]:
 def test_input_is_handed_over_only_where_it_is_looked_for() -> None:
     handing = {str(path.relative_to(ROOT)) for path in written() if re.search(WAYS_IN, path.read_text(encoding="utf-8", errors="ignore"))}
     checks = {"verify/tutorial/test_handing_over.py"}
-    assert handing - checks == READ_WHOLE | {f"docs/exercises/{language}/solutions/07-pinned-to-a-node.md" for language in ("en", "zh")}
+    pages_that_look = ("docs/exercises/{}/solutions/07-pinned-to-a-node.md", "docs/tutorial/{}/10-lose-the-node.md")
+    assert handing - checks == READ_WHOLE | {page.format(language) for page in pages_that_look for language in ("en", "zh")}
     for command in commands():
-        if re.search(WAYS_IN, command.text):
+        if command.typed:
+            # In a dialogue each line is typed when the one before it was answered, and the page shows the answer.
+            answers = dict(zip(command.shown, command.shown[1:], strict=False))
+            assert {answers[line].partition(" ")[0] for line in command.typed[:-1]} <= {"Query", "+------+"}, command.text
+            assert command.typed[-1] == "mysql> exit"
+        elif re.search(WAYS_IN, command.text):
             assert command.text.startswith("until "), command.text
             assert "| \n(cd .lab/exercises && sha256sum -c); do sleep 2; done" in command.text.replace("\\", ""), command.text
 

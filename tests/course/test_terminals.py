@@ -63,6 +63,17 @@ def test_prompt_that_was_shown_before_somebody_looked(client: str, monkeypatch: 
     assert [line for line in ran.lines if line] == ["Welcome", "mysql> a", "a of me", "mysql> exit", "Bye"]
 
 
+def test_nothing_is_typed_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that starts late answers the Enter too, with a prompt that isn't the next line's."""
+    monkeypatch.setattr(terminals, "SILENCE", 0.5)
+    slow = CLIENT.replace("import os, signal, sys", "import os, signal, sys, time\ntime.sleep(2)").replace(
+        "    if line:\n", "    if line:\n        time.sleep(0.5)\n"
+    )
+    (tmp_path / "slow.py").write_text(slow)
+    ran = converse(f"{sys.executable} {tmp_path}/slow.py", ("mysql> a", "mysql> b", "mysql> exit"), {"WHO": "me"}, 60)
+    assert [line for line in ran.lines if line][-5:] == ["mysql> a", "a of me", "mysql> b", "b of me", "mysql> exit", "Bye"][-5:]
+
+
 def test_status_is_the_program_s(client: str) -> None:
     assert converse(f"{client} fails", ("mysql> exit",), {"WHO": "me"}, 60).status == 7
 

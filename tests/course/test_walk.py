@@ -546,6 +546,9 @@ def test_what_a_page_owns_is_asked_from_the_cluster(fake_cluster: Cluster, monke
     mounted = frozenset({"mounted/n1"})
     assert ground.own(names | mounted, left) == left - {"pod/theirs"} | mounted
     assert ground.own(names | mounted, frozenset()) == mounted
+    # That a node is off, and another recovery profile in force, no list says either.
+    changed = frozenset({"lab/off", "lab/profile"})
+    assert ground.own(names | changed, frozenset()) == changed
 
 
 def test_only_what_is_own_is_taken_away(fake_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -553,9 +556,26 @@ def test_only_what_is_own_is_taken_away(fake_cluster: Cluster, monkeypatch: pyte
     monkeypatch.setattr("outlive.course.walk.on_host", lambda text, _: told.append(text))
     server = Server(Output(0, "", ""))
     Ground(lab(fake_cluster, server)).clear(frozenset({"pod/a", "job.batch/b", "cordoned/n1", "/export/x y", "mounted/n2"}))
-    assert told == ["kubectl uncordon n1", "kubectl delete --namespace default --ignore-not-found --timeout=180s job.batch/b pod/a"]
+    # With what it made: the folder is a pod's, and goes behind it.
+    delete = "kubectl delete --namespace default --ignore-not-found --cascade=foreground --timeout=180s job.batch/b pod/a"
+    assert told == ["kubectl uncordon n1", delete]
     assert [(each[0], *each[3:]) for each in server.told[:1]] == [("m", 'rm -rf --one-file-system -- "$1"', "/export/x y")]
     assert [(each[0], *each[3:]) for each in server.told[1:]] == [("n2", UNMOUNT, "/export")]
+
+
+def test_lab_is_put_right_after_a_page_that_stopped_halfway(fake_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Machines first: a playbook needs all of them."""
+    told: list[str] = []
+    monkeypatch.setattr("outlive.course.walk.on_host", lambda text, _: told.append(text))
+    ground = Ground(lab(fake_cluster, Server(Output(0, "", ""))))
+    for text, names in (
+        ("vagrant ssh n1 --command 'sudo systemctl poweroff'", {"lab/off"}),
+        ("ansible-playbook playbooks/site.yml --tags recovery_profile -e recovery_profile=tuned", {"lab/profile"}),
+        ("vagrant up", set[str]()),
+    ):
+        assert ground.names(Command(1, "", text)) == names
+    ground.clear(frozenset({"lab/off", "lab/profile"}))
+    assert told == ["vagrant up", "ansible-playbook playbooks/site.yml playbooks/tutorial.yml --tags recovery_profile"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes a folder immutable")
