@@ -104,7 +104,7 @@ def test_ctrl_c_is_heard_where_this_process_ignores_it(tmp_path: Path) -> None:
     """As where a shell started it in the background."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        terminal = SecondTerminal(f"trap 'echo ended; exit' INT; touch {tmp_path}/begun; while :; do sleep 0.1; done", {})
+        terminal = SecondTerminal(f"trap 'echo ended; exit 1' INT; touch {tmp_path}/begun; while :; do sleep 0.1; done", {})
         seen(tmp_path / "begun")
         assert terminal.end() == Ran(0, ("ended",))
     finally:
@@ -115,3 +115,10 @@ def test_second_terminal_that_failed_by_itself(tmp_path: Path) -> None:
     terminal = SecondTerminal(f"echo error: no lab >&2; (sleep 0.1; touch {tmp_path}/ended) & exit 3", {})
     seen(tmp_path / "ended")
     assert terminal.end() == Ran(3, ("error: no lab",))
+
+
+def test_second_terminal_that_ctrl_c_does_not_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terminals, "CTRL_C_SECONDS", 0.5)
+    terminal = SecondTerminal(f"trap '' INT; touch {tmp_path}/begun; exec sleep 600", {})
+    seen(tmp_path / "begun")
+    assert terminal.end() == Ran(-signal.SIGTERM, ())

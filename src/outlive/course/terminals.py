@@ -29,8 +29,8 @@ CONTROLS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\([0B]|[\r\a]")
 """What moves a terminal's cursor or changes its letters, and is no text."""
 CTRL_C_SECONDS = 60.0
 """Seconds that a program has after Ctrl-C; `outlive fence watch` takes up to 45."""
-ENDED_BY_CTRL_C = (-signal.SIGINT, 128 + signal.SIGINT)
-"""How a program that doesn't heed it ends by it, and a shell that ran one."""
+ENDED_HARDER = (-signal.SIGTERM, -signal.SIGKILL)
+"""The statuses of a program that Ctrl-C didn't end. What else it says of its end is its own: kubectl's is 1."""
 BASH = ("env", "--default-signal=INT", "bash", "-c")
 """A bash that Ctrl-C ends, whatever this process ignores."""
 
@@ -115,4 +115,4 @@ class SecondTerminal:
         with self._printed as printed:
             printed.seek(0)
             lines = printed.read().decode("utf-8", "replace").splitlines()
-        return Ran(0 if ran and status in ENDED_BY_CTRL_C else status, tuple(lines))
+        return Ran(0 if ran and status not in ENDED_HARDER else status, tuple(lines))
