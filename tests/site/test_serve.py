@@ -7,8 +7,11 @@ import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import threading
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -49,7 +52,19 @@ def test_a_file_that_a_page_links_to_is_shown_as_text(served: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/nowhere", "/docs/nowhere/at/all.html", "/docs/", "/assets", f"/{build.NOTE}", "/../../etc/passwd", "/%2e%2e/x"]
+    "path",
+    [
+        "/nowhere",
+        "/docs/nowhere/at/all.html",
+        "/docs/",
+        "/assets",
+        f"/{build.NOTE}",
+        "/../../etc/passwd",
+        "/%2e%2e/x",
+        "/%00",
+        "/%ed%a0%80",
+        f"/{'x' * 400}",
+    ],
 )
 def test_what_is_not_there_leads_back(served: str, path: str) -> None:
     status, body, _ = ask(served, path)
@@ -58,6 +73,31 @@ def test_what_is_not_there_leads_back(served: str, path: str) -> None:
     assert links == ["/index.html", "/docs/tutorial/zh/index.html"]
     assert [ask(served, link)[0] for link in links] == [200, 200]
     assert ask(served, path, "HEAD")[:2] == (404, b"")
+
+
+def answered_once(server: ThreadingHTTPServer) -> None:
+    """Have a server answer one request that waits for it, in a thread of its own, to the end."""
+    before = set(threading.enumerate())
+    server.handle_request()
+    for thread in set(threading.enumerate()) - before:
+        thread.join()
+
+
+def test_a_browser_that_goes_away_is_passed_over(site: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with serve.server("127.0.0.1", 0, site) as server:
+        with socket.create_connection(("127.0.0.1", server.server_port)) as browser:
+            browser.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # it resets the connection
+            browser.sendall(b"GET / HTTP/1.1\r\n")
+        answered_once(server)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_another_failure_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "404.html").symlink_to("/proc/self/mem")  # nobody can read its first byte
+    with serve.server("127.0.0.1", 0, tmp_path) as server, socket.create_connection(("127.0.0.1", server.server_port)) as browser:
+        browser.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        answered_once(server)
+    assert capfd.readouterr() == ("", "127.0.0.1 had no answer: OSError: [Errno 5] Input/output error\n")
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import sys
 from contextlib import suppress
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -47,6 +48,13 @@ def server(address: str, port: int, folder: Path) -> ThreadingHTTPServer:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True  # a browser that keeps its connection doesn't keep the program
 
+    def handle_error(self, request: object, client_address: tuple[str, int]) -> None:
+        """Say in one line why a request had no answer; a browser that goes away before it has one is no error."""
+        del request
+        error = sys.exception()
+        if not isinstance(error, ConnectionError):
+            print(f"{client_address[0]} had no answer: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+
 
 class _Site(SimpleHTTPRequestHandler):
     """GET and HEAD of the site's files; other methods are unknown to it."""
@@ -66,7 +74,13 @@ class _Site(SimpleHTTPRequestHandler):
     def send_head(self) -> io.BytesIO | BinaryIO | None:
         """Answer with a file; what isn't a page's or a page's own is not there."""
         path = Path(self.translate_path(self.path))
-        if (path.is_dir() and not (path / "index.html").is_file()) or path.name == build.NOTE:
+        try:
+            (path / "index.html" if path.is_dir() else path).stat()
+        except (OSError, ValueError):  # also what can't be a file's name: one too long, or with a zero byte
+            there = False
+        else:
+            there = path.name != build.NOTE
+        if not there:
             self.send_error(HTTPStatus.NOT_FOUND)
             return None
         return super().send_head()
