@@ -75,6 +75,16 @@ def test_what_is_not_there_leads_back(served: str, path: str) -> None:
     assert ask(served, path, "HEAD")[:2] == (404, b"")
 
 
+def test_no_name_server_is_asked(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without internet one may answer after many seconds only."""
+    asked: list[str] = []
+    for question in ("getfqdn", "gethostbyaddr", "getaddrinfo"):
+        monkeypatch.setattr(socket, question, lambda *words, **_: asked.append(str(words[0])))
+    with serve.server("127.0.0.1", 0, site) as server:
+        assert (server.server_name, server.server_port) == server.server_address
+    assert asked == []
+
+
 def answered_once(server: ThreadingHTTPServer) -> None:
     """Have a server answer one request that waits for it, in a thread of its own, to the end."""
     before = set(threading.enumerate())

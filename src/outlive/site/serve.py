@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import socketserver
 import sys
 from contextlib import suppress
 from http import HTTPStatus
@@ -47,6 +48,11 @@ def server(address: str, port: int, folder: Path) -> ThreadingHTTPServer:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True  # a browser that keeps its connection doesn't keep the program
+
+    def server_bind(self) -> None:
+        """Bind without the parent's question for this host's name, which without a name server is answered after seconds."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
     def handle_error(self, request: object, client_address: tuple[str, int]) -> None:
         """Say in one line why a request had no answer; a browser that goes away before it has one is no error."""
