@@ -19,6 +19,7 @@ import pytest
 
 from outlive.base.errors import LabError
 from outlive.base.process import name_of
+from outlive.base.wait import wait_for
 from outlive.cli import main
 from outlive.site import build, serve
 
@@ -176,3 +177,15 @@ def test_it_builds_what_is_not_there_and_ends_in_order(tmp_path: Path, number: s
         assert process.communicate(timeout=60)[1] == ""
     # As `outlive mirror serve`: to end it is no failure.
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_one_that_is_ended_while_it_builds_was_interrupted(tmp_path: Path, number: signal.Signals) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(tmp_path / "site")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        wait_for("the build", "begun", lambda: any(tmp_path.iterdir()) or process.poll() is not None, bool, within=60, every=0.01)
+        process.send_signal(number)
+        assert process.communicate(timeout=60)[1].startswith("interrupted: ")
+    assert process.returncode == 130
+    assert list(tmp_path.iterdir()) == []

@@ -30,12 +30,13 @@ def serve(address: str, port: int, folder: Path = build.FOLDER) -> None:
         LabError: the address or the port can't be had, or the site can't be built.
     """
     check_address(address)
-    with server(address, port, folder) as serving, suppress(KeyboardInterrupt):
+    with server(address, port, folder) as serving:
         if not build.up_to_date(folder):
             build.build(folder)
         everywhere = " on every address of this host" if address == "0.0.0.0" else ""
-        print(f"the site: http://{address}:{serving.server_port}/{everywhere}; Ctrl-C ends it", flush=True)
-        serving.serve_forever()
+        with suppress(KeyboardInterrupt):
+            print(f"the site: http://{address}:{serving.server_port}/{everywhere}; Ctrl-C ends it", flush=True)
+            serving.serve_forever()
 
 
 def server(address: str, port: int, folder: Path) -> ThreadingHTTPServer:
