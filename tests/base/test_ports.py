@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from outlive.base.errors import LabError
-from outlive.base.ports import check_free, holder
+from outlive.base.ports import check_free, holder, own_addresses
 from outlive.base.process import name_of
 
 
@@ -50,3 +50,14 @@ def test_a_listener_that_may_not_be_looked_into_is_not_named(monkeypatch: pytest
 def test_address_of_another_host() -> None:
     with pytest.raises(LabError, match=r"it can't listen on 192\.0\.2\.1 port 8482 \(Cannot assign requested address\): do"):
         check_free("192.0.2.1", 8482, "it", "do")
+
+
+def test_the_addresses_of_this_host_are_its_own() -> None:
+    for address in own_addresses():
+        assert not address.startswith("127.")
+        check_free(address, 0, "it", "do")
+
+
+def test_without_ip_no_address_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert own_addresses() == []

@@ -11,6 +11,8 @@ import struct
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,6 +20,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from outlive.base.errors import LabError
+from outlive.base.ports import own_addresses
 from outlive.base.process import name_of
 from outlive.base.wait import wait_for
 from outlive.cli import main
@@ -159,15 +162,24 @@ import sys
 from pathlib import Path
 from outlive.base.program import ended
 from outlive.site import serve
-sys.exit(ended(lambda: serve.serve("127.0.0.1", 0, Path(sys.argv[1]))))
+sys.exit(ended(lambda: serve.serve(sys.argv[2], 0, Path(sys.argv[1]))))
 """
+
+
+@contextmanager
+def room(folder: Path, address: str = "127.0.0.1", env: Mapping[str, str] = os.environ) -> Iterator[subprocess.Popen[str]]:
+    """Serve a class room, by a process that is gone afterwards, whatever the test found."""
+    argv = [sys.executable, "-c", PROGRAM, str(folder), address]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_builds_what_is_not_there_and_ends_in_order(tmp_path: Path, number: signal.Signals) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(tmp_path / "site")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    with room(tmp_path / "site") as process:
         assert process.stdout is not None
         ready = next(line for line in process.stdout if line.startswith("the site: "))
         found = re.match(r"the site: (http://127\.0\.0\.1:\d+)/; Ctrl-C ends it\n", ready)
@@ -181,11 +193,24 @@ def test_it_builds_what_is_not_there_and_ends_in_order(tmp_path: Path, number: s
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_one_that_is_ended_while_it_builds_was_interrupted(tmp_path: Path, number: signal.Signals) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(tmp_path / "site")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    with room(tmp_path / "site") as process:
         wait_for("the build", "begun", lambda: any(tmp_path.iterdir()) or process.poll() is not None, bool, within=60, every=0.01)
         process.send_signal(number)
         assert process.communicate(timeout=60)[1].startswith("interrupted: ")
     assert process.returncode == 130
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("ip", [True, False])
+def test_on_every_address_it_names_those_that_a_browser_can_ask(site: Path, tmp_path: Path, ip: bool) -> None:
+    with room(site, "0.0.0.0", os.environ if ip else {**os.environ, "PATH": str(tmp_path)}) as process:
+        assert process.stdout is not None
+        ready = process.stdout.readline()
+        if ip and own_addresses():
+            places = re.findall(r"http://[0-9.]+:\d+", ready)
+            assert [urlsplit(each).hostname for each in places] == own_addresses()
+            assert [ask(each, "/")[0] for each in places] == [200] * len(places)
+        else:
+            assert re.fullmatch(r"the site: http://<this host's address>:\d+/; Ctrl-C ends it\n", ready)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)

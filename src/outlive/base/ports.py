@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import json
 import socket
 from pathlib import Path
 
 from outlive.base.errors import LabError
-from outlive.base.process import name_of
+from outlive.base.process import name_of, said
 
 _LISTENS = "0A"
 """TCP_LISTEN in the column `st` of /proc/net/tcp (proc_pid_net(5))."""
@@ -20,6 +21,12 @@ def check_address(address: str) -> None:
         ipaddress.IPv4Address(address)
     except ValueError as error:
         raise LabError(f"--address is {address!r}, which is no IPv4 address: give one of this host's") from error
+
+
+def own_addresses() -> list[str]:
+    """Return the IPv4 addresses at which others may reach this host; none where it has none, or no `ip`."""
+    links = json.loads(said(("ip", "-4", "-j", "address", "show", "up", "scope", "global")) or "[]")
+    return [entry["local"] for link in links for entry in link.get("addr_info", [])]
 
 
 def check_free(address: str, port: int, who: str, cure: str) -> None:
