@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import py_compile
 import re
 import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from importlib.util import cache_from_source
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -19,7 +21,7 @@ from outlive.base.process import OUTLIVE
 from outlive.base.wait import wait_for
 from outlive.cli import main
 from outlive.course import pages
-from outlive.site import build, contents
+from outlive.site import build, contents, serve
 
 TWO_LANGUAGES = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/*/*/*.md"))
 
@@ -190,6 +192,23 @@ def test_pages_that_changed_are_noticed(small: Path, tmp_path: Path) -> None:
     assert build.up_to_date(site, small)
     (small / "README.md").write_text("# First\n", encoding="utf-8")
     assert not build.up_to_date(site, small)
+
+
+def test_a_page_that_moved_is_noticed(small: Path, tmp_path: Path) -> None:
+    """Also to a place that changes nothing of the pages' order."""
+    site = build.build(tmp_path / "site", small)
+    (small / "docs/tutorial/zh").rename(small / "docs/tutorial/zu")
+    assert not build.up_to_date(site, small)
+
+
+def test_what_python_keeps_beside_the_program_changes_no_page(small: Path, tmp_path: Path) -> None:
+    site = build.build(tmp_path / "site", small)
+    kept = Path(cache_from_source(serve.__file__, optimization=2))  # as `python -OO` does
+    py_compile.compile(serve.__file__, str(kept), optimize=2)
+    try:
+        assert build.up_to_date(site, small)
+    finally:
+        kept.unlink()
 
 
 def test_a_folder_that_is_somebody_s_is_left_alone(tmp_path: Path) -> None:

@@ -65,10 +65,14 @@ def up_to_date(folder: Path = FOLDER, root: Path = ROOT) -> bool:
 
 def _key(found: contents.Contents, root: Path) -> str:
     """Return the checksum of all that a site is built from."""
-    own = [*Path(__file__).parent.rglob("*"), Path(pages.__file__), ROOT / "requirements.lock"]
+    # What Python keeps beside them is made at a module's first use, and changes nothing of the site.
+    own = [path for path in Path(__file__).parent.rglob("*") if path.parent.name != "__pycache__"]
+    own += [Path(pages.__file__), ROOT / "requirements.lock"]
+    files = {str(path.resolve().relative_to(ROOT)): path for path in own} | {name: root / name for name in (*found.pages, *found.files)}
     digest = hashlib.sha256()
-    for path in sorted(path for path in (*(root / name for name in (*found.pages, *found.files)), *own) if path.is_file()):
-        digest.update(f"{path.name}\n".encode() + hashlib.sha256(path.read_bytes()).digest())
+    for name, path in sorted(files.items()):
+        if path.is_file():
+            digest.update(f"{name}\n".encode() + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 
 
