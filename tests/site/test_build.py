@@ -185,6 +185,14 @@ def test_a_wrong_page_ends_the_build_and_leaves_nothing(small: Path, tmp_path: P
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkout"]
 
 
+def test_a_page_that_is_not_utf_8_is_named(small: Path, tmp_path: Path) -> None:
+    page = small / "docs/tutorial/zh/README.md"
+    page.write_bytes("# 中文\n".encode("gb18030"))
+    with pytest.raises(LabError, match=rf"^{page} isn't UTF-8 \(byte 2 is 0xd6\): save it as UTF-8$"):
+        build.build(tmp_path / "site", small)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkout"]
+
+
 def test_pages_that_changed_are_noticed(small: Path, tmp_path: Path) -> None:
     site = tmp_path / "site"
     assert not build.up_to_date(site, small)
@@ -192,6 +200,13 @@ def test_pages_that_changed_are_noticed(small: Path, tmp_path: Path) -> None:
     assert build.up_to_date(site, small)
     (small / "README.md").write_text("# First\n", encoding="utf-8")
     assert not build.up_to_date(site, small)
+
+
+def test_a_site_whose_checksum_is_damaged_is_built_anew(small: Path, tmp_path: Path) -> None:
+    site = build.build(tmp_path / "site", small)
+    (site / build.NOTE).write_bytes(b"\xff")
+    assert not build.up_to_date(site, small)
+    assert build.up_to_date(build.build(site, small), small)
 
 
 def test_a_page_that_moved_is_noticed(small: Path, tmp_path: Path) -> None:

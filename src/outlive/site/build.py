@@ -59,7 +59,7 @@ def up_to_date(folder: Path = FOLDER, root: Path = ROOT) -> bool:
     """Say whether the site that is in a folder was built from the pages as they are now."""
     try:
         return (folder / NOTE).read_text(encoding="ascii") == _key(contents.collect(root), root)
-    except OSError:
+    except (OSError, ValueError):  # it isn't there, or damaged
         return False
 
 
@@ -91,7 +91,7 @@ def _make(beside: Path, root: Path) -> Path:
     remove(beside)  # what a killed one left
     found, staged, site = contents.collect(root), beside / "pages", beside / "site"
     for name in found.pages:
-        _write(staged / name, _with_head(name, (root / name).read_text(encoding="utf-8")))
+        _write(staged / name, _with_head(name, contents.text(name, root)))
     for name in found.files:
         _write(staged / name, (root / name).read_bytes())
     settings = beside / "mkdocs.yml"
