@@ -238,6 +238,18 @@ def test_a_folder_that_is_somebody_s_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "full/letter").read_text() == (tmp_path / "file").read_text() == "mine"
 
 
+@pytest.mark.parametrize("folder", [None, Path("/proc/site")], ids=["somebody's", "no place to write"])
+def test_of_the_folder_that_nobody_named_the_cure_names_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: Path | None
+) -> None:
+    """`outlive class`, which serves no other one, has no --to."""
+    (tmp_path / "letter").write_text("mine")
+    monkeypatch.setattr(build, "FOLDER", folder or tmp_path)
+    said = "can't be built in /proc/site .*: see that you may write there$" if folder else "is there and isn't a site .*: move it away$"
+    with pytest.raises(LabError, match=said):
+        serve.serve("127.0.0.1", 0, build.FOLDER)
+
+
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     # What root may not either.

@@ -48,10 +48,13 @@ def build(folder: Path = FOLDER, root: Path = ROOT) -> Path:
                 remove(beside)
                 lock.unlink()
     except OSError as error:
-        raise LabError(
-            f"the site can't be built in {folder} ({error.strerror}{f': {error.filename}' if error.filename else ''}): "
-            "name a folder that you may write to, by `outlive site build --to FOLDER`"
-        ) from error
+        what = f"{error.strerror}{f': {error.filename}' if error.filename else ''}"
+        cure = (
+            "see that you may write there"
+            if _is_own(folder)
+            else "name a folder that you may write to, by `outlive site build --to FOLDER`"
+        )
+        raise LabError(f"the site can't be built in {folder} ({what}): {cure}") from error
     return folder
 
 
@@ -79,9 +82,13 @@ def _key(found: contents.Contents, root: Path) -> str:
 def _check(folder: Path) -> None:
     """Refuse a folder whose files somebody may miss."""
     if folder.exists() and not (folder / NOTE).is_file() and (not folder.is_dir() or any(folder.iterdir())):
-        raise LabError(
-            f"{folder} is there and isn't a site that `outlive site build` made: name an empty folder, or one that isn't there yet, by --to"
-        )
+        cure = "move it away" if _is_own(folder) else "name an empty folder, or one that isn't there yet, by --to"
+        raise LabError(f"{folder} is there and isn't a site that `outlive site build` made: {cure}")
+
+
+def _is_own(folder: Path) -> bool:
+    """Say whether it is the folder that nobody has to name, and in `outlive class` nobody can."""
+    return folder == FOLDER.resolve()
 
 
 def _make(beside: Path, root: Path) -> Path:
