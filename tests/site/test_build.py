@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from outlive.base.errors import LabError
-from outlive.base.paths import LOGS, ROOT
+from outlive.base.paths import ROOT
 from outlive.base.process import OUTLIVE
 from outlive.base.wait import wait_for
 from outlive.cli import main
@@ -77,7 +77,7 @@ def broken(site: Path, page: Path, read_pages: dict[Path, Html]) -> list[str]:
 
 def test_it_builds_without_a_warning(site: Path) -> None:
     assert (site / "index.html").is_file()
-    assert "No issues found" in (LOGS / "site.log").read_text(encoding="utf-8")
+    assert "No issues found" in site.with_name("site.log").read_text(encoding="utf-8")
 
 
 def test_every_page_and_what_it_links_to_is_there(site: Path) -> None:
