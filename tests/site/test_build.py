@@ -168,9 +168,32 @@ def test_details_fold_and_what_is_in_them_is_a_page_s(small: Path, tmp_path: Pat
     assert 'data-clipboard-text="true"' in folded
 
 
-def test_lines_of_chinese_are_joined_without_a_blank(small: Path, tmp_path: Path) -> None:
-    text = (build.build(tmp_path / "site", small) / "docs/tutorial/zh/index.html").read_text(encoding="utf-8")
-    assert "第一行，第二行 word\nword" in text
+@pytest.mark.parametrize(
+    ("lines", "shown"),
+    [
+        ("第一行，\n第二行 word\nword", "第一行，第二行 word\nword"),
+        ("- 第一行\n  第二行", "<li>第一行第二行</li>"),
+        ("第一行\n**第二行**\n第三行", "第一行<strong>第二行</strong>第三行"),
+        ("第一行\n**[第二行](https://example.com/)**", '第一行<strong><a href="https://example.com/">第二行</a></strong>'),
+        ("第一行\n\n第二行", "<p>第一行</p>\n<p>第二行</p>"),
+        ("- 第一行\n- 第二行", "<li>第一行</li>\n<li>第二行</li>"),
+    ],
+)
+def test_lines_of_chinese_are_joined_without_a_blank(small: Path, tmp_path: Path, lines: str, shown: str) -> None:
+    (small / "docs/tutorial/zh/README.md").write_text(f"# 一\n\n{lines}\n", encoding="utf-8")
+    assert shown in (build.build(tmp_path / "site", small) / "docs/tutorial/zh/index.html").read_text(encoding="utf-8")
+
+
+def test_no_line_s_end_is_a_blank_between_chinese(site: Path) -> None:
+    """Wherever the line's end is: in an item of a list, before or after bold words."""
+    character = r"[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]"
+    found = {}
+    for path in sorted(site.rglob("zh/*.html")):
+        text = re.sub(r"<pre.*?</pre>", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+        paragraphs = (re.sub(r"<[^>]*>", "", each) for each in re.findall(r"<(?:p|li|td)>(.*?)</(?:p|li|td)>", text, re.DOTALL))
+        if blanks := [match for each in paragraphs for match in re.findall(rf".{{,9}}{character}\n *{character}.{{,9}}", each)]:
+            found[path.name] = blanks
+    assert found == {}
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,9 @@ NOTE = ".outlive-site"
 """A file in the site with the checksum of what it was built from; written last."""
 THEME = Path(__file__).with_name("theme")
 
-_BETWEEN_CHINESE = re.compile(r"(?<=[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef])\n(?=[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef])")
-"""A line's end that would be shown as a blank, which Chinese doesn't have between its characters."""
+_CHINESE = r"[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]"
+_BETWEEN_CHINESE = re.compile(rf"(?:(?<={_CHINESE})|(?<={_CHINESE}\*\*))\n *(?=(?:\*\*|\[)*{_CHINESE})")
+"""A line's end that would be shown as a blank, which Chinese doesn't have between its characters; the next line may be indented, and bold or a link."""
 _DETAILS = re.compile(r"^<details>", re.MULTILINE)
 
 
