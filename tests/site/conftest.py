@@ -13,8 +13,11 @@ from outlive.site import build, serve
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of the built site."""
-    return build.build(tmp_path_factory.mktemp("built") / "site")
+    """Return the folder of the built site; its log is beside it, and not where the next build's would replace it."""
+    folder = tmp_path_factory.mktemp("built")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build, "LOGS", folder)
+        return build.build(folder / "site")
 
 
 @pytest.fixture(scope="session")

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import py_compile
 import re
 import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from importlib.util import cache_from_source
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
 
 from outlive.base.errors import LabError
-from outlive.base.paths import LOGS, ROOT
+from outlive.base.paths import ROOT
 from outlive.base.process import OUTLIVE
 from outlive.base.wait import wait_for
 from outlive.cli import main
 from outlive.course import pages
-from outlive.site import build, contents
+from outlive.site import build, contents, serve
 
 TWO_LANGUAGES = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/*/*/*.md"))
 
@@ -75,7 +77,7 @@ def broken(site: Path, page: Path, read_pages: dict[Path, Html]) -> list[str]:
 
 def test_it_builds_without_a_warning(site: Path) -> None:
     assert (site / "index.html").is_file()
-    assert "No issues found" in (LOGS / "site.log").read_text(encoding="utf-8")
+    assert "No issues found" in site.with_name("site.log").read_text(encoding="utf-8")
 
 
 def test_every_page_and_what_it_links_to_is_there(site: Path) -> None:
@@ -166,9 +168,32 @@ def test_details_fold_and_what_is_in_them_is_a_page_s(small: Path, tmp_path: Pat
     assert 'data-clipboard-text="true"' in folded
 
 
-def test_lines_of_chinese_are_joined_without_a_blank(small: Path, tmp_path: Path) -> None:
-    text = (build.build(tmp_path / "site", small) / "docs/tutorial/zh/index.html").read_text(encoding="utf-8")
-    assert "第一行，第二行 word\nword" in text
+@pytest.mark.parametrize(
+    ("lines", "shown"),
+    [
+        ("第一行，\n第二行 word\nword", "第一行，第二行 word\nword"),
+        ("- 第一行\n  第二行", "<li>第一行第二行</li>"),
+        ("第一行\n**第二行**\n第三行", "第一行<strong>第二行</strong>第三行"),
+        ("第一行\n**[第二行](https://example.com/)**", '第一行<strong><a href="https://example.com/">第二行</a></strong>'),
+        ("第一行\n\n第二行", "<p>第一行</p>\n<p>第二行</p>"),
+        ("- 第一行\n- 第二行", "<li>第一行</li>\n<li>第二行</li>"),
+    ],
+)
+def test_lines_of_chinese_are_joined_without_a_blank(small: Path, tmp_path: Path, lines: str, shown: str) -> None:
+    (small / "docs/tutorial/zh/README.md").write_text(f"# 一\n\n{lines}\n", encoding="utf-8")
+    assert shown in (build.build(tmp_path / "site", small) / "docs/tutorial/zh/index.html").read_text(encoding="utf-8")
+
+
+def test_no_line_s_end_is_a_blank_between_chinese(site: Path) -> None:
+    """Wherever the line's end is: in an item of a list, before or after bold words."""
+    character = r"[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]"
+    found = {}
+    for path in sorted(site.rglob("zh/*.html")):
+        text = re.sub(r"<pre.*?</pre>", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+        paragraphs = (re.sub(r"<[^>]*>", "", each) for each in re.findall(r"<(?:p|li|td)>(.*?)</(?:p|li|td)>", text, re.DOTALL))
+        if blanks := [match for each in paragraphs for match in re.findall(rf".{{,9}}{character}\n *{character}.{{,9}}", each)]:
+            found[path.name] = blanks
+    assert found == {}
 
 
 @pytest.mark.parametrize(
@@ -183,6 +208,14 @@ def test_a_wrong_page_ends_the_build_and_leaves_nothing(small: Path, tmp_path: P
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkout"]
 
 
+def test_a_page_that_is_not_utf_8_is_named(small: Path, tmp_path: Path) -> None:
+    page = small / "docs/tutorial/zh/README.md"
+    page.write_bytes("# 中文\n".encode("gb18030"))
+    with pytest.raises(LabError, match=rf"^{page} isn't UTF-8 \(byte 2 is 0xd6\): save it as UTF-8$"):
+        build.build(tmp_path / "site", small)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkout"]
+
+
 def test_pages_that_changed_are_noticed(small: Path, tmp_path: Path) -> None:
     site = tmp_path / "site"
     assert not build.up_to_date(site, small)
@@ -190,6 +223,30 @@ def test_pages_that_changed_are_noticed(small: Path, tmp_path: Path) -> None:
     assert build.up_to_date(site, small)
     (small / "README.md").write_text("# First\n", encoding="utf-8")
     assert not build.up_to_date(site, small)
+
+
+def test_a_site_whose_checksum_is_damaged_is_built_anew(small: Path, tmp_path: Path) -> None:
+    site = build.build(tmp_path / "site", small)
+    (site / build.NOTE).write_bytes(b"\xff")
+    assert not build.up_to_date(site, small)
+    assert build.up_to_date(build.build(site, small), small)
+
+
+def test_a_page_that_moved_is_noticed(small: Path, tmp_path: Path) -> None:
+    """Also to a place that changes nothing of the pages' order."""
+    site = build.build(tmp_path / "site", small)
+    (small / "docs/tutorial/zh").rename(small / "docs/tutorial/zu")
+    assert not build.up_to_date(site, small)
+
+
+def test_what_python_keeps_beside_the_program_changes_no_page(small: Path, tmp_path: Path) -> None:
+    site = build.build(tmp_path / "site", small)
+    kept = Path(cache_from_source(serve.__file__, optimization=2))  # as `python -OO` does
+    py_compile.compile(serve.__file__, str(kept), optimize=2)
+    try:
+        assert build.up_to_date(site, small)
+    finally:
+        kept.unlink()
 
 
 def test_a_folder_that_is_somebody_s_is_left_alone(tmp_path: Path) -> None:
@@ -202,6 +259,18 @@ def test_a_folder_that_is_somebody_s_is_left_alone(tmp_path: Path) -> None:
         ):
             build.build(tmp_path / name)
     assert (tmp_path / "full/letter").read_text() == (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("folder", [None, Path("/proc/site")], ids=["somebody's", "no place to write"])
+def test_of_the_folder_that_nobody_named_the_cure_names_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: Path | None
+) -> None:
+    """`outlive class`, which serves no other one, has no --to."""
+    (tmp_path / "letter").write_text("mine")
+    monkeypatch.setattr(build, "FOLDER", folder or tmp_path)
+    said = "can't be built in /proc/site .*: see that you may write there$" if folder else "is there and isn't a site .*: move it away$"
+    with pytest.raises(LabError, match=said):
+        serve.serve("127.0.0.1", 0, build.FOLDER)
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:

@@ -25,8 +25,9 @@ NOTE = ".outlive-site"
 """A file in the site with the checksum of what it was built from; written last."""
 THEME = Path(__file__).with_name("theme")
 
-_BETWEEN_CHINESE = re.compile(r"(?<=[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef])\n(?=[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef])")
-"""A line's end that would be shown as a blank, which Chinese doesn't have between its characters."""
+_CHINESE = r"[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]"
+_BETWEEN_CHINESE = re.compile(rf"(?:(?<={_CHINESE})|(?<={_CHINESE}\*\*))\n *(?=(?:\*\*|\[)*{_CHINESE})")
+"""A line's end that would be shown as a blank, which Chinese doesn't have between its characters; the next line may be indented, and bold or a link."""
 _DETAILS = re.compile(r"^<details>", re.MULTILINE)
 
 
@@ -48,10 +49,13 @@ def build(folder: Path = FOLDER, root: Path = ROOT) -> Path:
                 remove(beside)
                 lock.unlink()
     except OSError as error:
-        raise LabError(
-            f"the site can't be built in {folder} ({error.strerror}{f': {error.filename}' if error.filename else ''}): "
-            "name a folder that you may write to, by `outlive site build --to FOLDER`"
-        ) from error
+        what = f"{error.strerror}{f': {error.filename}' if error.filename else ''}"
+        cure = (
+            "see that you may write there"
+            if _is_own(folder)
+            else "name a folder that you may write to, by `outlive site build --to FOLDER`"
+        )
+        raise LabError(f"the site can't be built in {folder} ({what}): {cure}") from error
     return folder
 
 
@@ -59,25 +63,33 @@ def up_to_date(folder: Path = FOLDER, root: Path = ROOT) -> bool:
     """Say whether the site that is in a folder was built from the pages as they are now."""
     try:
         return (folder / NOTE).read_text(encoding="ascii") == _key(contents.collect(root), root)
-    except OSError:
+    except (OSError, ValueError):  # it isn't there, or damaged
         return False
 
 
 def _key(found: contents.Contents, root: Path) -> str:
     """Return the checksum of all that a site is built from."""
-    own = [*Path(__file__).parent.rglob("*"), Path(pages.__file__), ROOT / "requirements.lock"]
+    # What Python keeps beside them is made at a module's first use, and changes nothing of the site.
+    own = [path for path in Path(__file__).parent.rglob("*") if path.parent.name != "__pycache__"]
+    own += [Path(pages.__file__), ROOT / "requirements.lock"]
+    files = {str(path.resolve().relative_to(ROOT)): path for path in own} | {name: root / name for name in (*found.pages, *found.files)}
     digest = hashlib.sha256()
-    for path in sorted(path for path in (*(root / name for name in (*found.pages, *found.files)), *own) if path.is_file()):
-        digest.update(f"{path.name}\n".encode() + hashlib.sha256(path.read_bytes()).digest())
+    for name, path in sorted(files.items()):
+        if path.is_file():
+            digest.update(f"{name}\n".encode() + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 
 
 def _check(folder: Path) -> None:
     """Refuse a folder whose files somebody may miss."""
     if folder.exists() and not (folder / NOTE).is_file() and (not folder.is_dir() or any(folder.iterdir())):
-        raise LabError(
-            f"{folder} is there and isn't a site that `outlive site build` made: name an empty folder, or one that isn't there yet, by --to"
-        )
+        cure = "move it away" if _is_own(folder) else "name an empty folder, or one that isn't there yet, by --to"
+        raise LabError(f"{folder} is there and isn't a site that `outlive site build` made: {cure}")
+
+
+def _is_own(folder: Path) -> bool:
+    """Say whether it is the folder that nobody has to name, and in `outlive class` nobody can."""
+    return folder == FOLDER.resolve()
 
 
 def _make(beside: Path, root: Path) -> Path:
@@ -87,7 +99,7 @@ def _make(beside: Path, root: Path) -> Path:
     remove(beside)  # what a killed one left
     found, staged, site = contents.collect(root), beside / "pages", beside / "site"
     for name in found.pages:
-        _write(staged / name, _with_head(name, (root / name).read_text(encoding="utf-8")))
+        _write(staged / name, _with_head(name, contents.text(name, root)))
     for name in found.files:
         _write(staged / name, (root / name).read_bytes())
     settings = beside / "mkdocs.yml"

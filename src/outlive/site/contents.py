@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from outlive.base.errors import LabError
 from outlive.base.paths import ROOT
 
 FIRST = "README.md"
@@ -43,13 +44,21 @@ def collect(root: Path = ROOT) -> Contents:
         if name in pages:
             continue
         pages.append(name)
-        for target in linked(name, (root / name).read_text(encoding="utf-8")):
+        for target in linked(name, text(name, root)):
             if (root / target).is_file():
                 if target.endswith(".md"):
                     waiting.append(target)
                 else:
                     files.add(target)
     return Contents(tuple(pages), tuple(sorted(files)))
+
+
+def text(name: str, root: Path = ROOT) -> str:
+    """Return what a page says; raise LabError if it isn't UTF-8."""
+    try:
+        return (root / name).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise LabError(f"{root / name} isn't UTF-8 (byte {error.start} is {error.object[error.start]:#04x}): save it as UTF-8") from error
 
 
 def linked(name: str, text: str) -> list[str]:

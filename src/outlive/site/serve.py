@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import functools
 import io
+import socketserver
+import sys
 from contextlib import suppress
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import BinaryIO
 
-from outlive.base.ports import check_address, refused
+from outlive.base.ports import check_address, own_addresses, refused
 from outlive.site import build
 
 _CURE = "choose another port with --port, or name an address of this host with --address"
@@ -28,12 +30,15 @@ def serve(address: str, port: int, folder: Path = build.FOLDER) -> None:
         LabError: the address or the port can't be had, or the site can't be built.
     """
     check_address(address)
-    with server(address, port, folder) as serving, suppress(KeyboardInterrupt):
+    with server(address, port, folder) as serving:
         if not build.up_to_date(folder):
             build.build(folder)
-        everywhere = " on every address of this host" if address == "0.0.0.0" else ""
-        print(f"the site: http://{address}:{serving.server_port}/{everywhere}; Ctrl-C ends it", flush=True)
-        serving.serve_forever()
+        # Nobody can type 0.0.0.0 into a browser.
+        names = (own_addresses() or ["<this host's address>"]) if address == "0.0.0.0" else [address]
+        places = " ".join(f"http://{name}:{serving.server_port}/" for name in names)
+        with suppress(KeyboardInterrupt):
+            print(f"the site: {places}; Ctrl-C ends it", flush=True)
+            serving.serve_forever()
 
 
 def server(address: str, port: int, folder: Path) -> ThreadingHTTPServer:
@@ -46,6 +51,18 @@ def server(address: str, port: int, folder: Path) -> ThreadingHTTPServer:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True  # a browser that keeps its connection doesn't keep the program
+
+    def server_bind(self) -> None:
+        """Bind without the parent's question for this host's name, which without a name server is answered after seconds."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
+
+    def handle_error(self, request: object, client_address: tuple[str, int]) -> None:
+        """Say in one line why a request had no answer; a browser that goes away before it has one is no error."""
+        del request
+        error = sys.exception()
+        if not isinstance(error, ConnectionError):
+            print(f"{client_address[0]} had no answer: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
 
 
 class _Site(SimpleHTTPRequestHandler):
@@ -66,7 +83,13 @@ class _Site(SimpleHTTPRequestHandler):
     def send_head(self) -> io.BytesIO | BinaryIO | None:
         """Answer with a file; what isn't a page's or a page's own is not there."""
         path = Path(self.translate_path(self.path))
-        if (path.is_dir() and not (path / "index.html").is_file()) or path.name == build.NOTE:
+        try:
+            (path / "index.html" if path.is_dir() else path).stat()
+        except (OSError, ValueError):  # also what can't be a file's name: one too long, or with a zero byte
+            there = False
+        else:
+            there = path.name != build.NOTE
+        if not there:
             self.send_error(HTTPStatus.NOT_FOUND)
             return None
         return super().send_head()
