@@ -18,7 +18,7 @@ from pexpect.fdpexpect import fdspawn
 
 from outlive.base.errors import UnreachableError
 from outlive.base.paths import ROOT
-from outlive.base.process import LOCALE, end, start, started
+from outlive.base.process import end, environment, start, started
 from outlive.course.pages import DIALOGUES, Ran
 
 SIZE = (50, 200)
@@ -51,11 +51,11 @@ def converse(text: str, typed: Sequence[str], variables: Mapping[str, str], seco
         LabError: there is no bash.
     """
     ours, its = pty.openpty()
-    environment = os.environ | LOCALE | dict(variables) | {"TERM": "dumb"}
+    env = environment({**os.environ, **variables, "TERM": "dumb"})
     with closing(fdspawn(ours, encoding="utf-8", codec_errors="replace")) as terminal, open(its, closefd=True) as other:  # noqa: PTH123 - a terminal has no path
         termios.tcsetwinsize(its, SIZE)
         terminal.logfile_read = shown = StringIO()
-        with started([*BASH, text], leads=True, cwd=ROOT, env=environment, stdin=other, stdout=other, stderr=other) as process:
+        with started([*BASH, text], leads=True, cwd=ROOT, env=env, stdin=other, stdout=other, stderr=other) as process:
             other.close()
             for number, line in enumerate(typed):
                 prompt = next(each for each in DIALOGUES if line.startswith(each))
@@ -96,12 +96,11 @@ class SecondTerminal:
             LabError: there is no bash.
         """
         self._printed = TemporaryFile()  # noqa: SIM115 - it is read when the command has ended
-        environment = os.environ | LOCALE | dict(variables)
         self._process = start(
             [*BASH, text],
             process_group=0,
             cwd=ROOT,
-            env=environment,
+            env=environment({**os.environ, **variables}),
             stdin=subprocess.DEVNULL,
             stdout=self._printed,
             stderr=subprocess.STDOUT,

@@ -21,7 +21,7 @@ import yaml
 from outlive.base.clock import HOST_CLOCK, Clock
 from outlive.base.errors import LabError, NotFoundError, UnreachableError
 from outlive.base.paths import ROOT
-from outlive.base.process import LOCALE, output, start
+from outlive.base.process import environment, output, start
 from outlive.base.wait import StateNotReachedError, WaitTimeoutError, persist, wait_for
 from outlive.course import ownership
 from outlive.course.ownership import CHANGED, CORDONED, MOUNTED, NAMESPACE, OFF, PROFILE
@@ -150,7 +150,7 @@ def on_host(text: str, variables: dict[str, str], seconds: float = COMMAND_SECON
     with start(
         ["bash", "-c", text],
         cwd=ROOT,
-        env=os.environ | LOCALE | variables,
+        env=environment({**os.environ, **variables}),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -234,7 +234,7 @@ class Ground:
     def _objects(self) -> list[dict[str, Any]]:
         command = ["kubectl", "get", "--namespace", NAMESPACE, "--output", "json", ",".join(KINDS)]
         try:
-            listing = output(command, LIST_SECONDS, {**os.environ, **LOCALE, **self._variables})
+            listing = output(command, LIST_SECONDS, environment({**os.environ, **self._variables}))
             items: list[dict[str, Any]] = json.loads(listing)["items"]
         except (LabError, ValueError, KeyError) as error:
             raise UnreachableError(f"the cluster gave no list of its objects ({error})") from error
