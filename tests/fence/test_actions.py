@@ -203,7 +203,7 @@ def test_revoke_and_allow_are_one_transaction_each() -> None:
     _server(remote).revoke("192.0.2.11")
     _server(remote).allow("192.0.2.11")
     revoke, allow = remote.commands
-    assert "th dport 2049 counter drop" in revoke
+    assert "th dport { 2049, 3260 } counter drop" in revoke
     assert revoke.endswith("add element inet outlive_fence fenced { 192.0.2.11 }")
     assert "2049" not in allow
     assert allow.endswith("delete element inet outlive_fence fenced { 192.0.2.11 }")

@@ -526,7 +526,7 @@ def test_a_lost_node_is_turned_away_until_it_is_let_in(
     assert loaded.startswith(f"--file {rules}\n")
     assert f'include "{folder}/*.nft"' in loaded
     assert f"add element {NFT_LOST} {{ 192.0.2.11 }}" in loaded
-    assert "ip saddr @addresses meta l4proto { tcp, udp } th dport 2049 counter drop" in loaded
+    assert "ip saddr @addresses meta l4proto { tcp, udp } th dport { 2049, 3260 } counter drop" in loaded
     assert f"ExecStartPre={program} --file {rules}\n" in (tmp_path / "unit.d" / "outlive-lost.conf").read_text()
     calls.unlink()
     assert f"turned away: {watched}" in run("allow", "check_fenced")

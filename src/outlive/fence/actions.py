@@ -23,10 +23,10 @@ NFT_LOST = "inet outlive_lost addresses"
 NFT_OBJECTS = "add table inet outlive_fence; add set inet outlive_fence fenced { type ipv4_addr; }; "
 NFT_RULES = (
     NFT_OBJECTS
-    # Before connection tracking, and for connections that stand already too.
+    # NFS, and iSCSI where the server offers disks too. Before connection tracking, and for connections that stand already too.
     + "add chain inet outlive_fence input { type filter hook input priority raw; policy accept; }; "
     + "flush chain inet outlive_fence input; "
-    + "add rule inet outlive_fence input ip saddr @fenced meta l4proto { tcp, udp } th dport 2049 counter drop; "
+    + "add rule inet outlive_fence input ip saddr @fenced meta l4proto { tcp, udp } th dport { 2049, 3260 } counter drop; "
 )
 """What ``nft`` is told, all in one transaction; said twice it changes nothing."""
 
