@@ -118,6 +118,12 @@ def _extras() -> Iterable[str]:
     return sorted([*lock.EXTRAS, *lock.load_addons(), lock.EARLIER])
 
 
+def _storages() -> Iterable[str]:
+    from outlive.host.storage import KINDS
+
+    return {name: f"{kind.title}; takes {kind.needs}" for name, kind in KINDS.items()}
+
+
 def _archives() -> Iterable[str]:
     from outlive.mirror import lock
 
@@ -380,6 +386,21 @@ def tutorial_apply(chapters: tuple[str, ...]) -> None:
 def tutorial_reset() -> None:
     """Take all objects of the tutorial away; the volumes' data stays (playbooks/tutorial-reset.yml)."""
     _playbook("tutorial-reset")
+
+
+@outlive.group(cls=Sections)
+def storage() -> None:
+    """Storage that a lab may have beside NFS (docs/storage.md)."""
+
+
+@storage.command("add")
+@click.argument("name", type=Named("storage", _storages))
+@on_host
+def storage_add(name: str) -> None:
+    """Give the lab a kind of storage; its chapter of the tutorial can be followed then."""
+    from outlive.host import steps
+
+    steps.add_storage(name)
 
 
 @outlive.command()

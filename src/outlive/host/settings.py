@@ -21,7 +21,7 @@ from outlive.base.architecture import AMD64, Architecture
 from outlive.base.errors import LabError
 from outlive.base.paths import BIN, KUBECONFIG, ROOT, STATE, cache
 from outlive.base.process import LOCALE, said
-from outlive.host import environment, virtualization
+from outlive.host import environment, storage, virtualization
 
 Provider = Literal["libvirt", "virtualbox"]
 Driver = Literal["kvm", "qemu"]
@@ -80,7 +80,9 @@ class Settings:
     @property
     def inventories(self) -> list[str]:
         """What all labs share, the inventory with the machines, and its overlays: a later one overrides an earlier one."""
-        chosen = ["inventories/common", "inventories/lab"]
+        # A role's scenario may be about any kind of storage.
+        storages = storage.KINDS if self.scenarios else storage.chosen()
+        chosen = ["inventories/common", "inventories/lab", *(f"inventories/{name}" for name in storages)]
         if self.sources == "mirror":
             chosen.append("inventories/offline")
         if self.sources == "mirror" and self.box != "full":

@@ -19,7 +19,7 @@ from outlive.base.locks import alone
 from outlive.base.paths import LOCK, LOGS, REPORTS, ROOT, STATE, kubectl, machine_ids
 from outlive.base.process import OUTLIVE, logged, remove, shown
 from outlive.base.wait import wait_for
-from outlive.host import durations, environment, molecule, packages, private, rehearsals
+from outlive.host import durations, environment, molecule, packages, private, rehearsals, storage
 from outlive.host.doctor import checklist, checkout, leftovers
 from outlive.host.reach import Reached, build_mirror, build_scanner, check_of, log_of, outcome, reach
 from outlive.host.settings import Settings, decide
@@ -258,6 +258,7 @@ def _snapshot(lab: Reached) -> float:
         seconds += lab.step("snapshot", ["vagrant", "snapshot", "save", "--force", SNAPSHOT], vagrant_line)
     finally:
         seconds += lab.step("snapshot: resume", ["vagrant", "resume", "--no-provision"], vagrant_line)
+    storage.keep()
     return seconds
 
 
@@ -304,6 +305,8 @@ def _reset() -> None:
         describe=", ".join,
     )
     print("all nodes are Ready: the cluster is as playbooks/site.yml left it")
+    for name in storage.go_back():
+        print(f"{name} came after the snapshot, and is gone with what was on it: `outlive storage add {name}` brings it again, empty")
 
 
 def _stale_nodes(lab: Reached, since: datetime) -> list[str]:
@@ -324,6 +327,25 @@ def _stale_nodes(lab: Reached, since: datetime) -> list[str]:
     }
     ready = {node.name: node.ready == "True" for node in (objects.node(item) for item in items if item["kind"] == "Node")}
     return [name for name, is_ready in ready.items() if not is_ready or renewed.get(name, since) <= since]
+
+
+def add_storage(name: str) -> None:
+    """Give the lab a kind of storage that it hasn't got, or bring it up to date; a lab that isn't there yet gets it when it is made.
+
+    Raises:
+        LabError: a playbook failed, or another command works on the lab.
+    """
+    kind = storage.KINDS[name]
+    print(f"{name}: {kind.title}; takes {kind.needs}", flush=True)
+    with alone():
+        storage.choose(name)
+        if not machine_ids():
+            print("there is no lab yet: `make lab`, or `outlive up` and `outlive provision`, make one with it")
+            return
+        lab = reach()
+        lab.step(f"storage {name}", ["ansible-playbook", "playbooks/site.yml", "--tags", name], task_of)
+        if (STATE / "tutorial").exists():
+            lab.step("tutorial", ["ansible-playbook", "playbooks/tutorial.yml"], task_of)
 
 
 def destroy() -> None:
