@@ -41,7 +41,15 @@ $ false
 def test_pages_that_need_two_workers() -> None:
     """Those that show a second worker, or a pod that leaves its node: in a lab with one they are left out, and the others aren't."""
     two = {page.name for page in load(ROOT / "docs/tutorial/en", ROOT) if page.moves_between_nodes}
-    assert two == {"README", "02-hostpath", "05-access-modes", "07-dynamic-provisioning", "09-mysql-supported", "10-lose-the-node"}
+    assert two == {
+        "README",
+        "02-hostpath",
+        "05-access-modes",
+        "07-dynamic-provisioning",
+        "09-mysql-supported",
+        "10-lose-the-node",
+        "11-iscsi",
+    }
 
 
 def test_blocks_and_commands() -> None:

@@ -25,6 +25,9 @@ from . import role_tasks
 from .conftest import COMMON, ROOT, Playbook
 from .test_preflight import sentence
 
+SECRETS = {"mysql-secret.yml", "iscsi-secret.yml"}
+"""What holds a password: no learner finds it among the manifests."""
+
 
 def render(playbook: Playbook, tmp_path: Path, role: str) -> dict[str, str]:
     """Return the text of all manifests of `role` by their paths below templates/, rendered by Ansible with the lab's variables."""
@@ -255,8 +258,8 @@ def test_pages_show_the_manifests_as_they_are(playbook: Playbook, tmp_path: Path
                 done = subprocess.run(text.split(), cwd=tmp_path / "manifests", capture_output=True, text=True, check=False)
                 different = pages.compare(command.shown, done.stdout.splitlines())
                 assert all(line.startswith("  ") for line in different), f"{page.path}:{command.line}\n" + "\n".join(different)
-    # Two are applied by the role alone, one holds the password.
-    assert named == set(manifests) - {"mysql-secret.yml", "mysql/mysql-config.yml"}
+    # These are applied by the role alone, and two of them hold passwords.
+    assert named == set(manifests) - {*SECRETS, "mysql/mysql-config.yml"}
 
 
 def test_folder_for_learners(playbook: Playbook, tmp_path: Path) -> None:
@@ -275,8 +278,8 @@ def test_folder_for_learners(playbook: Playbook, tmp_path: Path) -> None:
         {"kind": "PersistentVolume", "metadata": {"name": "my-own-pv"}, "spec": {}},
     ]
     variables = {
-        # The old manifests' objects are today's; of the password there is an object, and of the clients' pods, and one volume was made.
-        "count": len(objects_of(manifests)) - 1 + 1 + 2 + 1,
+        # The old manifests' objects are today's; of each password there is an object, and of the clients' pods, and one volume was made.
+        "count": len(objects_of(manifests)) - len(SECRETS) + len(SECRETS) + 2 + 1,
         "leaving": "{{ __storage_tutorial_leaving | map(attribute='metadata.name') }}",
         "__storage_tutorial_volumes": {"resources": volumes},
     }
@@ -299,12 +302,12 @@ def test_folder_for_learners(playbook: Playbook, tmp_path: Path) -> None:
         assert result.returncode == 0, result.stdout + result.stderr
         assert f"changed={changed}" in result.stdout
     written = {str(path.relative_to(tmp_path / "learners")): path.read_text() for path in (tmp_path / "learners").rglob("*.yml")}
-    assert written == {name: text for name, text in manifests.items() if name != "mysql-secret.yml"}
+    assert written == {name: text for name, text in manifests.items() if name not in SECRETS}
     assert (tmp_path / "secrets" / "password").read_text().strip() not in "".join(written.values())
 
 
 def test_chapters_that_are_asked_for(playbook: Playbook, tmp_path: Path) -> None:
-    """None unless one is named; all are all but external storage, of which nothing can run here; a wrong name is one sentence."""
+    """None unless one is named; all are all but external storage, of which nothing can run here, and iSCSI, which not each lab has; a wrong name is one sentence."""
     render(playbook, tmp_path, "storage_tutorial")
     role = tmp_path / "roles" / "storage_tutorial"
     read, *_ = yaml.safe_load((role / "tasks" / "volumes.yml").read_text())
@@ -317,7 +320,7 @@ def test_chapters_that_are_asked_for(playbook: Playbook, tmp_path: Path) -> None
     specs = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
     assert {"all", *standing} == set(specs["storage_tutorial_chapters"]["choices"])
     folders = {path.name for path in (role / "templates").iterdir() if path.is_dir()}
-    assert folders - set(standing) == {"external-storage", "mysql", "mysql-9", "then"}
+    assert folders - set(standing) == {"external-storage", "iscsi", "mysql", "mysql-9", "then"}
     names = [
         each["metadata"]["name"]
         for manifests in standing.values()

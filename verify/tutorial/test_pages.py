@@ -32,6 +32,8 @@ class Step:
         return f"{self.page.name}: the end" if self.block is None else f"{self.page.name}:{self.block.line} {self.block.heading}"
 
 
+STORAGE = {"11-iscsi": "iscsi"}
+"""The storage that a page needs beside NFS: the group of the machines that serve it begins with its name."""
 NEEDS = {"09-mysql-supported": "storage_tutorial_mysql_supported_image"}
 """The image that a page needs and that a mirror may not have, by the inventory's variable."""
 SHOWS = {"08-mysql": "mysql:5.6", "09-mysql-supported": "mysql:5.6", "10-lose-the-node": "mysql:5.6"}
@@ -45,6 +47,9 @@ def test_page(walk: Walk, lab: Inventory, lacks: Callable[[str], bool], outcomes
     few = steady.too_few([host.name for host in lab.workers]) if step.page.moves_between_nodes else None
     if few:
         pytest.skip(few)
+    storage = STORAGE.get(step.page.name)
+    if storage and not lab.groups.get(f"{storage}_servers"):
+        pytest.skip(f"this lab has no {storage}: run `outlive storage add {storage}`, then this again")
     variable = NEEDS.get(step.page.name)
     image = lab.setting(variable) if variable else None
     if image and lacks(image):
