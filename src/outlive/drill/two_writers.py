@@ -1,0 +1,182 @@
+"""Two pods on two nodes that write to one disk over iSCSI, each with its own idea of the file system on it; what becomes of that.
+
+The disk is the lab's `scratch`, whose data may be destroyed. Its volume stands in the pods themselves: of such a volume Kubernetes' controller takes no note
+to which node it belongs, so nobody keeps the second pod away.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from outlive.base.errors import LabError
+from outlive.base.wait import wait_for
+from outlive.lab.inventory import Inventory
+from outlive.lab.mysql import NAMESPACE, wait_for_pod_gone
+from outlive.lab.objects import Json
+from outlive.lab.session import Lab
+
+NAME = "scratch"
+SECRET = "iscsi-chap"
+WITHIN = 600.0
+"""Seconds for what a writer is waited for: an image, a login, a mount, a session that comes back."""
+WRITE = """\
+number=0
+while :; do
+  number=$((number + 1))
+  echo "$NAME $number" > "/disk/$NAME-$number" && sync && echo "ok $number"
+done
+"""
+CLEAR = "dd if=/dev/zero of=%s bs=1M count=%s conv=notrunc,fsync status=none"
+SESSIONS = "cat /sys/kernel/config/target/iscsi/%s/tpgt_1/acls/*/info"
+LOOK = """\
+e2fsck -f -n %s >/dev/null 2>&1; echo "fsck $?"
+folder=$(mktemp --directory)
+trap 'umount "$folder" 2>/dev/null; rmdir "$folder"' EXIT
+mount -o loop,ro,noload %s "$folder" || exit 0
+cd "$folder" && for file in *-*; do echo "file $file $(tr '\\n' ' ' < "$file" 2>/dev/null)"; done
+cd /
+"""
+
+
+@dataclass(frozen=True)
+class Disk:
+    """The disk: its server's name and address, its target's name, and the file that stands for it there, with its MiB."""
+
+    server: str
+    address: str
+    target: str
+    file: str
+    size: int
+
+    @classmethod
+    def of(cls, inventory: Inventory) -> Disk:
+        """Return the lab's.
+
+        Raises:
+            LabError: the lab has no disks over iSCSI, or none of that name.
+        """
+        if not inventory.groups.get("iscsi_servers"):
+            raise LabError("This lab has no disks over iSCSI: run `outlive storage add iscsi`, then this again.")
+        server = inventory.group("iscsi_servers")[0]
+        volumes = server.variables.get("iscsi_server_volumes", [])
+        size = next((each.get("size") for each in volumes if each["name"] == NAME), None)
+        if not size:
+            raise LabError(
+                f"iscsi_server_volumes has no '{NAME}' with a size, which may be destroyed: give it back, and run `outlive storage add iscsi`."
+            )
+        folder = server.literal("iscsi_server_folder") or "/var/lib/iscsi-disks"
+        return cls(server.name, server.address, f"{server.literal('iscsi_server_prefix')}:{NAME}", f"{folder}/{NAME}.img", int(size))
+
+
+@dataclass(frozen=True)
+class Left:
+    """What lies on the disk when nobody has it: whether its file system is whole, and the text of each file, by its name."""
+
+    whole: bool
+    files: dict[str, str]
+
+    def lost(self, name: str, acknowledged: int) -> list[int]:
+        """Return the files that a writer was told are there and that aren't, or have another text."""
+        return [number for number in range(1, acknowledged + 1) if self.files.get(f"{name}-{number}") != f"{name} {number}"]
+
+
+def parse(printed: str) -> Left:
+    """Read what LOOK prints.
+
+    Raises:
+        LabError: it says nothing of the file system.
+    """
+    status = re.search(r"^fsck (\d+)$", printed, re.MULTILINE)
+    if status is None or int(status[1]) & ~7:
+        raise LabError(
+            f"e2fsck gave no verdict ({status[0] if status else 'nothing'}): the package e2fsprogs has to be on the iSCSI server's machine."
+        )
+    found = re.findall(r"^file (\S+) (.*?) *$", printed, re.MULTILINE)
+    return Left(int(status[1]) == 0, dict(found))
+
+
+@dataclass(frozen=True)
+class Writer:
+    """A pod that writes file after file, and says of each that it is on the disk."""
+
+    lab: Lab
+    name: str
+
+    def acknowledged(self) -> int:
+        """Return the number of the last file that it says is on the disk."""
+        lines = self.lab.cluster.log(NAMESPACE, self.name, 50).splitlines()
+        return max((int(line.split()[1]) for line in lines if re.fullmatch(r"ok \d+", line)), default=0)
+
+    def await_file(self, number: int) -> int:
+        """Wait until a file is on the disk, by its word; return the number of the last one."""
+        return wait_for(f"pod {self.name}", f"file {number}", self.acknowledged, lambda last: last >= number, within=WITHIN)
+
+
+@contextmanager
+def writing(lab: Lab, disk: Disk, image: str, node: str, name: str) -> Iterator[Writer]:
+    """Run a writer on a node; take its pod away at the end."""
+    lab.cluster.delete_pod(NAMESPACE, name, 0)
+    wait_for_pod_gone(lab.cluster, name)
+    lab.cluster.create_pod(NAMESPACE, pod(disk, image, node, name))
+    try:
+        yield Writer(lab, name)
+    finally:
+        lab.cluster.delete_pod(NAMESPACE, name, 1)
+
+
+def pod(disk: Disk, image: str, node: str, name: str) -> Json:
+    """Return a writer's pod."""
+    volume = {
+        "targetPortal": f"{disk.address}:3260",
+        "iqn": disk.target,
+        "lun": 0,
+        "fsType": "ext4",
+        "chapAuthSession": True,
+        "secretRef": {"name": SECRET},
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": {
+            "nodeName": node,
+            "terminationGracePeriodSeconds": 1,
+            "containers": [
+                {
+                    "name": "writer",
+                    "image": image,
+                    "args": ["sh", "-c", WRITE],
+                    "env": [{"name": "NAME", "value": name}],
+                    "volumeMounts": [{"name": "disk", "mountPath": "/disk"}],
+                }
+            ],
+            "volumes": [{"name": "disk", "iscsi": volume}],
+        },
+    }
+
+
+def await_free(lab: Lab, disk: Disk) -> None:
+    """Wait until no node is logged in to the disk."""
+    wait_for(
+        f"disk {NAME}",
+        "without a session",
+        lambda: lab.remote.check(disk.server, SESSIONS, disk.target).splitlines(),
+        lambda lines: bool(lines) and not any(line.startswith("InitiatorName:") for line in lines),
+        within=WITHIN,
+        describe=lambda lines: ", ".join(line for line in lines if line.startswith("InitiatorName:")),
+    )
+
+
+def clear(lab: Lab, disk: Disk) -> None:
+    """Wait until nobody has the disk, then make it as it came: without a file system."""
+    await_free(lab, disk)
+    lab.remote.check(disk.server, CLEAR, disk.file, str(disk.size))
+
+
+def look(lab: Lab, disk: Disk) -> Left:
+    """Wait until nobody has the disk, then look at what lies on it; nothing of it is changed."""
+    await_free(lab, disk)
+    return parse(lab.remote.check(disk.server, LOOK, disk.file, disk.file))
