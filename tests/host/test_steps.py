@@ -71,6 +71,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Run]:
     monkeypatch.setattr(steps, "make", run.make)
     monkeypatch.setattr(steps, "destroy", run.destroy)
     monkeypatch.setattr(steps, "_outlive", run.outlive)
+    monkeypatch.setattr(steps, "add_storage", lambda name: run.outlive("", "storage", "add", name))
     monkeypatch.setattr(steps, "roles", run.roles)
     monkeypatch.setattr(steps, "_rehearse", lambda _what, way: run.outlive("", "rehearse", way))
     monkeypatch.setattr(rehearsals, "why_not", lambda: None)
@@ -82,12 +83,13 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Run]:
     yield run
 
 
+DISKS = ["storage add iscsi", "pages 11-iscsi"]
 DRILLS = ["drills --fault mysqld-kill --fault nfs-restart --profile default", "drills --fault power-cut --profile fenced"]
 
 
 def test_a_part_of_everything(run: Run) -> None:
     steps.test()
-    assert run.done == ["lint", "unit", "make", "pages 01-emptydir 04-nfs", *DRILLS, "destroy", "rehearse host"]
+    assert run.done == ["lint", "unit", "make", "pages 01-emptydir 04-nfs", *DRILLS, *DISKS, "destroy", "rehearse host"]
 
 
 def test_host_that_cannot_rehearse_says_why(run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -113,6 +115,7 @@ def test_everything_however_late(run: Run) -> None:
         "scanner",
         "unit",
         "make",
+        "storage add iscsi",
         "pages",
         *DRILLS,
         "cis",
@@ -130,6 +133,7 @@ def test_late_run_says_what_it_left_out(run: Run, capsys: pytest.CaptureFixture[
     said = capsys.readouterr().out
     assert "pages: not run, 56 minutes have passed and none begins after 55: `outlive pages` runs it" in said
     assert "drills fenced (power-cut): not run" in said
+    assert "page 11-iscsi: not run, 56 minutes have passed and none begins after 55: `outlive pages 11-iscsi` runs it" in said
     assert "`outlive drills --fault power-cut --profile fenced` runs it" in said
     assert "rehearsal host: not run, 56 minutes have passed" in said
 

@@ -36,13 +36,15 @@ DRILLS: tuple[tuple[tuple[str, ...], str], ...] = ((("mysqld-kill", "nfs-restart
 """The faults that `make test` runs, each with its recovery profile: `outlive drills` runs them all."""
 PAGES = ("01-emptydir", "04-nfs")
 """The pages of the tutorial that `make test` runs: `outlive pages` runs them all."""
+DISKS_PAGE = "11-iscsi"
+"""The page on a disk that doesn't leave its dead node, which `make test` runs too, once the lab has such disks."""
 MORE_UNTIL = 3300.0
 """Seconds after the beginning of `make test` in which pages, a row of drills or the rehearsal may begin: a slow host that built the mirror first
 has shown the main job by then, and isn't kept for as long again."""
 
 
 def test(*, everything: bool = False) -> None:
-    """Lint, run the unit tests, make the lab, verify it, run pages and drills, remove it where it wasn't there before; rehearse a user's host.
+    """Lint, run the unit tests, make the lab, verify it, run pages and drills, give it disks over iSCSI; remove it where it wasn't there before; rehearse a user's host.
 
     Args:
         everything: Run all pages and all exercises, the CIS benchmark, the steps of a lab's life and the roles' scenarios too, however long it takes.
@@ -76,9 +78,16 @@ def test(*, everything: bool = False) -> None:
                 )
                 for faults, profile in DRILLS
             ]
+            disks = ("storage iscsi", "outlive storage add iscsi", partial(add_storage, "iscsi"))
             if everything:
+                more.insert(0, disks)  # before the pages, of which one needs it
                 more.append(("cis", "outlive cis", partial(_outlive, "cis", "cis")))
                 more.append(("lifecycle", "outlive lifecycle", partial(_outlive, "lifecycle", "lifecycle")))
+            else:
+                more += [
+                    disks,
+                    (f"page {DISKS_PAGE}", f"outlive pages {DISKS_PAGE}", partial(_outlive, "page of iscsi", "pages", DISKS_PAGE)),
+                ]
             for what, command, run in more:
                 if everything or not _late(what, command, began):
                     run()
