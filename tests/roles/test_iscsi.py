@@ -12,9 +12,11 @@ import yaml
 
 from . import role_tasks
 from .conftest import COMMON, ROOT, Playbook
+from .test_manifests import render
 from .test_preflight import CHECK, Edit, sentence
 
-TARGET = "iqn.2026-11.internal.example:disks"
+PREFIX = "iqn.2026-11.internal.example"
+TARGET = f"{PREFIX}:disk1"
 NODES = ["iqn.2026-11.internal.example:n1", "iqn.2026-11.internal.example:n2"]
 
 
@@ -22,12 +24,12 @@ def told(folder: Path, **others: Any) -> dict[str, Any]:  # noqa: ANN401 - whate
     """Return what the role iscsi_server is told, with its files in a folder of the test."""
     (folder / "configfs").mkdir(exist_ok=True)
     return {
-        "iscsi_server_target": TARGET,
+        "iscsi_server_prefix": PREFIX,
         "iscsi_server_address": "192.0.2.10",
         "iscsi_server_initiators": NODES,
         "iscsi_server_chap_user": "nodes",
         "iscsi_server_chap_password": "abcdefghijkl1234",
-        "iscsi_server_volumes": [{"name": "disk1", "lun": 0, "size": 8}],
+        "iscsi_server_volumes": [{"name": "disk1", "size": 8}],
         "iscsi_server_folder": str(folder / "disks"),
         "__iscsi_server_config": str(folder / "saveconfig.json"),
         "__iscsi_server_nfs_exports": str(folder / "etab"),
@@ -72,7 +74,7 @@ def test_exports_that_have_a_folder(filters: ModuleType, folder: str, above: lis
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"iscsi_server_target": "disks"}, "iscsi_server_target has 'disks', which is no iSCSI name"),
+        ({"iscsi_server_prefix": "disks"}, "iscsi_server_prefix has 'disks', which is no iSCSI name"),
         ({"iscsi_server_initiators": [NODES[0], "iqn.n2"]}, "iscsi_server_initiators has 'iqn.n2', which is no iSCSI name"),
         (
             {"iscsi_server_initiators": [*NODES, NODES[0]]},
@@ -82,15 +84,15 @@ def test_exports_that_have_a_folder(filters: ModuleType, folder: str, above: lis
             {"iscsi_server_chap_password": "short"},
             "iscsi_server_chap_password has 5 characters, and only 12 to 64 letters and digits are allowed",
         ),
-        ({"iscsi_server_volumes": [{"name": "d", "lun": 0}]}, "and a disk has a name"),
-        ({"iscsi_server_volumes": [{"name": "d", "lun": 0, "size": 1, "device": "/dev/disk/by-id/x"}]}, "and a disk has a name"),
-        ({"iscsi_server_volumes": [{"name": "d", "lun": 0, "device": "/dev/vdb"}]}, "or a device by a name in /dev/disk/by-id"),
+        ({"iscsi_server_volumes": [{"name": "d"}]}, "and a disk has a name"),
+        ({"iscsi_server_volumes": [{"name": "d", "size": 1, "device": "/dev/disk/by-id/x"}]}, "and a disk has a name"),
+        ({"iscsi_server_volumes": [{"name": "d", "device": "/dev/vdb"}]}, "or a device by a name in /dev/disk/by-id"),
         (
-            {"iscsi_server_volumes": [{"name": "a", "lun": 0, "size": 1}, {"name": "b", "lun": 0, "size": 1}]},
-            "iscsi_server_volumes has the lun '0' more than once: give each disk its own",
+            {"iscsi_server_volumes": [{"name": "a", "size": 1}, {"name": "a", "size": 2}]},
+            "iscsi_server_volumes has the name 'a' more than once: give each disk its own",
         ),
         (
-            {"iscsi_server_volumes": [{"name": "d", "lun": 0, "device": "/dev/disk/by-id/nobody-has-this"}]},
+            {"iscsi_server_volumes": [{"name": "d", "device": "/dev/disk/by-id/nobody-has-this"}]},
             "gives 'd' the device /dev/disk/by-id/nobody-has-this, and localhost has no such disk",
         ),
     ],
@@ -113,7 +115,7 @@ def test_disk_that_the_machine_uses_is_refused(playbook: Playbook, tmp_path: Pat
         tmp_path,
         "iscsi_server",
         tasks,
-        told(tmp_path, iscsi_server_volumes=[{"name": "d", "lun": 0, "device": "/dev/disk/by-id/virtio-nfsdata"}]),
+        told(tmp_path, iscsi_server_volumes=[{"name": "d", "device": "/dev/disk/by-id/virtio-nfsdata"}]),
     )
     assert result.returncode != 0
     assert "which localhost uses itself (mounted at /nfsdata): two machines that write to one disk destroy what is on it" in " ".join(
@@ -152,7 +154,7 @@ def test_files_that_stand_for_disks(playbook: Playbook, tmp_path: Path) -> None:
         file.write(b"kept")
     again = role_tasks.run(playbook, tmp_path, "iscsi_server", tasks, told(tmp_path))
     assert "changed=0 " in again.stdout, again.stdout + again.stderr
-    larger = told(tmp_path, iscsi_server_volumes=[{"name": "disk1", "lun": 0, "size": 9}])
+    larger = told(tmp_path, iscsi_server_volumes=[{"name": "disk1", "size": 9}])
     assert role_tasks.run(playbook, tmp_path, "iscsi_server", tasks, larger).returncode == 0
     cut = role_tasks.run(playbook, tmp_path, "iscsi_server", tasks, told(tmp_path))
     assert cut.returncode != 0
@@ -163,7 +165,7 @@ def test_files_that_stand_for_disks(playbook: Playbook, tmp_path: Path) -> None:
 
 def test_what_targetctl_reads(playbook: Playbook, tmp_path: Path) -> None:
     """Each initiator has the password and all disks; whoever isn't listed has none. Nothing is held back in memory, and a disk's serial stays."""
-    volumes = [{"name": "disk1", "lun": 3, "size": 8}, {"name": "disk2", "lun": 1, "device": "/dev/disk/by-id/virtio-two"}]
+    volumes = [{"name": "disk1", "size": 8}, {"name": "disk2", "device": "/dev/disk/by-id/virtio-two"}]
     text = "{{ lookup('ansible.builtin.template', 'saveconfig.json.j2') }}"
     task = {"name": "Render", "ansible.builtin.copy": {"dest": str(tmp_path / "made.json"), "content": text, "mode": "0600"}}
     made = []
@@ -176,17 +178,16 @@ def test_what_targetctl_reads(playbook: Playbook, tmp_path: Path) -> None:
     assert (file["plugin"], file["dev"], file["size"], file["write_back"]) == ("fileio", f"{tmp_path}/disks/disk1.img", 8 << 20, False)
     assert (device["plugin"], device["dev"]) == ("block", "/dev/disk/by-id/virtio-two")
     assert file["wwn"] != device["wwn"]
-    ((group,),) = [target["tpgs"] for target in made[0]["targets"]]
-    assert group["attributes"] == {"authentication": 1, "generate_node_acls": 0}
-    assert group["luns"] == [
-        {"index": 3, "storage_object": "/backstores/fileio/disk1"},
-        {"index": 1, "storage_object": "/backstores/block/disk2"},
-    ]
-    assert [(each["ip_address"], each["port"]) for each in group["portals"]] == [("192.0.2.10", 3260)]
-    assert [each["node_wwn"] for each in group["node_acls"]] == NODES
-    for each in group["node_acls"]:
-        assert (each["chap_userid"], each["chap_password"]) == ("nodes", "abcdefghijkl1234")
-        assert [(one["index"], one["tpg_lun"]) for one in each["mapped_luns"]] == [(3, 3), (1, 1)]
+    assert [target["wwn"] for target in made[0]["targets"]] == [f"{PREFIX}:disk1", f"{PREFIX}:disk2"]
+    for target, disk in zip(made[0]["targets"], ("fileio/disk1", "block/disk2"), strict=True):
+        (group,) = target["tpgs"]
+        assert group["attributes"] == {"authentication": 1, "generate_node_acls": 0}
+        assert group["luns"] == [{"index": 0, "storage_object": f"/backstores/{disk}"}]
+        assert [(each["ip_address"], each["port"]) for each in group["portals"]] == [("192.0.2.10", 3260)]
+        assert [each["node_wwn"] for each in group["node_acls"]] == NODES
+        for each in group["node_acls"]:
+            assert (each["chap_userid"], each["chap_password"]) == ("nodes", "abcdefghijkl1234")
+            assert [(one["index"], one["tpg_lun"]) for one in each["mapped_luns"]] == [(0, 0)]
 
 
 @pytest.mark.parametrize("sessions", [False, True])
@@ -197,7 +198,7 @@ def test_name_of_an_initiator_that_uses_disks_stays(playbook: Playbook, tmp_path
         (tmp_path / "sessions/session1").mkdir()
     variables = {
         "iscsi_client_initiator": NODES[0],
-        "iscsi_client_target": TARGET,
+        "iscsi_client_targets": [TARGET],
         "iscsi_client_portal": "192.0.2.10:3260",
         "__iscsi_client_name_file": str(tmp_path / "name"),
         "__iscsi_client_sessions": str(tmp_path / "sessions"),
@@ -218,11 +219,11 @@ def test_target_must_let_the_node_in(playbook: Playbook, tmp_path: Path, printed
     """A target tells its name to those alone whom it lets in."""
     tasks = role_tasks.read("iscsi_client", "verify")
     role_tasks.task_of(tasks, "Read the portal's targets")["ansible.builtin.command"] = {"argv": ["echo", printed]}
-    variables = {"iscsi_client_initiator": NODES[0], "iscsi_client_target": TARGET, "iscsi_client_portal": "192.0.2.10:3260"}
+    variables = {"iscsi_client_initiator": NODES[0], "iscsi_client_targets": [TARGET], "iscsi_client_portal": "192.0.2.10:3260"}
     result = role_tasks.run(playbook, tmp_path, "iscsi_client", tasks, variables)
     assert (result.returncode == 0) is seen, result.stdout + result.stderr
     if not seen:
-        assert f"doesn't see the target iscsi_client_target {TARGET} at iscsi_client_portal 192.0.2.10:3260" in sentence(
+        assert f"doesn't see {TARGET} of iscsi_client_targets at iscsi_client_portal 192.0.2.10:3260" in sentence(
             result.stdout + result.stderr
         )
 
@@ -256,10 +257,12 @@ def test_server_of_disks_must_be_the_nfs_server(playbook: Playbook, edit_hosts: 
     assert "The inventory's group 'iscsi_servers' has k8s-master, which isn't in 'nfs_servers'" in sentence(result.stdout + result.stderr)
 
 
-def test_chapter_s_disk_is_the_first_one() -> None:
-    """The volume's size and number are those of a disk that is offered."""
+def test_chapter_s_disk_is_one_that_is_offered(playbook: Playbook, tmp_path: Path) -> None:
     volumes = yaml.safe_load((COMMON / "group_vars/all/iscsi_server.yml").read_text())["iscsi_server_volumes"]
-    text = (ROOT / "roles/storage_tutorial/templates/iscsi/iscsi-pv.yml.j2").read_text()
-    assert {"name": "disk1", "lun": 0, "size": 512} in volumes
-    assert "storage: 512Mi" in text
-    assert "lun: 0\n" in text
+    volume = yaml.safe_load(render(playbook, tmp_path, "storage_tutorial")["iscsi/iscsi-pv.yml"])
+    disk = {
+        "name": volume["spec"]["iscsi"]["iqn"].rpartition(":")[2],
+        "size": int(volume["spec"]["capacity"]["storage"].removesuffix("Mi")),
+    }
+    assert disk in volumes
+    assert volume["spec"]["iscsi"]["lun"] == 0

@@ -89,7 +89,16 @@ _MASKED = (
 # Services that the roles enable where they belong.
 _DISABLED = {
     "bare": (),
-    "full": ("containerd.service", "nfs-server.service", "nfs-blkmap.service", "rpcbind.service", "rpcbind.socket"),
+    "full": (
+        "containerd.service",
+        "nfs-server.service",
+        "nfs-blkmap.service",
+        "rpcbind.service",
+        "rpcbind.socket",
+        "iscsid.socket",
+        "open-iscsi.service",
+        "rtslib-fb-targetctl.service",
+    ),
 }
 
 

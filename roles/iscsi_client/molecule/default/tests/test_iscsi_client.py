@@ -24,9 +24,9 @@ def node(lab: Inventory, tested: Host) -> dict[str, str]:
 
 @pytest.fixture
 def target(host: testinfra.host.Host, node: dict[str, str]) -> str:
-    """Return the target that the portal tells this node of."""
-    (line,) = host.check_output("iscsiadm -m discovery --op nonpersistent -t sendtargets -p %s", node["portal"]).splitlines()
-    return str(line.split()[-1])
+    """Return one of the targets that the portal tells this node of."""
+    lines = host.check_output("iscsiadm -m discovery --op nonpersistent -t sendtargets -p %s", node["portal"]).splitlines()
+    return next(str(line.split()[-1]) for line in lines if line.endswith(":scratch"))
 
 
 @pytest.fixture
