@@ -49,6 +49,7 @@ def test_pages_that_need_two_workers() -> None:
         "09-mysql-supported",
         "10-lose-the-node",
         "11-iscsi",
+        "12-local-disk",
     }
 
 

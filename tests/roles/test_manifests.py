@@ -307,7 +307,7 @@ def test_folder_for_learners(playbook: Playbook, tmp_path: Path) -> None:
 
 
 def test_chapters_that_are_asked_for(playbook: Playbook, tmp_path: Path) -> None:
-    """None unless one is named; all are all but external storage, of which nothing can run here, and iSCSI, which not each lab has; a wrong name is one sentence."""
+    """None unless one is named; all are all but external storage, of which nothing can run here, and what needs a disk; a wrong name is one sentence."""
     render(playbook, tmp_path, "storage_tutorial")
     role = tmp_path / "roles" / "storage_tutorial"
     read, *_ = yaml.safe_load((role / "tasks" / "volumes.yml").read_text())
@@ -320,7 +320,7 @@ def test_chapters_that_are_asked_for(playbook: Playbook, tmp_path: Path) -> None
     specs = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
     assert {"all", *standing} == set(specs["storage_tutorial_chapters"]["choices"])
     folders = {path.name for path in (role / "templates").iterdir() if path.is_dir()}
-    assert folders - set(standing) == {"external-storage", "iscsi", "mysql", "mysql-9", "then"}
+    assert folders - set(standing) == {"external-storage", "iscsi", "local", "mysql", "mysql-9", "then"}
     names = [
         each["metadata"]["name"]
         for manifests in standing.values()
