@@ -106,7 +106,9 @@ class Writer:
     name: str
 
     def acknowledged(self) -> int:
-        """Return the number of the last file that it says is on the disk."""
+        """Return the number of the last file that it says is on the disk; none while its container isn't there."""
+        if not self.lab.cluster.pod(NAMESPACE, self.name).ready:
+            return 0
         lines = self.lab.cluster.log(NAMESPACE, self.name, 50).splitlines()
         return max((int(line.split()[1]) for line in lines if re.fullmatch(r"ok \d+", line)), default=0)
 
