@@ -26,9 +26,11 @@ WRITE = """\
 number=0
 while :; do
   number=$((number + 1))
-  echo "$NAME $number" > "/disk/$NAME-$number" && sync && echo "ok $number"
+  echo "$NAME $number" > "/disk/$NAME-$number" && sync \\
+    && echo "ok $number $(ls /disk | grep -v "^$NAME-" | grep -c -e -)"
 done
 """
+"""Says of each file that it is on the disk, and how many files of the other one it sees."""
 CLEAR = "dd if=/dev/zero of=%s bs=1M count=%s conv=notrunc,fsync status=none"
 SESSIONS = "cat /sys/kernel/config/target/iscsi/%s/tpgt_1/acls/*/info"
 LOOK = """\
@@ -107,10 +109,17 @@ class Writer:
 
     def acknowledged(self) -> int:
         """Return the number of the last file that it says is on the disk; none while its container isn't there."""
+        return self._last()[0]
+
+    def others(self) -> int:
+        """Return how many files of the other writer it saw last."""
+        return self._last()[1]
+
+    def _last(self) -> tuple[int, int]:
         if not self.lab.cluster.pod(NAMESPACE, self.name).ready:
-            return 0
-        lines = self.lab.cluster.log(NAMESPACE, self.name, 50).splitlines()
-        return max((int(line.split()[1]) for line in lines if re.fullmatch(r"ok \d+", line)), default=0)
+            return 0, 0
+        found = re.findall(r"^ok (\d+) (\d+)$", self.lab.cluster.log(NAMESPACE, self.name, 50), re.MULTILINE)
+        return max(((int(number), int(others)) for number, others in found), default=(0, 0))
 
     def await_file(self, number: int) -> int:
         """Wait until a file is on the disk, by its word; return the number of the last one."""
