@@ -571,11 +571,17 @@ def test_lab_is_put_right_after_a_page_that_stopped_halfway(fake_cluster: Cluste
     for text, names in (
         ("vagrant ssh n1 --command 'sudo systemctl poweroff'", {"lab/off"}),
         ("ansible-playbook playbooks/site.yml --tags recovery_profile -e recovery_profile=tuned", {"lab/profile"}),
+        ("kubectl taint node n1 node.kubernetes.io/out-of-service=nodeshutdown:NoExecute", {"lab/out-of-service/n1"}),
+        ("kubectl taint node n1 node.kubernetes.io/out-of-service-", set[str]()),
         ("vagrant up", set[str]()),
     ):
         assert ground.names(Command(1, "", text)) == names
-    ground.clear(frozenset({"lab/off", "lab/profile"}))
-    assert told == ["vagrant up", "ansible-playbook playbooks/site.yml playbooks/tutorial.yml --tags recovery_profile"]
+    ground.clear(frozenset({"lab/off", "lab/profile", "lab/out-of-service/n1"}))
+    assert told == [
+        "vagrant up",
+        "ansible-playbook playbooks/site.yml playbooks/tutorial.yml --tags recovery_profile",
+        "kubectl taint node n1 node.kubernetes.io/out-of-service-",
+    ]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes a folder immutable")

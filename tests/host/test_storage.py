@@ -30,6 +30,7 @@ def test_each_kind_is_an_overlay_and_a_tag_of_site() -> None:
     for name in storage.KINDS:
         assert (ROOT / "inventories" / name / "hosts.yml").is_file()
         assert f", {name}]" in site
+        assert {name, "nfs_server"} == set(storage.KINDS[name].tags.split(",")), "a lost node is turned away by the NFS server's role"
 
 
 def test_lab_has_none_unless_it_is_asked_for() -> None:

@@ -22,7 +22,6 @@ NODES = ["iqn.2026-11.internal.example:n1", "iqn.2026-11.internal.example:n2"]
 
 def told(folder: Path, **others: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever a variable has
     """Return what the role iscsi_server is told, with its files in a folder of the test."""
-    (folder / "configfs").mkdir(exist_ok=True)
     return {
         "iscsi_server_prefix": PREFIX,
         "iscsi_server_address": "192.0.2.10",
@@ -33,6 +32,7 @@ def told(folder: Path, **others: Any) -> dict[str, Any]:  # noqa: ANN401 - whate
         "iscsi_server_folder": str(folder / "disks"),
         "__iscsi_server_config": str(folder / "saveconfig.json"),
         "__iscsi_server_nfs_exports": str(folder / "etab"),
+        "__iscsi_server_configfs": str(folder / "configfs"),
         **others,
     }
 
@@ -101,7 +101,8 @@ def test_what_the_server_refuses(playbook: Playbook, tmp_path: Path, wrong: dict
     result = role_tasks.run(playbook, tmp_path, "iscsi_server", role_tasks.read("iscsi_server", "preflight"), told(tmp_path, **wrong))
     assert result.returncode != 0
     assert words in " ".join(sentence(result.stdout + result.stderr).split())
-    assert "abcdefghijkl1234" not in result.stdout + result.stderr
+    for password in ("abcdefghijkl1234", "hush1"):
+        assert password not in result.stdout + result.stderr
 
 
 def test_disk_that_the_machine_uses_is_refused(playbook: Playbook, tmp_path: Path) -> None:
@@ -135,8 +136,9 @@ def test_targets_of_others_are_refused(playbook: Playbook, tmp_path: Path) -> No
     (tmp_path / "saveconfig.json").write_text(kept)
     result = role_tasks.run(playbook, tmp_path, "iscsi_server", role_tasks.read("iscsi_server", "preflight"), told(tmp_path))
     assert result.returncode != 0
-    assert f"localhost offers iqn.2003-01.org.example:backup by {tmp_path}/saveconfig.json, which would be lost" in " ".join(
-        sentence(result.stdout + result.stderr).split()
+    assert (
+        f"localhost offers iqn.2003-01.org.example:backup by {tmp_path}/saveconfig.json, which doesn't begin with iscsi_server_prefix"
+        in " ".join(sentence(result.stdout + result.stderr).split())
     )
     assert (tmp_path / "saveconfig.json").read_text() == kept
 
@@ -161,6 +163,74 @@ def test_files_that_stand_for_disks(playbook: Playbook, tmp_path: Path) -> None:
     assert "gives 'disk1' 8 MiB, and its file in" in " ".join(sentence(cut.stdout + cut.stderr).split())
     assert disk.stat().st_size == 9 << 20
     assert disk.read_bytes()[:4] == b"kept"
+
+
+def kernel(folder: Path, *paths: str, logged_in: bool = False) -> None:
+    """Make what the kernel has for targets, with a session for each initiator or none."""
+    for each in paths:
+        place = folder / "configfs" / each
+        place.mkdir(parents=True)
+        if "/acls/" in each:
+            (place / "info").write_text(
+                f"InitiatorName: {place.name}\n" if logged_in else f"No active iSCSI Session for Initiator Endpoint: {place.name}\n"
+            )
+
+
+OFFERED = [f"{TARGET}/tpgt_1/{each}" for each in (*(f"acls/{node}" for node in NODES), "lun/lun_0", "np/192.0.2.10:3260")]
+
+
+def test_file_that_was_offered_and_is_gone_is_not_made_anew(playbook: Playbook, tmp_path: Path) -> None:
+    """It lies in another folder, or on a file system that isn't mounted: an empty one would be formatted by a node."""
+    kept = {"storage_objects": [{"plugin": "fileio", "name": "disk1", "dev": f"{tmp_path}/disks/disk1.img"}], "targets": []}
+    (tmp_path / "saveconfig.json").write_text(json.dumps(kept))
+    tasks = [*role_tasks.read("iscsi_server", "preflight"), *role_tasks.read("iscsi_server", "files")]
+    result = role_tasks.run(playbook, tmp_path, "iscsi_server", tasks, told(tmp_path))
+    assert result.returncode != 0
+    assert f"localhost offered {tmp_path}/disks/disk1.img, which iscsi_server_folder {tmp_path}/disks hasn't got" in sentence(
+        result.stdout + result.stderr
+    )
+    assert not (tmp_path / "disks").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({}, ""),
+        ({"iscsi_server_initiators": NODES[:1]}, f"some lose theirs ({{}}/{TARGET}/tpgt_1/acls/{NODES[1]})"),
+        ({"iscsi_server_volumes": [{"name": "other", "size": 8}]}, "some lose theirs"),
+        (
+            {"iscsi_server_chap_password": "another1another1"},
+            "iscsi_server_chap_password isn't what localhost has, and nodes are logged in by that",
+        ),
+    ],
+)
+@pytest.mark.parametrize("logged_in", [True, False])
+def test_disk_in_use_stays_as_it_is(playbook: Playbook, tmp_path: Path, change: dict[str, Any], words: str, logged_in: bool) -> None:
+    kernel(tmp_path, *OFFERED, logged_in=logged_in)
+    nodes = [{"node_wwn": node, "chap_password": "abcdefghijkl1234"} for node in NODES]
+    (tmp_path / "saveconfig.json").write_text(json.dumps({"targets": [{"wwn": TARGET, "tpgs": [{"node_acls": nodes}]}]}))
+    result = role_tasks.run(playbook, tmp_path, "iscsi_server", role_tasks.read("iscsi_server", "preflight"), told(tmp_path, **change))
+    if logged_in and words:
+        assert result.returncode != 0
+        assert words.format(tmp_path / "configfs") in " ".join(sentence(result.stdout + result.stderr).split())
+    else:
+        assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(
+    ("offered", "words"),
+    [
+        (OFFERED, ""),
+        (OFFERED[1:], f"missing: {{}}/{OFFERED[0]}, too much: none"),
+        ([*OFFERED, f"{TARGET}/tpgt_1/acls/iqn.x"], "missing: none, too much: {}"),
+    ],
+)
+def test_what_the_kernel_offers_is_what_was_asked_for(playbook: Playbook, tmp_path: Path, offered: list[str], words: str) -> None:
+    kernel(tmp_path, *offered)
+    result = role_tasks.run(playbook, tmp_path, "iscsi_server", role_tasks.read("iscsi_server", "verify"), told(tmp_path))
+    assert (result.returncode == 0) is not bool(words), result.stdout + result.stderr
+    if words:
+        assert words.format(tmp_path / "configfs") in " ".join(sentence(result.stdout + result.stderr).split())
 
 
 def test_what_targetctl_reads(playbook: Playbook, tmp_path: Path) -> None:
@@ -190,9 +260,11 @@ def test_what_targetctl_reads(playbook: Playbook, tmp_path: Path) -> None:
             assert [(one["index"], one["tpg_lun"]) for one in each["mapped_luns"]] == [(0, 0)]
 
 
-@pytest.mark.parametrize("sessions", [False, True])
-def test_name_of_an_initiator_that_uses_disks_stays(playbook: Playbook, tmp_path: Path, sessions: bool) -> None:
-    (tmp_path / "name").write_text("InitiatorName=iqn.1993-08.org.debian:01:abc\n")
+@pytest.mark.parametrize(
+    ("before", "sessions"), [("iqn.1993-08.org.debian:01:abc", False), ("iqn.1993-08.org.debian:01:abc", True), (NODES[0], True)]
+)
+def test_name_of_an_initiator_that_uses_disks_stays(playbook: Playbook, tmp_path: Path, before: str, sessions: bool) -> None:
+    (tmp_path / "name").write_text(f"InitiatorName={before}\n")
     (tmp_path / "sessions").mkdir()
     if sessions:
         (tmp_path / "sessions/session1").mkdir()
@@ -204,7 +276,7 @@ def test_name_of_an_initiator_that_uses_disks_stays(playbook: Playbook, tmp_path
         "__iscsi_client_sessions": str(tmp_path / "sessions"),
     }
     result = role_tasks.run(playbook, tmp_path, "iscsi_client", role_tasks.read("iscsi_client", "preflight"), variables)
-    if sessions:
+    if sessions and before != NODES[0]:
         assert result.returncode != 0
         assert "uses disks under another name" in sentence(result.stdout + result.stderr)
     else:
@@ -242,10 +314,7 @@ def test_overlay_gives_each_worker_a_name_and_lets_it_in(playbook: Playbook, tmp
     assert "iqn.2026-11.internal.outlive:k8s-node2" in shown
     assert '"own": "iqn.2026-11.internal.outlive:k8s-node1"' in shown
     hosts = yaml.safe_load((ROOT / "inventories/lab/hosts.yml").read_text())["all"]["children"]
-    assert (
-        f'"portal": "{hosts["nfs_servers"]["hosts"].keys() and hosts["control_plane"]["hosts"]["k8s-master"]["ansible_host"]}:3260"'
-        in shown
-    )
+    assert f'"portal": "{hosts["control_plane"]["hosts"]["k8s-master"]["ansible_host"]}:3260"' in shown
 
 
 def test_server_of_disks_must_be_the_nfs_server(playbook: Playbook, edit_hosts: Edit) -> None:
@@ -255,6 +324,17 @@ def test_server_of_disks_must_be_the_nfs_server(playbook: Playbook, edit_hosts: 
     result = playbook(CHECK, "--inventory", OVERLAY)
     assert result.returncode != 0
     assert "The inventory's group 'iscsi_servers' has k8s-master, which isn't in 'nfs_servers'" in sentence(result.stdout + result.stderr)
+
+
+@pytest.mark.parametrize(("servers", "clients"), [([], ["k8s-node1"]), (["k8s-master", "k8s-node1"], ["k8s-node2"])])
+def test_disks_have_one_server(playbook: Playbook, edit_hosts: Edit, servers: list[str], clients: list[str]) -> None:
+    groups = {"iscsi_servers": {"hosts": dict.fromkeys(servers)}, "iscsi_clients": {"hosts": dict.fromkeys(clients)}}
+    edit_hosts(lambda hosts: hosts["children"].update(groups))
+    result = playbook(CHECK)
+    assert result.returncode != 0
+    assert f"'iscsi_servers' has {len(servers)} hosts and 'iscsi_clients' 1, and clients need one server" in sentence(
+        result.stdout + result.stderr
+    )
 
 
 def test_chapter_s_disk_is_one_that_is_offered(playbook: Playbook, tmp_path: Path) -> None:

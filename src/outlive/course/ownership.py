@@ -30,8 +30,8 @@ OFF = f"{CHANGED}off"
 """A machine is switched off."""
 PROFILE = f"{CHANGED}profile"
 """Another recovery profile is in force."""
-OUT_OF_SERVICE = f"{CHANGED}out-of-service"
-"""A node has the taint that says that nothing runs there."""
+OUT_OF_SERVICE = f"{CHANGED}out-of-service/"
+"""The node of the name behind it has the taint that says that nothing runs there."""
 WRITERS = {"mkdir", "rm", "tee", "touch"}
 """What makes or removes files: a path of the export that such a command is given is the page's. Whoever lists a folder doesn't own it."""
 APPLIERS = {"apply", "create", "replace"}
@@ -84,8 +84,7 @@ def named_by_command(text: str, export: str) -> frozenset[str]:
             names |= _made_by_kubectl(words[1:])
     if "systemctl poweroff" in text:
         names.add(OFF)
-    if "out-of-service=" in text:
-        names.add(OUT_OF_SERVICE)
+    names |= {f"{OUT_OF_SERVICE}{node}" for node in re.findall(r"kubectl taint nodes? (\S+) node.kubernetes.io/out-of-service=", text)}
     if "recovery_profile=" in text:
         names.add(PROFILE)
     names |= {path for path in re.findall(r">\s*([^\s;|&()<>]+)", text) if _is_below(path, export)}

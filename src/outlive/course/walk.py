@@ -69,11 +69,7 @@ FIND = 'find "$1" -print -path "$2" -prune -o -path "$3" -prune'
 """Lists an export, itself first, and of two of its folders the names alone."""
 UNMOUNT = 'mountpoint -q "$1" && umount "$1"; [ ! -d "$1" ] || { chattr -i "$1" && rmdir "$1"; }'
 """Takes a mount of the export away, with the mount point that nobody could write to."""
-CURES = {
-    OFF: "vagrant up",
-    OUT_OF_SERVICE: "kubectl taint nodes --all node.kubernetes.io/out-of-service-",
-    PROFILE: "ansible-playbook playbooks/site.yml playbooks/tutorial.yml --tags recovery_profile",
-}
+CURES = {OFF: "vagrant up", PROFILE: "ansible-playbook playbooks/site.yml playbooks/tutorial.yml --tags recovery_profile"}
 """What takes back how a page left the lab itself, machines first."""
 EMPTY_ANSWER = re.compile(r"kubectl (?:-n \S+ )?exec [^;|&]* -- (?:cat|df|grep|ls) [^;|&]*")
 """Commands that are run again where they ended well and printed nothing though the page shows something: a stream may break unnoticed."""
@@ -260,6 +256,8 @@ class Ground:
         for change, cure in CURES.items():
             if change in own:
                 on_host(cure, self._variables)
+        for node in sorted(each.removeprefix(OUT_OF_SERVICE) for each in own if each.startswith(OUT_OF_SERVICE)):
+            on_host(f"kubectl taint node {shlex.quote(node)} node.kubernetes.io/out-of-service-", self._variables)
         nodes = sorted(each.removeprefix(CORDONED) for each in own if each.startswith(CORDONED))
         if nodes:
             on_host(f"kubectl uncordon {' '.join(map(shlex.quote, nodes))}", self._variables)

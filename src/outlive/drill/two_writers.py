@@ -1,7 +1,7 @@
 """Two pods on two nodes that write to one disk over iSCSI, each with its own idea of the file system on it; what becomes of that.
 
-The disk is the lab's `scratch`, whose data may be destroyed. Its volume stands in the pods themselves: of such a volume Kubernetes' controller takes no note
-to which node it belongs, so nobody keeps the second pod away.
+The disk is the lab's `scratch`, whose data may be destroyed. Its volume stands in the pods themselves: from such a volume Kubernetes' controller keeps no
+second pod away, as it does from a PersistentVolume.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ WRITE = """\
 number=0
 while :; do
   number=$((number + 1))
-  echo "$NAME $number" > "/disk/$NAME-$number" && sync \\
+  echo "$NAME $number" | dd of="/disk/$NAME-$number" conv=fsync 2>/dev/null \\
     && echo "ok $number $(ls /disk | grep -v "^$NAME-" | grep -c -e -)"
 done
 """
@@ -69,8 +69,12 @@ class Disk:
             raise LabError(
                 f"iscsi_server_volumes has no '{NAME}' with a size, which may be destroyed: give it back, and run `outlive storage add iscsi`."
             )
-        folder = server.literal("iscsi_server_folder") or "/var/lib/iscsi-disks"
-        return cls(server.name, server.address, f"{server.literal('iscsi_server_prefix')}:{NAME}", f"{folder}/{NAME}.img", int(size))
+        prefix, folder = server.literal("iscsi_server_prefix"), server.variables.get("iscsi_server_folder", "/var/lib/iscsi-disks")
+        if prefix is None or "{{" in folder:
+            raise LabError(
+                "iscsi_server_prefix and iscsi_server_folder have to be literal here, to know which file may be destroyed: write them out in the inventory."
+            )
+        return cls(server.name, server.address, f"{prefix}:{NAME}", f"{folder}/{NAME}.img", int(size))
 
 
 @dataclass(frozen=True)

@@ -300,6 +300,7 @@ def _reset() -> None:
     kubectl()  # before anything is put back: it tells when the nodes are Ready
     lab.step("restore", ["vagrant", "snapshot", "restore", "--no-provision", "--no-start", SNAPSHOT], vagrant_line)
     VERIFIED.unlink(missing_ok=True)
+    came_later = storage.go_back()
     lab.step("resume", ["vagrant", "resume", "--no-provision"], vagrant_line)
     restored = datetime.now(UTC)
     # The guests' clocks go on from the moment of the snapshot.
@@ -314,7 +315,7 @@ def _reset() -> None:
         describe=", ".join,
     )
     print("all nodes are Ready: the cluster is as playbooks/site.yml left it")
-    for name in storage.go_back():
+    for name in came_later:
         print(f"{name} came after the snapshot, and is gone with what was on it: `outlive storage add {name}` brings it again, empty")
 
 
@@ -352,7 +353,7 @@ def add_storage(name: str) -> None:
             print("there is no lab yet: `make lab`, or `outlive up` and `outlive provision`, make one with it")
             return
         lab = reach()
-        lab.step(f"storage {name}", ["ansible-playbook", "playbooks/site.yml", "--tags", name], task_of)
+        lab.step(f"storage {name}", ["ansible-playbook", "playbooks/site.yml", "--tags", kind.tags], task_of)
         if (STATE / "tutorial").exists():
             lab.step("tutorial", ["ansible-playbook", "playbooks/tutorial.yml"], task_of)
 

@@ -23,15 +23,18 @@ class Storage:
     title: str
     needs: str
     """Memory and disk, as it is said before anything is done."""
+    tags: str
+    """Tags of playbooks/site.yml by which it comes: those of its roles, and of what turns lost nodes away from it."""
 
 
 KINDS = {
     "iscsi": Storage(
         "disks over iSCSI, each for one node at a time",
         "some megabytes of memory on each worker, and on k8s-master up to 576 MiB of disk, as far as it is written to",
+        "nfs_server,iscsi",
     ),
 }
-"""By the names of their overlays, which are the tags of their roles in playbooks/site.yml too."""
+"""By the names of their overlays."""
 
 
 def chosen() -> tuple[str, ...]:
