@@ -17,6 +17,7 @@ from outlive.drill.faults import KINDS, Target, injected
 from outlive.drill.two_writers import Disk, Writer
 from outlive.fence.actions import NfsServer
 from outlive.lab import steady
+from outlive.lab.mysql import NAMESPACE
 from outlive.lab.session import Lab
 from verify.stories import LeftOutError
 
@@ -105,5 +106,5 @@ def turned_away_after(scene: Scene, old: Writer) -> Iterator[None]:
         finally:
             # What hangs in its memory would land late: only a machine that was started anew is let in.
             with injected(cut):
-                scene.lab.cluster.delete_pod("default", old.name, 0)
+                scene.lab.cluster.delete_pod(NAMESPACE, old.name, 0)
             server.allow(scene.address)
