@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from outlive.base import paths
-from outlive.host import private
+from outlive.host import private, storage
 from outlive.lab import inventory
 from outlive.lab.inventory import Inventory
 from outlive.lab.kube import Cluster
@@ -39,6 +39,13 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def _no_libvirt(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep a test that meant to stop before from starting a libvirt in this checkout."""
     monkeypatch.setattr(private, "ensure", lambda **_: pytest.fail("a unit test began to start a libvirt"))
+
+
+@pytest.fixture(autouse=True)
+def _no_other_storage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep the storage of this checkout's lab, which a lab beside the tests may get meanwhile, out of the tests."""
+    monkeypatch.setattr(storage, "NOTED", tmp_path / "noted-storage")
+    monkeypatch.setattr(storage, "FRESH", tmp_path / "noted-storage-fresh")
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import yaml
 from outlive import cli
 from outlive.base.errors import LabError
 from outlive.base.paths import ROOT
-from outlive.host import molecule, reach, steps
+from outlive.host import molecule, reach, steps, storage
 from outlive.host.doctor import leftovers
 from outlive.host.settings import Settings
 from outlive.mirror.lock import load_addons
@@ -138,7 +138,7 @@ def test_molecule_gets_the_inventories_with_the_bare_box() -> None:
     command = molecule.argv(EMULATED, "nfs_server", "test")
     assert f"--chdir={ROOT}/roles/nfs_server" in command
     given = next(word for word in command if word.startswith("OUTLIVE_INVENTORY_OPTIONS=")).partition("=")[2]
-    assert json.loads(given) == [f"--inventory={ROOT}/inventories/{name}" for name in ("common", "lab", "offline", "bare", "emulated")]
+    assert json.loads(given) == [f"--inventory={ROOT}/inventories/{name}" for name in ("common", "lab", *storage.KINDS, "offline", "bare", "emulated")]
     generic = molecule.argv(replace(EMULATED, box="generic"), "nfs_server", "test")
     assert "/inventories/generic" in next(word for word in generic if word.startswith("OUTLIVE_INVENTORY_OPTIONS="))
     assert command[-3:] == ["molecule", "test", "--no-command-borders"]
@@ -146,7 +146,7 @@ def test_molecule_gets_the_inventories_with_the_bare_box() -> None:
 
 def test_upstream_s_box_is_bare_already() -> None:
     settings = Settings(provider="libvirt", driver="kvm", sources="upstream", private=False, why="as asked", box="bare", scenarios=True)
-    assert settings.inventories == ["inventories/common", "inventories/lab"]
+    assert settings.inventories == ["inventories/common", "inventories/lab", *(f"inventories/{name}" for name in storage.KINDS)]
 
 
 class Reached:
