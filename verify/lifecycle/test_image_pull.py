@@ -1,0 +1,116 @@
+"""An image was pulled, and within moments the node's power went: what it holds is whole afterwards.
+
+A program that was written and not yet on the disk has no content after a power cut, and the node would take the image for one that it has, for ever.
+The tests of this file are one story, three times: the fixture makes it happen, each test verifies one statement of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from outlive.base.wait import wait_for
+from outlive.drill import run
+from outlive.lab import power
+from outlive.lab.kube import Cluster
+from outlive.lab.mysql import NAMESPACE, Account, read_rows, wait_for_pod_gone
+from outlive.lab.objects import Json, Pod
+from outlive.lab.session import Lab
+
+CUTS = 3
+"""Power cuts, since one may come at a lucky moment."""
+READY_WITHIN = 900.0
+RUN_WITHIN = 600.0
+POD = "lifecycle-image"
+LOOK = "ls -lR --time-style=+ /usr | cksum; mysqld --version"
+"""Names and sizes of the image's files as one number, and a program of it that runs."""
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """What the image is where it was pulled, and where it has been for long."""
+
+    image: str
+    cut: str
+    """The node whose power went."""
+    before: str
+    """What is seen on the node that kept its power."""
+    after: str
+
+
+@pytest.fixture(scope="module", params=range(1, CUTS + 1))
+def pulled(request: pytest.FixtureRequest, whole_lab: Lab, written: Pod) -> Iterator[Pulled]:
+    """Pull MySQL's image on a node without MySQL, and cut that node's power the moment it has it."""
+    del request
+    cluster, remote, image = whole_lab.cluster, whole_lab.remote, whole_lab.inventory.setting("storage_tutorial_mysql_image")
+    name = next(worker for worker in whole_lab.workers if worker != written.node)
+    before = look(cluster, image, written.node)
+    boot, machine = cluster.node(name).boot, power.find(name)
+    try:
+        # Removed from the disk too, else what is pulled might be found there.
+        remote.check(name, "crictl rmi %s && sync", image)
+        remote.check(name, "crictl pull %s", image)
+        machine.cut()
+        remote.forget(name)
+        machine.wait_until_off()
+    finally:
+        if power.look(machine).state is not power.State.ON:
+            machine.start()
+        wait_for(
+            f"node {name}",
+            "Ready after its new start",
+            lambda: cluster.node(name),
+            lambda node: node.ready == "True" and node.boot != boot,
+            within=READY_WITHIN,
+            every=2.0,
+            describe=lambda node: node.state,
+        )
+    yield Pulled(image, name, before, look(cluster, image, name))
+    run.await_steady(whole_lab)
+
+
+def look(cluster: Cluster, image: str, node: str) -> str:
+    """Return what a pod of an image sees in it on a node that has it already."""
+    try:
+        cluster.create_pod(NAMESPACE, manifest(image, node))
+        wait_for(
+            f"pod {POD} on {node}",
+            "at its end",
+            lambda: cluster.pod(NAMESPACE, POD),
+            lambda pod: pod.over,
+            within=RUN_WITHIN,
+            describe=lambda pod: pod.state,
+        )
+        return cluster.log(NAMESPACE, POD, 10)
+    finally:
+        cluster.delete_pod(NAMESPACE, POD)
+        wait_for_pod_gone(cluster, POD)
+
+
+def manifest(image: str, node: str) -> Json:
+    """Return the manifest of a pod that looks at its own image."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": POD},
+        "spec": {
+            "nodeName": node,
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": 0,
+            "containers": [{"name": POD, "image": image, "imagePullPolicy": "Never", "command": ["bash", "-c", LOOK]}],
+        },
+    }
+
+
+def test_image_is_whole(pulled: Pulled) -> None:
+    """Its files have the names and the sizes that they have elsewhere, and its program starts."""
+    assert "Ver " in pulled.before
+    assert pulled.after == pulled.before
+
+
+@pytest.mark.usefixtures("pulled")
+def test_row_outlived_the_cut(cluster: Cluster, account: Account) -> None:
+    """The row that was written before is read, once."""
+    assert read_rows(cluster, account) == ["111"]
