@@ -138,7 +138,9 @@ def test_molecule_gets_the_inventories_with_the_bare_box() -> None:
     command = molecule.argv(EMULATED, "nfs_server", "test")
     assert f"--chdir={ROOT}/roles/nfs_server" in command
     given = next(word for word in command if word.startswith("OUTLIVE_INVENTORY_OPTIONS=")).partition("=")[2]
-    assert json.loads(given) == [f"--inventory={ROOT}/inventories/{name}" for name in ("common", "lab", *storage.KINDS, "offline", "bare", "emulated")]
+    assert json.loads(given) == [
+        f"--inventory={ROOT}/inventories/{name}" for name in ("common", "lab", *storage.KINDS, "offline", "bare", "emulated")
+    ]
     generic = molecule.argv(replace(EMULATED, box="generic"), "nfs_server", "test")
     assert "/inventories/generic" in next(word for word in generic if word.startswith("OUTLIVE_INVENTORY_OPTIONS="))
     assert command[-3:] == ["molecule", "test", "--no-command-borders"]

@@ -15,7 +15,7 @@ from outlive.base.wait import wait_for
 from outlive.drill import run
 from outlive.lab import power
 from outlive.lab.kube import Cluster
-from outlive.lab.mysql import NAMESPACE, Account, read_rows, wait_for_pod_gone
+from outlive.lab.mysql import DEPLOYMENT, NAMESPACE, Account, read_rows, wait_for_pod_gone
 from outlive.lab.objects import Json, Pod
 from outlive.lab.session import Lab
 
@@ -44,7 +44,8 @@ class Pulled:
 def pulled(request: pytest.FixtureRequest, whole_lab: Lab, written: Pod) -> Iterator[Pulled]:
     """Pull MySQL's image on a node without MySQL, and cut that node's power the moment it has it."""
     del request
-    cluster, remote, image = whole_lab.cluster, whole_lab.remote, whole_lab.inventory.setting("storage_tutorial_mysql_image")
+    cluster, remote = whole_lab.cluster, whole_lab.remote
+    image = cluster.deployment(NAMESPACE, DEPLOYMENT).image
     name = next(worker for worker in whole_lab.workers if worker != written.node)
     before = look(cluster, image, written.node)
     boot, machine = cluster.node(name).boot, power.find(name)

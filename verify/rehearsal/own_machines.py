@@ -17,7 +17,7 @@ from outlive.host import private
 from outlive.host.reach import Reached, log_of
 from outlive.host.settings import Settings, decide, for_architecture
 from outlive.host.steps import task_of, vagrant_line
-from outlive.lab import objects
+from outlive.lab import mysql, objects
 from outlive.lab.objects import Json
 from outlive.lab.playbook import PLAIN, Played, parse
 
@@ -30,6 +30,8 @@ EMULATED = ROOT / "inventories/emulated"
 PLAY_SECONDS = 2400.0
 """The longest that a playbook may take: an emulated bare machine installs packages and unpacks images for many minutes."""
 
+
+CLIENT = 'exec mysql --user=root --password="$MYSQL_ROOT_PASSWORD"'
 
 _PLAIN = ["env", *(f"{name}={value}" for name, value in PLAIN.items())]
 
@@ -198,3 +200,16 @@ def kubectl(lab: Reached, *words: str) -> str:
         return lab.output(["kubectl", "--request-timeout=60s", *words])
     except LabError as error:
         raise UnreachableError(str(error)) from error
+
+
+def rows(lab: Reached, before: str = "") -> list[str]:
+    """Return the rows of the tutorial's table, as soon as MySQL gives a whole answer; ``before`` are statements that it is given first."""
+    command = f"{CLIENT} --execute='{' '.join(mysql.question(before=before).split())}'"
+    return wait_for(
+        "MySQL",
+        "an answer",
+        lambda: mysql.parse_rows(kubectl(lab, "exec", "deployment/mysql", "--", "sh", "-c", command).splitlines()),
+        lambda _: True,
+        within=300,
+        every=5,
+    )

@@ -15,7 +15,6 @@ import yaml
 
 from outlive.base.errors import LabError
 from outlive.base.paths import LOGS, STATE, kubectl
-from outlive.base.wait import wait_for
 from outlive.host import reach
 from outlive.host.reach import Reached
 from outlive.lab import mysql, objects
@@ -27,7 +26,6 @@ pytestmark = pytest.mark.rehearsal
 LOCK = lock.load()
 EARLIER, LATER = LOCK.kubernetes_earlier, LOCK.programs["kubernetes"].version.removeprefix("v")
 PROGRAMS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy")
-CLIENT = 'exec mysql --user=root --password="$MYSQL_ROOT_PASSWORD"'
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ def upgrade(empty: None) -> Iterator[Upgrade]:
     own_machines.make_machines(earlier)
     own_machines.play(earlier, "rehearsal cluster", "playbooks/site.yml")
     own_machines.play(earlier, "rehearsal tutorial", "playbooks/tutorial.yml")
-    assert ask(lab, mysql.WRITE_ROW) == ["111"]
+    assert own_machines.rows(lab, mysql.WRITE_ROW) == ["111"]
     before = versions(lab)
     with pytest.raises(LabError):
         own_machines.play(lab, "rehearsal refusal", "playbooks/site.yml")
@@ -80,19 +78,6 @@ def versions(lab: Reached) -> dict[str, str]:
     return found
 
 
-def ask(lab: Reached, before: str = "") -> list[str]:
-    """Return the rows of the tutorial's table, as soon as MySQL gives a whole answer; ``before`` are statements that it is given first."""
-    command = f"{CLIENT} --execute='{' '.join(mysql.question(before=before).split())}'"
-    return wait_for(
-        "MySQL",
-        "an answer",
-        lambda: mysql.parse_rows(own_machines.kubectl(lab, "exec", "deployment/mysql", "--", "sh", "-c", command).splitlines()),
-        lambda _: True,
-        within=300,
-        every=5,
-    )
-
-
 def test_lab_had_the_earlier_version(upgrade: Upgrade) -> None:
     assert len(upgrade.before) >= len(PROGRAMS) + 3
     assert set(upgrade.before.values()) == {f"v{EARLIER}"}
@@ -117,7 +102,7 @@ def test_every_node_takes_pods_again(upgrade: Upgrade) -> None:
 
 
 def test_row_is_there(upgrade: Upgrade) -> None:
-    assert ask(upgrade.lab) == ["111"]
+    assert own_machines.rows(upgrade.lab) == ["111"]
 
 
 def test_second_run_changes_nothing(upgrade: Upgrade) -> None:

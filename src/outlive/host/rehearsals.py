@@ -22,6 +22,7 @@ WAYS = {
     "classroom": "a mirror that another host serves",
     "metal": "machines that exist already",
     "upgrade": "a lab of an earlier Kubernetes that is brought to this one",
+    "expired": "a lab that was off for more than a year, and whose certificates have expired",
     "kvm": "an ordinary user's host with KVM and the system's libvirt; it is emulated: one to three hours, only where it is named",
     "virtualbox": "the same with VirtualBox of Debian sid, as far as a machine that answers: one to three hours, only where it is named",
 }

@@ -1,0 +1,112 @@
+"""A lab that was off for more than a year: all certificates have expired but those of the authorities, and one playbook brings it back with its data.
+
+The machines' own clocks are set ahead and they start again with them, as machines do that were off for so long. This host's clock stays: it sees no more of
+theirs than a certificate that is good for longer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from outlive.base.errors import LabError, UnreachableError
+from outlive.base.wait import wait_for
+from outlive.host import reach
+from outlive.host.reach import Reached
+from outlive.lab import mysql
+from outlive.lab.playbook import Played
+from verify.rehearsal import own_machines
+
+pytestmark = pytest.mark.rehearsal
+
+DAYS = 400
+"""More than the year for which kubeadm's and the kubelets' certificates are good, and less than two: the renewed ones are good then."""
+SET_CLOCK = f"""python3 - <<'END'
+import fcntl, struct, time
+ahead = time.gmtime(time.time() + {DAYS} * 86400)
+with open("/dev/rtc0", "wb") as clock:
+    fcntl.ioctl(clock, 0x4024700A, struct.pack("9i", *ahead[5::-1][:4], ahead.tm_mon - 1, ahead.tm_year - 1900, 0, 0, 0))  # RTC_SET_TIME
+END"""
+"""Sets the machine's own clock, by which its kernel starts. Debian's box has no hwclock."""
+CERTIFICATE = "/var/lib/kubelet/pki/kubelet-client-current.pem"
+BACK_WITHIN = 600.0
+
+
+@dataclass(frozen=True)
+class Year:
+    """The lab and its nodes; what there was of it when the year had passed, and what the playbook did."""
+
+    lab: Reached
+    nodes: list[str]
+    certificates: dict[str, str]
+    """What openssl says of each kubelet's certificate."""
+    api: str
+    """What the API server answered, or that it didn't."""
+    played: Played
+
+
+@pytest.fixture(scope="module")
+def year(empty: None) -> Iterator[Year]:
+    """Make a lab with a row in MySQL, let a year and more pass for its machines, and renew what has expired."""
+    reach.build_mirror("full")
+    lab = Reached(own_machines.settings(folders=(own_machines.COMMON, own_machines.LAB, own_machines.OFFLINE)), reach.reach().init)
+    own_machines.make_machines(lab)
+    own_machines.play(lab, "rehearsal cluster", "playbooks/site.yml")
+    own_machines.play(lab, "rehearsal tutorial", "playbooks/tutorial.yml")
+    assert own_machines.rows(lab, mysql.WRITE_ROW) == ["111"]
+    nodes = own_machines.ready_nodes(lab)
+    for name in nodes:
+        pass_a_year(lab, name)
+    certificates = {name: own_machines.on(lab, name, f"openssl x509 -noout -checkend 0 -in {CERTIFICATE} || true") for name in nodes}
+    try:
+        api = own_machines.kubectl(lab, "get", "--raw", "/readyz")
+    except UnreachableError as error:
+        api = str(error)
+    yield Year(lab, nodes, certificates, api, own_machines.play(lab, "rehearsal renewal", "playbooks/renew-certificates.yml"))
+
+
+def pass_a_year(lab: Reached, name: str) -> None:
+    """Set a machine's clock ahead, start it again, and wait until it is there in its new time."""
+    began = int(own_machines.on(lab, name, "date +%s"))
+    own_machines.on(lab, name, SET_CLOCK)
+    own_machines.on(lab, name, "systemd-run --on-active=1 systemctl reboot")
+
+    def clock() -> int:
+        try:
+            return int(own_machines.on(lab, name, "date +%s"))
+        except (LabError, ValueError) as error:
+            raise UnreachableError(f"{name} gave no time ({error})") from error
+
+    wait_for(
+        f"clock of {name}",
+        f"{DAYS} days ahead",
+        clock,
+        lambda now: now - began > (DAYS - 1) * 86400,
+        within=BACK_WITHIN,
+        every=5,
+        describe=lambda now: f"{(now - began) / 86400:.1f} days",
+    )
+
+
+def test_nothing_runs_after_the_year(year: Year) -> None:
+    """No kubelet starts, so neither does what it would start: the API server."""
+    assert year.certificates == dict.fromkeys(year.nodes, "Certificate will expire")
+    assert year.api != "ok"
+
+
+def test_every_node_is_back(year: Year) -> None:
+    assert own_machines.ready_nodes(year.lab) == year.nodes
+    assert year.played.changed
+
+
+def test_row_outlived_the_year(year: Year) -> None:
+    """It is read by `kubectl exec`, for which the kubelet needs a certificate that is good too."""
+    assert own_machines.rows(year.lab) == ["111"]
+
+
+def test_nothing_has_to_be_repaired_after_the_year(year: Year) -> None:
+    again = own_machines.play(year.lab, "rehearsal cluster again", "playbooks/site.yml")
+    assert again.recap
+    assert again.changed == ()
