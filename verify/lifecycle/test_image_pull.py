@@ -6,7 +6,8 @@ The tests of this file are one story, three times: the fixture makes it happen, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -18,12 +19,18 @@ from outlive.lab.kube import Cluster
 from outlive.lab.mysql import DEPLOYMENT, NAMESPACE, Account, read_rows, wait_for_pod_gone
 from outlive.lab.objects import Json, Pod
 from outlive.lab.session import Lab
+from outlive.lab.ssh import Remote
 
 CUTS = 3
 """Power cuts, since one may come at a lucky moment."""
 READY_WITHIN = 900.0
 RUN_WITHIN = 600.0
 POD = "lifecycle-image"
+FORGET = """\
+images=$(ctr --namespace k8s.io images list)
+digest=$(echo "$images" | awk -v image=%s 'substr($1, length($1) - length(image) + 1) == image { print $3 }')
+[ -n "$digest" ] && echo "$images" | awk -v digest="$digest" '$3 == digest { print $1 }' | xargs ctr --namespace k8s.io images rm --sync && sync"""
+"""Removes an image by all its names, and waits until its content is gone: what is pulled isn't to be found there already."""
 LOOK = "ls -lR --time-style=+ /usr | cksum; mysqld --version"
 """Names and sizes of the image's files as one number, and a program of it that runs."""
 
@@ -48,50 +55,61 @@ def pulled(request: pytest.FixtureRequest, whole_lab: Lab, written: Pod) -> Iter
     image = cluster.deployment(NAMESPACE, DEPLOYMENT).image
     name = next(worker for worker in whole_lab.workers if worker != written.node)
     before = look(cluster, image, written.node)
-    boot, machine = cluster.node(name).boot, power.find(name)
-    try:
-        # Removed from the disk too, else what is pulled might be found there.
-        remote.check(name, "crictl rmi %s && sync", image)
-        remote.check(name, "crictl pull %s", image)
-        machine.cut()
-        remote.forget(name)
-        machine.wait_until_off()
-    finally:
-        if power.look(machine).state is not power.State.ON:
-            machine.start()
-        wait_for(
-            f"node {name}",
-            "Ready after its new start",
-            lambda: cluster.node(name),
-            lambda node: node.ready == "True" and node.boot != boot,
-            within=READY_WITHIN,
-            every=2.0,
-            describe=lambda node: node.state,
-        )
+    remote.check(name, FORGET, f"/{image}")
+    with pod_of(cluster, image, name, "Always", "sleep 3600", lambda pod: pod.running):
+        cut(cluster, remote, name)
     yield Pulled(image, name, before, look(cluster, image, name))
     run.await_steady(whole_lab)
 
 
+def cut(cluster: Cluster, remote: Remote, name: str) -> None:
+    """Cut a node's power, and wait until it is Ready after its new start."""
+    boot, machine = cluster.node(name).boot, power.find(name)
+    machine.cut()
+    try:
+        remote.forget(name)
+        machine.wait_until_off()
+    finally:
+        machine.start()
+    wait_for(
+        f"node {name}",
+        "Ready after its new start",
+        lambda: cluster.node(name),
+        lambda node: node.ready == "True" and node.boot != boot,
+        within=READY_WITHIN,
+        every=2.0,
+        describe=lambda node: node.state,
+    )
+
+
 def look(cluster: Cluster, image: str, node: str) -> str:
     """Return what a pod of an image sees in it on a node that has it already."""
+    with pod_of(cluster, image, node, "Never", LOOK, lambda pod: pod.over):
+        return cluster.log(NAMESPACE, POD, 10)
+
+
+@contextmanager
+def pod_of(cluster: Cluster, image: str, node: str, policy: str, command: str, done: Callable[[Pod], bool]) -> Iterator[None]:
+    """Run a shell command in an image on a node until it is seen to have done what it is for; delete the pod afterwards."""
     try:
-        cluster.create_pod(NAMESPACE, manifest(image, node))
+        cluster.create_pod(NAMESPACE, manifest(image, node, policy, command))
         wait_for(
             f"pod {POD} on {node}",
-            "at its end",
+            "what it is for",
             lambda: cluster.pod(NAMESPACE, POD),
-            lambda pod: pod.over,
+            done,
             within=RUN_WITHIN,
+            every=0.5,
             describe=lambda pod: pod.state,
         )
-        return cluster.log(NAMESPACE, POD, 10)
+        yield
     finally:
         cluster.delete_pod(NAMESPACE, POD)
         wait_for_pod_gone(cluster, POD)
 
 
-def manifest(image: str, node: str) -> Json:
-    """Return the manifest of a pod that looks at its own image."""
+def manifest(image: str, node: str, policy: str, command: str) -> Json:
+    """Return the manifest of a pod that runs a shell command."""
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -100,7 +118,7 @@ def manifest(image: str, node: str) -> Json:
             "nodeName": node,
             "restartPolicy": "Never",
             "terminationGracePeriodSeconds": 0,
-            "containers": [{"name": POD, "image": image, "imagePullPolicy": "Never", "command": ["bash", "-c", LOOK]}],
+            "containers": [{"name": POD, "image": image, "imagePullPolicy": policy, "command": ["bash", "-c", command]}],
         },
     }
 
