@@ -6,7 +6,7 @@ theirs than a certificate that is good for longer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -57,8 +57,7 @@ def year(empty: None) -> Iterator[Year]:
     own_machines.play(lab, "rehearsal tutorial", "playbooks/tutorial.yml")
     assert own_machines.rows(lab, mysql.WRITE_ROW) == ["111"]
     nodes = own_machines.ready_nodes(lab)
-    for name in nodes:
-        pass_a_year(lab, name)
+    pass_a_year(lab, nodes)
     certificates = {name: own_machines.on(lab, name, f"openssl x509 -noout -checkend 0 -in {CERTIFICATE} || true") for name in nodes}
     try:
         api = own_machines.kubectl(lab, "get", "--raw", "/readyz")
@@ -67,27 +66,32 @@ def year(empty: None) -> Iterator[Year]:
     yield Year(lab, nodes, certificates, api, own_machines.play(lab, "rehearsal renewal", "playbooks/renew-certificates.yml"))
 
 
-def pass_a_year(lab: Reached, name: str) -> None:
-    """Set a machine's clock ahead, start it again, and wait until it is there in its new time."""
-    began = int(own_machines.on(lab, name, "date +%s"))
-    own_machines.on(lab, name, SET_CLOCK)
-    own_machines.on(lab, name, "systemd-run --on-active=1 systemctl reboot")
+def pass_a_year(lab: Reached, names: Iterable[str]) -> None:
+    """Set the machines' clocks ahead, start them again, and wait until they are there in their new time."""
+    began = {name: clock(lab, name) for name in names}
+    for name in began:
+        own_machines.on(lab, name, f"{SET_CLOCK}\nsystemd-run --on-active=1 systemctl reboot")
+    for name, then in began.items():
+        wait_for(
+            f"clock of {name}",
+            f"{DAYS} days ahead",
+            lambda name=name: clock(lab, name),  # type: ignore[misc]
+            lambda now, then=then: now - then > (DAYS - 1) * 86400,  # type: ignore[misc]
+            within=BACK_WITHIN,
+            every=5,
+        )
 
-    def clock() -> int:
-        try:
-            return int(own_machines.on(lab, name, "date +%s"))
-        except (LabError, ValueError) as error:
-            raise UnreachableError(f"{name} gave no time ({error})") from error
 
-    wait_for(
-        f"clock of {name}",
-        f"{DAYS} days ahead",
-        clock,
-        lambda now: now - began > (DAYS - 1) * 86400,
-        within=BACK_WITHIN,
-        every=5,
-        describe=lambda now: f"{(now - began) / 86400:.1f} days",
-    )
+def clock(lab: Reached, name: str) -> int:
+    """Return a machine's time, in seconds since 1970.
+
+    Raises:
+        UnreachableError: it gives no answer, as while it starts.
+    """
+    try:
+        return int(own_machines.on(lab, name, "date +%s"))
+    except (LabError, ValueError) as error:
+        raise UnreachableError(f"{name} gave no time ({error})") from error
 
 
 def test_nothing_runs_after_the_year(year: Year) -> None:
