@@ -141,9 +141,9 @@ def make_machines(lab: Reached) -> None:
     lab.step("rehearsal machines", ["vagrant", "up", "--no-tty"], vagrant_line)
 
 
-def play(lab: Reached, what: str, playbook: str, *options: str) -> Played:
-    """Run a playbook; return what it did."""
-    lab.step(what, [*_PLAIN, "timeout", f"{PLAY_SECONDS:.0f}", "ansible-playbook", playbook, *options], task_of)
+def play(lab: Reached, what: str, playbook: str, *options: str, before: Iterable[str] = ()) -> Played:
+    """Run a playbook, with some variables of its environment before; return what it did."""
+    lab.step(what, [*_PLAIN, *before, "timeout", f"{PLAY_SECONDS:.0f}", "ansible-playbook", playbook, *options], task_of)
     return parse(log_of(what).read_text(encoding="utf-8"))
 
 
@@ -202,13 +202,17 @@ def kubectl(lab: Reached, *words: str) -> str:
         raise UnreachableError(str(error)) from error
 
 
+def asking(before: str = "") -> str:
+    """Return the shell command that asks MySQL for the rows of the tutorial's table, in its container; ``before`` are statements that it is given first."""
+    return f"{CLIENT} --execute='{' '.join(mysql.question(before=before).split())}'"
+
+
 def rows(lab: Reached, before: str = "") -> list[str]:
     """Return the rows of the tutorial's table, as soon as MySQL gives a whole answer; ``before`` are statements that it is given first."""
-    command = f"{CLIENT} --execute='{' '.join(mysql.question(before=before).split())}'"
     return wait_for(
         "MySQL",
         "an answer",
-        lambda: mysql.parse_rows(kubectl(lab, "exec", "deployment/mysql", "--", "sh", "-c", command).splitlines()),
+        lambda: mysql.parse_rows(kubectl(lab, "exec", "deployment/mysql", "--", "sh", "-c", asking(before)).splitlines()),
         lambda _: True,
         within=300,
         every=5,
