@@ -7,15 +7,17 @@ import pytest
 from outlive.base.wait import wait_for
 from outlive.drill import lock_watch
 from outlive.drill.lock_watch import Sampler, doubles
+from outlive.lab.inventory import Host
+from outlive.lab.mysql_storage import NfsFolder
 from tests.lab.test_nfs import CLIENTS
 from tests.samples import instant
 
-FILE = "/nfsdata/mysql-pv/ibdata1"
+FOLDER = NfsFolder(Host("k8s-master", "192.0.2.10", {}), "/nfsdata/mysql-pv")
 
 
 def samples(script: str, number: int) -> tuple[lock_watch.Sample, ...]:
     """Return at least so many samples of a server that tells what a script prints instead."""
-    with Sampler(["sh", "-c", script], FILE, lambda: True) as sampler:
+    with Sampler(["sh", "-c", script], FOLDER.holders, lambda: True) as sampler:
         return wait_for("sampler", f"{number} samples", sampler.samples, lambda found: len(found) >= number, within=60, every=0.1)
 
 
@@ -43,7 +45,7 @@ def test_two_holders_in_two_looks_are_two() -> None:
 
 @pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
 def test_program_that_is_missing_gives_no_samples() -> None:
-    with Sampler(["no-such-program"], FILE, lambda: False) as sampler:
+    with Sampler(["no-such-program"], FOLDER.holders, lambda: False) as sampler:
         wait_for("sampler", "a silence", sampler.silences, bool, within=60, every=0.1)
     assert sampler.samples() == ()
 
@@ -71,7 +73,7 @@ def test_a_server_that_is_down_leaves_no_hole() -> None:
 
 
 def test_a_server_that_gives_no_answer_is_noted() -> None:
-    with Sampler(["sh", "-c", "exec sleep 60"], FILE, lambda: False) as sampler:
+    with Sampler(["sh", "-c", "exec sleep 60"], FOLDER.holders, lambda: False) as sampler:
         wait_for("sampler", "a silence", sampler.silences, bool, within=30, every=0.1)
 
 

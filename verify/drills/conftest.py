@@ -17,7 +17,7 @@ from outlive.drill.faults import KINDS, Kind
 from outlive.drill.fencing import WatcherProcess
 from outlive.drill.profiles import PROFILES
 from outlive.drill.run import Drill
-from outlive.lab import steady
+from outlive.lab import mysql_storage, steady
 from outlive.lab.session import Lab
 from outlive.report import lab_description, matrix
 from outlive.report.model import Report
@@ -115,7 +115,9 @@ def drill(cell: Cell, whole_lab: Lab, matrix_page: None, narrator: Narrator, pyt
     del matrix_page
     node = pytestconfig.getoption("--node")
     story = f"drill-{cell}"
-    drilling.target_of(whole_lab, node)  # nothing is applied to a lab that the drill can't run on
+    # Nothing is applied to a lab that the drill can't run on.
+    drilling.target_of(whole_lab, node)
+    drilling.check_storage(mysql_storage.of(whole_lab.cluster, whole_lab.inventory), cell.kind, cell.profile)
     profiles.apply(whole_lab, cell.profile, narrator.say)
     report = pytestconfig.stash[KEPT].report(story)
     lab_description.into(report.run, whole_lab)

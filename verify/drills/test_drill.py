@@ -90,7 +90,7 @@ def test_mysql_takes_writes_again(drill: Drill, remark: Remark) -> None:
 
 
 def test_one_client_at_a_time_held_the_lock(drill: Drill, remark: Remark) -> None:
-    """In no sample did two clients of the NFS server hold InnoDB's lock."""
+    """In no sample could two nodes write: two held InnoDB's lock on NFS, or had a session with MySQL's disk and weren't turned away."""
     double = lock_watch.doubles(drill.sampler.samples())
     assert not double, f"two holders first at {double[0].at.wall:%H:%M:%S} UTC: {', '.join(double[0].holders)}"
     watch = drill.lock_watch()

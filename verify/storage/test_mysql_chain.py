@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from outlive.base.wait import wait_for
-from outlive.lab import nfs
+from outlive.lab import mysql_storage, nfs
 from outlive.lab.inventory import Inventory
 from outlive.lab.kube import Cluster
 from outlive.lab.mysql import DEPLOYMENT, NAMESPACE, WRITE_ROW, Account, read_rows
+from outlive.lab.mysql_storage import IscsiDisk, NfsFolder
 from outlive.lab.ssh import Remote
+
+FILES_WITHIN = 180.0
+"""Seconds for a disk's file system to have its journal's names in their places; on NFS they are there at once."""
 
 
 def test_volume_is_bound_and_retained(cluster: Cluster) -> None:
@@ -23,15 +27,24 @@ def test_claim_is_bound(cluster: Cluster) -> None:
 
 
 def test_its_folder_is_the_one_that_it_had(lab: Inventory, cluster: Cluster, remote: Remote) -> None:
-    """The server's UUID in the volume's folder is the one that was noted when MySQL first ran there: no database was made anew meanwhile."""
+    """The server's UUID in the volume is the one that was noted when MySQL first ran there: no database was made anew meanwhile."""
     (namespace,) = [each for each in cluster.listing("namespaces") if each["metadata"]["name"] == NAMESPACE]
     noted, _, _ = namespace["metadata"].get("annotations", {}).get("outlive/mysql-data", "").partition(" ")
     assert noted, (
         f"the namespace {NAMESPACE} has no note of MySQL's data, as before 2026-11-29: run `outlive tutorial apply`, which writes it"
     )
-    server, export = nfs.exported(lab)
-    assert cluster.volume("mysql-pv").path == f"{export}/mysql-pv"
-    assert f"server-uuid={noted}" in remote.check(server.name, "cat %s", f"{export}/mysql-pv/auto.cnf").splitlines()
+    assert f"server-uuid={noted}" in mysql_storage.of(cluster, lab).content(remote, "auto.cnf").splitlines()
+
+
+def test_its_volume_is_on_the_storage_that_was_chosen(lab: Inventory, cluster: Cluster) -> None:
+    """The volume leads to the folder that is MySQL's on the NFS server, or to the disk that is: storage_tutorial_mysql_storage says which."""
+    chosen = lab.setting("storage_tutorial_mysql_storage") or "nfs"
+    data = mysql_storage.of(cluster, lab)
+    assert data.kind.lower() == chosen
+    if isinstance(data, NfsFolder):
+        assert data.path == f"{nfs.exported(lab)[1]}/mysql-pv"
+    elif isinstance(data, IscsiDisk):
+        assert data.target.rpartition(":")[2] == "mysql"
 
 
 def test_mysql_is_available(cluster: Cluster) -> None:
@@ -56,11 +69,16 @@ def test_the_row_is_there_for_the_next_client(cluster: Cluster, account: Account
     assert read_rows(cluster, account) == ["111"]
 
 
-def test_the_files_are_on_the_nfs_server(lab: Inventory, cluster: Cluster, remote: Remote) -> None:
-    """MySQL's files lie in the volume's folder on the NFS server: the table's among them."""
-    volume = cluster.volume("mysql-pv")
-    server = next(host for host in lab.group("nfs_servers") if volume.server in (host.address, host.name))
-    listing = set(remote.check(server.name, "find %s -maxdepth 2 -printf %s", volume.path, "%P\\n").splitlines())
-    assert "ibdata1" in listing
+def test_the_files_are_on_the_server(lab: Inventory, cluster: Cluster, remote: Remote) -> None:
+    """MySQL's files lie on the volume's server, in its folder or on its disk: the table's among them."""
     # What a table looks like, which only old servers write beside it, or its rows.
-    assert listing & {"mysql/my_id.frm", "mysql/my_id.ibd"}
+    table = {"mysql/my_id.frm", "mysql/my_id.ibd"}
+    wait_for(
+        "MySQL's files on the server",
+        "ibdata1 and the table's",
+        lambda: mysql_storage.of(cluster, lab).files(remote),
+        lambda files: "ibdata1" in files and bool(files & table),
+        within=FILES_WITHIN,
+        every=5.0,
+        describe=lambda files: f"{len(files)} files",
+    )

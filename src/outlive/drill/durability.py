@@ -11,8 +11,9 @@ from outlive.base.wait import wait_for
 from outlive.drill import run
 from outlive.drill.faults import shielded
 from outlive.drill.workload import Workload
-from outlive.lab import mysql, nfs
+from outlive.lab import mysql, mysql_storage, nfs
 from outlive.lab.mysql import NAMESPACE
+from outlive.lab.mysql_storage import NfsFolder
 from outlive.lab.session import Lab
 
 KEPT = "/var/lib/outlive-kept"
@@ -63,10 +64,14 @@ def kept(stage: Lab) -> Iterator[None]:
     """Keep MySQL's data folder as it is and put it back at the end, whatever became of it.
 
     Raises:
-        LabError: an earlier copy is still there.
+        LabError: an earlier copy is still there, or the data isn't in a folder that could be copied.
     """
-    server = stage.inventory.group("nfs_servers")[0].name
-    folder = stage.cluster.volume("mysql-pv").path
+    data = mysql_storage.of(stage.cluster, stage.inventory)
+    if not isinstance(data, NfsFolder):
+        raise LabError(
+            f"MySQL's data lies on a disk over {data.kind}, and this proof keeps a copy of its folder on the NFS server: it needs a lab with that."
+        )
+    server, folder = data.server.name, data.path
     if stage.remote.run(server, f"test -e {KEPT}").status == 0:
         raise LabError(
             f"{KEPT} on {server} holds MySQL's data from before a proof that was cut short: see whether {folder} is well, "

@@ -1,4 +1,4 @@
-"""Who holds the lock on InnoDB's data file, asked of the NFS server again and again: two holders at once would be a split brain.
+"""Who may write to MySQL's data, asked of its server again and again: two holders at once would be a split brain.
 
 Samples alone prove nothing about the time between them. So a second thread asks each second whether the server answers at all: a stretch without
 a sample is borne out by a server that gave no answer, or it is a hole, and then nothing is known.
@@ -20,7 +20,7 @@ from typing import Any, Self
 from outlive.base.clock import HOST_CLOCK, Clock, Instant
 from outlive.base.errors import LabError, UnreachableError
 from outlive.base.process import start
-from outlive.lab import nfs
+from outlive.lab.mysql_storage import MysqlStorage
 
 EVERY = 2
 """Seconds between two samples."""
@@ -31,12 +31,9 @@ KNOCK_EVERY = 1.0
 HOLE = 30.0
 """Seconds without a sample and without a sign that the server is down, from which on nothing is known. An emulated server that has just booted
 lets nobody log in for up to 20 s after its ports are open."""
-NFS_PORT = 2049
 END = "=== end"
-HOLDING = ("lock", "deleg")
-"""What lets a client lock a file: the lock itself, or a delegation, under which Linux's client grants locks without asking."""
 TWICE = "=== again"
-LOOP = f"while :; do {nfs.READ_CLIENTS}; echo '{TWICE}'; {nfs.READ_CLIENTS}; echo '{END}'; sleep {EVERY}; done"
+LOOP = f"while :; do %s; echo '{TWICE}'; %s; echo '{END}'; sleep {EVERY}; done"
 """One login for all samples: a login costs an emulated server more than the look. It ends with its reader.
 
 Clients are read one after the other, so a lock that is handed over meanwhile is seen with both: only who is seen in both of two looks held it
@@ -46,13 +43,13 @@ at the moment between them.
 
 @dataclass(frozen=True)
 class Sample:
-    """The addresses of the clients that held the lock at a moment."""
+    """The addresses of the nodes that could write at a moment."""
 
     at: Instant
     holders: tuple[str, ...]
 
 
-def answers(address: str, port: int = NFS_PORT, within: float = 2.0) -> bool:
+def answers(address: str, port: int, within: float = 2.0) -> bool:
     """Say whether a server takes a connection within some seconds."""
     try:
         socket.create_connection((address, port), timeout=within).close()
@@ -64,12 +61,14 @@ def answers(address: str, port: int = NFS_PORT, within: float = 2.0) -> bool:
 class Sampler:
     """Asks the server while it is entered, and writes down when it gave no answer at all."""
 
-    def __init__(self, command: Sequence[str], file: str, answers: Callable[[], bool], clock: Clock = HOST_CLOCK) -> None:
-        """Take what tells the samples (see ``command``), the file as ``folder/name``, and what says whether the server answers; ``with`` starts it."""
+    def __init__(
+        self, command: Sequence[str], holders: Callable[[str], set[str]], answers: Callable[[], bool], clock: Clock = HOST_CLOCK
+    ) -> None:
+        """Take what tells the samples (see ``command``), what reads one, and what says whether the server answers; ``with`` starts it."""
         self._answers = answers
         self._silences: list[Instant] = []
         self._command = list(command)
-        self._file = file
+        self._holders = holders
         self._clock = clock
         self._stop = threading.Event()
         self._samples: list[Sample] = []
@@ -129,13 +128,10 @@ class Sampler:
                 holders = set.intersection(*(self._holders(look) for look in looks))
                 self._samples.append(Sample(self._clock.now(), tuple(sorted(holders))))
 
-    def _holders(self, listing: str) -> set[str]:
-        return {client.address for client in nfs.parse_clients(listing) if any(_locks(held, self._file) for held in client.held)}
 
-
-def command(login: Sequence[str]) -> list[str]:
+def command(login: Sequence[str], storage: MysqlStorage) -> list[str]:
     """Return the command that tells samples without end, from the one that logs in to the server."""
-    return [*login, f"sudo sh -c {shlex.quote(LOOP)}"]
+    return [*login, f"sudo sh -c {shlex.quote(LOOP % (storage.look, storage.look))}"]
 
 
 def doubles(samples: Sequence[Sample]) -> tuple[Sample, ...]:
@@ -187,7 +183,3 @@ def watch(samples: Sequence[Sample], silences: Sequence[Instant], fault: Instant
     widest = max(later.since(earlier) for earlier, later in pairwise([first, *seen, last]))
     inside = sum(first <= sample.at <= last for sample in samples)
     return Watch(inside, widest, widest > HOLE, bool(before), bool(after))
-
-
-def _locks(held: nfs.Held, file: str) -> bool:
-    return held.kind in HOLDING and bool(held.file) and file.endswith(held.file.lstrip("/"))

@@ -26,8 +26,9 @@ from outlive.drill.lock_watch import Sampler, Watch
 from outlive.drill.recorder import Recorder
 from outlive.drill.timeline import Moment, Span, Timeline, ordered
 from outlive.drill.workload import Workload
-from outlive.lab import mysql, steady
+from outlive.lab import mysql, mysql_storage, steady
 from outlive.lab.mysql import NAMESPACE
+from outlive.lab.mysql_storage import MysqlStorage
 from outlive.lab.objects import Json, Pod
 from outlive.lab.session import Lab
 from outlive.lab.ssh import ssh_command
@@ -35,8 +36,6 @@ from outlive.lab.ssh import ssh_command
 SERVICE = "mysql-drill"
 MANAGED_BY, POLICIES = "app.kubernetes.io/managed-by", "outlive-network-policy"
 """The label of the NetworkPolicies that the lab applies (role network_policy)."""
-LOCKED = "ibdata1"
-"""The file of InnoDB that a mysqld locks before it touches any other."""
 ASKED = "four clients' writes through a Service; a second without one acknowledged is no answer"
 SILENCE = 5.0
 """Seconds without an acknowledged write of any client that the ledger names; a client asks several times a second."""
@@ -174,6 +173,26 @@ def check_way(lab: Lab) -> None:
         )
 
 
+def check_storage(data: MysqlStorage, kind: Kind, profile: str) -> None:
+    """See that a fault says something of the storage that MySQL's data lies on.
+
+    Raises:
+        LabError: it is one of the NFS server, and the data isn't there; or MySQL would wait for its disk for ever.
+    """
+    if not data.attached:
+        return
+    if kind.of_nfs:
+        raise LabError(
+            f"MySQL's data lies on a disk over {data.kind}, and {kind.name} breaks NFS: choose another --fault, "
+            "or set storage_tutorial_mysql_storage to nfs in a lab made anew."
+        )
+    if kind.moves and profile != "fenced":
+        raise LabError(
+            f"MySQL's disk stays with its node for ever when that is lost, so under the profile {profile} it never comes back: "
+            "use --profile fenced, which says that the node is off; the page 11-iscsi shows the wait."
+        )
+
+
 @contextmanager
 def entry(lab: Lab, kind: Kind, pod: Pod) -> Iterator[Callable[[], tuple[str, int]]]:
     """Open a way to MySQL's Service from the host while entered: a port of a node that the fault spares.
@@ -236,6 +255,8 @@ def run(
     deployment = lab.cluster.deployment(NAMESPACE, mysql.DEPLOYMENT)
     seen: list[Drill] = []
     target = target_of(lab, node, lambda: [on_change(drill) for drill in seen])
+    data = mysql_storage.of(lab.cluster, lab.inventory)
+    check_storage(data, kind, profile)
     settings.check(lab, profile)
     check_way(lab)
     account = mysql.account(lab.cluster, deployment)
@@ -247,12 +268,9 @@ def run(
         workload.prepare()
         stack.enter_context(weakened(workload))
         recorder = stack.enter_context(Recorder(lab.cluster, NAMESPACE, lab.clock))
-        server = lab.inventory.host(target.server.name)
+        server = data.server
         sampler = Sampler(
-            lock_watch.command(ssh_command(server)),
-            f"{target.export}/{LOCKED}",
-            partial(lock_watch.answers, server.address),
-            lab.clock,
+            lock_watch.command(ssh_command(server), data), data.holders, partial(lock_watch.answers, server.address, data.port), lab.clock
         )
         stack.enter_context(sampler)
         drill = Drill(kind, profile, target.pod, kind.make(target), history.operations, sampler, recorder)

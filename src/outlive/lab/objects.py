@@ -110,7 +110,7 @@ class Deployment:
 
 @dataclass(frozen=True)
 class Volume:
-    """A PersistentVolume on NFS."""
+    """A PersistentVolume; ``server`` and ``path`` are those of one on NFS, ``target`` that of a disk over iSCSI."""
 
     name: str
     phase: str
@@ -120,6 +120,7 @@ class Volume:
     capacity: str
     server: str
     path: str
+    target: str = ""
 
 
 @dataclass(frozen=True)
@@ -208,6 +209,7 @@ def volume(data: Json) -> Volume:
         capacity=spec.get("capacity", {}).get("storage", ""),
         server=share.get("server", ""),
         path=share.get("path", ""),
+        target=spec.get("iscsi", {}).get("iqn", ""),
     )
 
 

@@ -36,6 +36,8 @@ class Kind:
     """Seconds that the fault lasts where nothing has to move."""
     spares_server: bool = True
     """The control plane and the NFS server go on working."""
+    of_nfs: bool = False
+    """It breaks NFS, or the way to it, and nothing where MySQL's data lies on a disk."""
     bounded: bool = False
     """That its effect comes in time is what the drill verifies: a late one is a failure, where of other faults it says nothing."""
 
@@ -52,17 +54,20 @@ KINDS: Mapping[str, Kind] = {
         Kind("pod-delete", "the deletion of MySQL's pod", pods.PodDeleted.of, moves=False),
         Kind("pod-force-delete", "the forced deletion of MySQL's pod", pods.PodForceDeleted.of, moves=False),
         Kind("cut-api", "a cut between MySQL's node and the API server", network.CutApi.of, moves=False, stays=True, hold=BLACK_OUT),
-        Kind("cut-nfs", "a cut between MySQL's node and the NFS server", network.CutNfs.of, moves=False, stays=True, hold=30.0),
-        Kind("cut-both", "a cut between MySQL's node and API and NFS server", network.CutBoth.of, moves=True),
-        Kind("nfs-slow", "a slow network to the NFS server", network.NfsSlow.of, moves=False, stays=True, hold=30.0),
-        Kind("nfs-restart", "a restart of the NFS server", storage.NfsRestarted.of, moves=False, stays=True),
-        Kind("nfs-full", "a full NFS export", storage.ExportFull.of, moves=False, stays=True, hold=30.0),
+        Kind(
+            "cut-nfs", "a cut between MySQL's node and the NFS server", network.CutNfs.of, moves=False, stays=True, hold=30.0, of_nfs=True
+        ),
+        Kind("cut-both", "a cut between MySQL's node and API and NFS server", network.CutBoth.of, moves=True, of_nfs=True),
+        Kind("nfs-slow", "a slow network to the NFS server", network.NfsSlow.of, moves=False, stays=True, hold=30.0, of_nfs=True),
+        Kind("nfs-restart", "a restart of the NFS server", storage.NfsRestarted.of, moves=False, stays=True, of_nfs=True),
+        Kind("nfs-full", "a full NFS export", storage.ExportFull.of, moves=False, stays=True, hold=30.0, of_nfs=True),
         Kind("nfs-reboot", "a reboot of the NFS server's VM", power.ServerReboot.of, moves=False, spares_server=False),
         Kind(
             "nfs-away-power-off",
             "a power-off of MySQL's node while the NFS server is stopped",
             power.NfsAwayPowerOff.of,
             moves=True,
+            of_nfs=True,
             bounded=True,
         ),
         Kind(

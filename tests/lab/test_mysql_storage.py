@@ -1,0 +1,157 @@
+"""What MySQL's data lies on: read from its volume, and who may write to it by what its server tells."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from outlive.base.errors import LabError, UnreachableError
+from outlive.drill import durability
+from outlive.drill.faults import KINDS
+from outlive.drill.run import check_storage
+from outlive.lab import mysql_storage
+from outlive.lab.inventory import Host, Inventory, parse
+from outlive.lab.kube import Cluster
+from outlive.lab.mysql_storage import IscsiDisk, NfsFolder
+from outlive.lab.session import Lab
+from outlive.lab.ssh import Remote
+from tests import samples
+from tests.fake_api import FakeApi
+from tests.samples import ManualClock
+
+TARGET = "iqn.2026-11.internal.example:mysql"
+SERVER = Host("k8s-master", "192.0.2.10", {})
+DISK = IscsiDisk(SERVER, TARGET, "/var/lib/iscsi-disks/mysql.img")
+SESSION = """\
+InitiatorName: iqn.2026-11.internal.example:{name}
+InitiatorAlias: {name}
+LIO Session ID: 3   ISID: 0x00 02 3d 00 00 00  TSIH: 3  SessionType: Normal
+Session State: TARG_SESS_STATE_LOGGED_IN
+---------------------[iSCSI Session Values]-----------------------
+  CmdSN/WR  :  CmdSN/WC  :  ExpCmdSN  :  MaxCmdSN  :     ITT    :     TTT
+ 0x00000080   0x00000080   0x5e000000   0xdd000000   0x5d000000   0x000000ff
+----------------------[iSCSI Connections]-------------------------
+CID: 0  Connection State: TARG_CONN_STATE_LOGGED_IN
+   Address {address} TCP  StatSN: 0x5f000000
+"""
+"""What LIO tells of an initiator that is logged in; of one that isn't, the line below."""
+NONE = "No active iSCSI Session for Initiator Endpoint: iqn.2026-11.internal.example:n2\n"
+N1, N2 = SESSION.format(name="n1", address="192.0.2.11"), SESSION.format(name="n2", address="192.0.2.12")
+
+
+def told(sessions: str, **sets: list[str]) -> str:
+    """Return what the server prints, with the addresses in the sets of some tables."""
+    tables = [{"set": {"family": "inet", "name": "x", "table": name, "elem": elements}} for name, elements in sets.items()]
+    return f"== sessions\n{sessions}== sets\n{json.dumps({'nftables': [{'metainfo': {}}, *tables]}) if sets else ''}"
+
+
+@pytest.mark.parametrize(
+    ("listing", "holders"),
+    [
+        (told(NONE + NONE), set()),
+        (told(N1 + NONE), {"192.0.2.11"}),
+        (told(N1 + N2), {"192.0.2.11", "192.0.2.12"}),
+        (told(N1 + N2, outlive_fence=["192.0.2.11"]), {"192.0.2.12"}),
+        (told(N1 + N2, outlive_lost=["192.0.2.11"], outlive_fence=[]), {"192.0.2.12"}),
+        (told(N1 + N2, somebody_s=["192.0.2.11"]), {"192.0.2.11", "192.0.2.12"}),
+        (told(N1.replace("CONN_STATE_LOGGED_IN", "CONN_STATE_IN_LOGOUT") + NONE), set()),
+    ],
+)
+def test_a_node_with_a_session_writes_unless_it_is_turned_away(listing: str, holders: set[str]) -> None:
+    assert DISK.holders(listing) == holders
+
+
+@pytest.mark.parametrize("listing", ["", "== sessions\n== sets\n", "cat: /sys/kernel/config/target: No such file or directory\n"])
+def test_what_is_no_answer_isn_t_nobody(listing: str) -> None:
+    with pytest.raises(UnreachableError, match="the iSCSI server gave no list of its sessions"):
+        DISK.holders(listing)
+
+
+@pytest.mark.skipif(
+    shutil.which("mke2fs", path="/usr/sbin:/sbin:/usr/bin:/bin") is None, reason="mke2fs isn't installed (Debian's package e2fsprogs)"
+)
+def test_files_of_a_disk_are_read_without_mounting_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
+    folder = tmp_path / "root/data/mysql"
+    folder.mkdir(parents=True)
+    (folder.parent / "ibdata1").write_bytes(b"x" * 5000)
+    (folder.parent / "auto.cnf").write_text("[auto]\nserver-uuid=11111111-2222\n")
+    (folder / "my_id.frm").touch()
+    image = tmp_path / "mysql.img"
+    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", str(tmp_path / "root"), str(image), "8M"], check=True)
+    disk = IscsiDisk(SERVER, TARGET, str(image))
+    assert {"ibdata1", "auto.cnf", "mysql", "mysql/my_id.frm"} <= disk.files(Here())
+    assert disk.content(Here(), "auto.cnf").splitlines()[1] == "server-uuid=11111111-2222"
+
+
+class Here(Remote):
+    """Runs commands on this host instead of a machine."""
+
+    def __init__(self) -> None:
+        """Reach nothing."""
+
+    def check(self, name: str, command: str, *arguments: str) -> str:
+        """Run a command as it would be run there, quoted alike."""
+        quoted = command % tuple(f"'{each}'" for each in arguments)
+        return subprocess.run(["sh", "-c", quoted], capture_output=True, text=True, check=True).stdout
+
+
+def volume(**source: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever a volume leads to
+    """Return MySQL's volume as it would be on other storage."""
+    spec = {key: value for key, value in samples.volume()["spec"].items() if key != "nfs"}
+    return {**samples.volume(), "spec": {**spec, **source}}
+
+
+def disks() -> Inventory:
+    """Return a lab that has disks over iSCSI."""
+    return parse({**samples.INVENTORY, "iscsi_servers": {"hosts": ["m"]}}, "of the tests")
+
+
+def test_volume_on_nfs(fake_cluster: Cluster, small_inventory: Inventory) -> None:
+    data = mysql_storage.of(fake_cluster, small_inventory)
+    assert isinstance(data, NfsFolder)
+    assert (data.path, data.port, data.attached) == ("/nfsdata/mysql-pv", 2049, False)
+
+
+def test_volume_on_a_disk(fake_cluster: Cluster, api: FakeApi) -> None:
+    api.answers["/api/v1/persistentvolumes/mysql-pv"] = [volume(iscsi={"iqn": TARGET, "targetPortal": "192.0.2.10:3260"})]
+    data = mysql_storage.of(fake_cluster, disks())
+    assert isinstance(data, IscsiDisk)
+    assert (data.target, data.file, data.attached) == (TARGET, "/var/lib/iscsi-disks/mysql.img", True)
+
+
+@pytest.mark.parametrize("source", [{"hostPath": {"path": "/data"}}, {"iscsi": {"iqn": TARGET}}])
+def test_volume_that_leads_elsewhere(source: dict[str, Any], fake_cluster: Cluster, api: FakeApi, small_inventory: Inventory) -> None:
+    api.answers["/api/v1/persistentvolumes/mysql-pv"] = [volume(**source)]
+    with pytest.raises(
+        LabError, match="The volume mysql-pv leads neither to the NFS server nor to a disk of the inventory's iscsi_servers: see"
+    ):
+        mysql_storage.of(fake_cluster, small_inventory)
+
+
+def test_faults_that_say_nothing_of_a_disk_are_refused() -> None:
+    with pytest.raises(LabError, match="MySQL's data lies on a disk over iSCSI, and nfs-full breaks NFS: choose another --fault"):
+        check_storage(DISK, KINDS["nfs-full"], "fenced")
+    with pytest.raises(
+        LabError, match="stays with its node for ever when that is lost, so under the profile tuned it never comes back: use"
+    ):
+        check_storage(DISK, KINDS["power-cut"], "tuned")
+    check_storage(DISK, KINDS["power-cut"], "fenced")
+    check_storage(DISK, KINDS["mysqld-kill"], "default")
+    for kind in KINDS.values():
+        check_storage(NfsFolder(SERVER, "/nfsdata/mysql-pv"), kind, "default")
+
+
+def test_proof_that_copies_a_folder_is_refused_where_there_is_none(fake_cluster: Cluster, api: FakeApi, clock: ManualClock) -> None:
+    api.answers["/api/v1/persistentvolumes/mysql-pv"] = [volume(iscsi={"iqn": TARGET})]
+    lab = Lab(disks(), fake_cluster, Here(), clock)
+    with (
+        pytest.raises(LabError, match="MySQL's data lies on a disk over iSCSI, and this proof keeps a copy of its folder"),
+        durability.kept(lab),
+    ):
+        pytest.fail("something was touched")
