@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
+from outlive.lab.mysql_storage import IscsiDisk
+
 from . import role_tasks
 from .conftest import COMMON, ROOT, Playbook
 from .test_manifests import render
@@ -346,3 +348,20 @@ def test_chapter_s_disk_is_one_that_is_offered(playbook: Playbook, tmp_path: Pat
     }
     assert disk in volumes
     assert volume["spec"]["iscsi"]["lun"] == 0
+
+
+def test_mysql_s_disk_is_one_that_is_offered(playbook: Playbook, tmp_path: Path) -> None:
+    """Where it is chosen, and for the tutorial's MySQL alone: the one of the last chapter stays on NFS."""
+    offered = yaml.safe_load((COMMON / "group_vars/all/iscsi_server.yml").read_text())["iscsi_server_volumes"]
+    manifests = render(playbook, tmp_path, "storage_tutorial", storage_tutorial_mysql_storage="iscsi")
+    volume, claim = (yaml.safe_load(manifests[f"mysql/{name}.yml"]) for name in ("mysql-pv", "mysql-pvc"))
+    name = volume["spec"]["iscsi"]["iqn"].rpartition(":")[2]
+    assert volume["spec"]["capacity"]["storage"] == claim["spec"]["resources"]["requests"]["storage"] == "1Gi"
+    assert {"name": name, "size": 1024} in offered
+    assert volume["spec"]["storageClassName"] == claim["spec"]["storageClassName"] == "iscsi"
+    _, deployment = yaml.safe_load_all(manifests["mysql/mysql.yml"])
+    (mount,) = [
+        each for each in deployment["spec"]["template"]["spec"]["containers"][0]["volumeMounts"] if each["mountPath"] == "/var/lib/mysql"
+    ]
+    assert mount["subPath"] == IscsiDisk.folder
+    assert "nfs" in yaml.safe_load(manifests["mysql-9/mysql-pv.yml"])["spec"]

@@ -29,8 +29,8 @@ SECRETS = {"mysql-secret.yml", "iscsi-secret.yml"}
 """What holds a password: no learner finds it among the manifests."""
 
 
-def render(playbook: Playbook, tmp_path: Path, role: str) -> dict[str, str]:
-    """Return the text of all manifests of `role` by their paths below templates/, rendered by Ansible with the lab's variables."""
+def render(playbook: Playbook, tmp_path: Path, role: str, **variables: str) -> dict[str, str]:
+    """Return the text of all manifests of `role` by their paths below templates/, rendered by Ansible with the lab's variables, but for those given."""
     copy = tmp_path / "roles" / role
     shutil.copytree(ROOT / "roles" / role, copy, dirs_exist_ok=True)
     templates = sorted(str(path.relative_to(copy / "templates")) for path in (copy / "templates").glob("**/*.yml.j2"))
@@ -42,7 +42,8 @@ def render(playbook: Playbook, tmp_path: Path, role: str) -> dict[str, str]:
     (copy / "tasks" / "main.yml").write_text(yaml.safe_dump(tasks))
     path = tmp_path / "playbook.yml"
     path.write_text(yaml.safe_dump([{"name": "Render the manifests", "hosts": "localhost", "connection": "local", "roles": [role]}]))
-    result = playbook(path, "-e", f"storage_tutorial_mysql_password_file={tmp_path}/secrets/password")
+    given = {"storage_tutorial_mysql_password_file": f"{tmp_path}/secrets/password", **variables}
+    result = playbook(path, "-e", json.dumps(given))
     assert result.returncode == 0, result.stdout + result.stderr
     manifests = {template.removesuffix(".j2"): text for template, text in json.loads(rendered.read_text()).items()}
     for name, text in manifests.items():

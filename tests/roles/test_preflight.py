@@ -316,6 +316,11 @@ def test_networks_that_take_addresses_of_others(playbook: Playbook, told: dict[s
         ),
         (
             "storage_tutorial",
+            {"storage_tutorial_mysql_storage": "iscsi"},
+            "storage_tutorial_mysql_storage is iscsi, and this lab has no disks over iSCSI: run `outlive storage add iscsi` first, or set it to nfs.",
+        ),
+        (
+            "storage_tutorial",
             {"storage_tutorial_kubeconfig": "/nowhere/kubeconfig"},
             "No cluster answers by storage_tutorial_kubeconfig /nowhere/kubeconfig",
         ),

@@ -118,6 +118,23 @@ def test_what_cannot_come_together(volumes: list[dict[str, Any]], claims: list[d
     assert [each for each, pattern in zip(found, expected, strict=True) if each != pattern and not re.fullmatch(pattern, each)] == []
 
 
+def test_data_does_not_move_to_another_storage_by_itself() -> None:
+    """Applied all the same, the volume would be refused as immutable, or a new database made beside the old one."""
+    disk = {"iscsi": {"iqn": "iqn.2026-11.internal.example:mysql", "lun": 0}}
+    there = volume(held=ref(uid="1")) | {"spec": disk | {"claimRef": ref(uid="1")}}
+    held = [claim(volume="mysql-pv", uid="1")]
+    assert misplaced(WANTED, [there], held, "default") == [
+        "The volume mysql-pv is of the kind iscsi, and the inventory's is nfs, but data doesn't move by itself: set storage_tutorial_mysql_storage "
+        "back to iscsi, or move the data as docs/storage.md says."
+    ]
+    wanted = [{**WANTED[0], "spec": disk | {"claimRef": ref()}}, WANTED[1]]
+    assert misplaced(wanted, [there], held, "default") == []
+    (found,) = misplaced(wanted, [volume(held=ref(uid="1"))], held, "default")
+    assert found.startswith("The volume mysql-pv is of the kind nfs, and the inventory's is iscsi")
+    (released,) = misplaced(wanted, [there], [], "default")
+    assert "is still in the disk of iqn.2026-11.internal.example:mysql" in released
+
+
 @pytest.mark.parametrize(
     ("note", "uuid", "image", "expected"),
     [
@@ -246,6 +263,6 @@ def test_folder_that_mysql_had(playbook: Playbook, tmp_path: Path, note: str, en
     result = role_tasks.run(playbook, tmp_path, "storage_tutorial", [check], json.loads(json.dumps(given)))
     assert (result.returncode != 0) == ends, result.stdout + result.stderr
     if ends:
-        assert f"MySQL's folder isn't the one that it had: its server is {UUID}, and was another: on the NFS server" in sentence(
+        assert f"MySQL's folder isn't the one that it had: its server is {UUID}, and was another: on the server" in sentence(
             result.stdout + result.stderr
         )

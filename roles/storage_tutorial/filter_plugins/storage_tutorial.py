@@ -69,8 +69,18 @@ def misplaced(wanted: list[dict[str, Any]], volumes: list[dict[str, Any]], claim
     return found
 
 
+KINDS = ("nfs", "iscsi", "local", "hostPath")
+"""What a PersistentVolume of the tutorial may lead to, by its field."""
+
+
 def _misplaced_volume(wanted: dict[str, Any], name: str, there: dict[str, Any], live: dict[str, dict[str, Any]]) -> list[str]:
     """Return why a volume that is there can't be for the claim that it is wanted for, or nothing."""
+    kinds = [next((each for each in KINDS if each in spec), "unknown") for spec in (there, wanted)]
+    if kinds[0] != kinds[1]:
+        return [
+            f"The volume {name} is of the kind {kinds[0]}, and the inventory's is {kinds[1]}, but data doesn't move by itself: set "
+            f"storage_tutorial_mysql_storage back to {kinds[0]}, or move the data as docs/storage.md says."
+        ]
     if "nfs" in wanted and there.get("nfs", {}) | wanted["nfs"] != there.get("nfs", {}):
         places = [f"{nfs.get('server')}:{nfs.get('path')}" for nfs in (there.get("nfs", {}), wanted["nfs"])]
         return [
@@ -94,9 +104,14 @@ def _misplaced_volume(wanted: dict[str, Any], name: str, there: dict[str, Any], 
         value = f'{{"namespace": "{reference["namespace"]}", "name": "{reference["name"]}"}}'
         patch = f'{{"op": "replace", "path": "/spec/claimRef", "value": {value}}}'
     return [
-        f"The volume {name} is Released: its claim {holder} is gone, and what that claim's pods wrote is still in {there.get('nfs', {}).get('path')}. "
+        f"The volume {name} is Released: its claim {holder} is gone, and what that claim's pods wrote is still in {_folder(there)}. "
         f"To use the volume again with this data, run `kubectl patch pv {name} --type=json --patch='[{patch}]'`, then this again."
     ]
+
+
+def _folder(volume: dict[str, Any]) -> str:
+    """Return where a volume's data lies."""
+    return str(volume.get("nfs", {}).get("path") or f"the disk of {volume.get('iscsi', {}).get('iqn')}")
 
 
 OFFICIAL = re.compile(r"(?:[^/]*[.:][^/]*/|localhost/)?(?:library/)?mysql:(?P<series>(?:[5-9]|[1-9]\d)\.\d+)(?:[.-].*)?")

@@ -30,7 +30,7 @@ class Storage:
 KINDS = {
     "iscsi": Storage(
         "disks over iSCSI, each for one node at a time",
-        "some megabytes of memory on each worker, and on k8s-master up to 576 MiB of disk, as far as it is written to",
+        "some megabytes of memory on each worker, and on k8s-master up to 1600 MiB of disk, as far as it is written to",
         "nfs_server,iscsi",
     ),
 }
