@@ -105,7 +105,7 @@ def test_way_that_is_not_known() -> None:
     )
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].endswith(
-        "'downstream' isn't known: choose one of names, upstream, host, classroom, metal, upgrade, kvm, virtualbox"
+        "'downstream' isn't known: choose one of names, upstream, host, classroom, metal, upgrade, expired, kvm, virtualbox"
     )
 
 
