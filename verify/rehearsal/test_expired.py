@@ -82,8 +82,15 @@ def play_then(lab: Reached, what: str, playbook: str) -> Played:
 
 
 def then(lab: Reached, words: str) -> str:
-    """Return what kubectl prints on the control plane."""
-    return own_machines.on(lab, "k8s-master", f"{KUBECTL} {words}")
+    """Return what kubectl prints on the control plane.
+
+    Raises:
+        UnreachableError: it failed, as where a pod doesn't run yet.
+    """
+    try:
+        return own_machines.on(lab, "k8s-master", f"{KUBECTL} {words}")
+    except LabError as error:
+        raise UnreachableError(str(error)) from error
 
 
 def pass_a_year(lab: Reached, names: Iterable[str]) -> None:
@@ -129,7 +136,10 @@ def test_every_node_is_back(year: Year) -> None:
 def test_row_outlived_the_year(year: Year) -> None:
     """It is read by `kubectl exec`, for which the kubelet needs a certificate that is good too."""
     words = f"exec deployment/mysql -- sh -c {shlex.quote(own_machines.asking())}"
-    assert mysql.parse_rows(then(year.lab, words).splitlines()) == ["111"]
+    rows = wait_for(
+        "MySQL", "an answer", lambda: mysql.parse_rows(then(year.lab, words).splitlines()), lambda _: True, within=BACK_WITHIN, every=5
+    )
+    assert rows == ["111"]
 
 
 def test_nothing_has_to_be_repaired_after_the_year(year: Year) -> None:
