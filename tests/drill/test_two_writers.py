@@ -6,8 +6,8 @@ import pytest
 
 from outlive.base.errors import LabError
 from outlive.drill import two_writers
-from outlive.drill.two_writers import Disk
-from outlive.lab.inventory import parse
+from outlive.lab.inventory import Host, parse
+from outlive.lab.iscsi import Disk
 
 WHOLE = "fsck 0\nfile new-1 new 1 \nfile new-2 new 2 \nfile old-1 old 1 \n"
 
@@ -52,21 +52,27 @@ def lab(**server: object) -> dict[str, object]:
 
 
 def test_disk_is_the_lab_s_own() -> None:
-    disk = Disk.of(parse(lab(iscsi_server_volumes=[{"name": "disk1", "size": 512}, {"name": "scratch", "size": 64}]), "test"))
-    assert disk == Disk("m", "192.0.2.1", "iqn.2026-11.internal.example:scratch", "/var/lib/iscsi-disks/scratch.img", 64)
+    inventory = parse(lab(iscsi_server_volumes=[{"name": "disk1", "size": 512}, {"name": "scratch", "size": 64}]), "test")
+    assert two_writers.scratch(inventory) == Disk(
+        inventory.host("m"), "iqn.2026-11.internal.example:scratch", "/var/lib/iscsi-disks/scratch.img", 64
+    )
 
 
 def test_lab_without_such_disks_is_told_what_gives_it_them() -> None:
     without = {**lab(), "iscsi_servers": {"hosts": []}}
     with pytest.raises(LabError, match="run `outlive storage add iscsi`"):
-        Disk.of(parse(without, "test"))
+        two_writers.scratch(parse(without, "test"))
+    with pytest.raises(LabError, match="iscsi_server_volumes has no 'scratch': give it back"):
+        two_writers.scratch(parse(lab(iscsi_server_volumes=[{"name": "disk1", "size": 512}]), "test"))
     with pytest.raises(LabError, match="has no 'scratch' with a size, which may be destroyed"):
-        Disk.of(parse(lab(iscsi_server_volumes=[{"name": "disk1", "size": 512}]), "test"))
+        two_writers.scratch(parse(lab(iscsi_server_volumes=[{"name": "scratch", "device": "/dev/disk/by-id/x"}]), "test"))
+    with pytest.raises(LabError, match="have to be literal here"):
+        two_writers.scratch(parse(lab(iscsi_server_volumes=[{"name": "scratch", "size": 64}], iscsi_server_folder="{{ x }}/y"), "test"))
 
 
 def test_writer_s_volume_stands_in_its_pod() -> None:
     """Of a PersistentVolume the controller would keep the second pod away."""
-    made = two_writers.pod(Disk("m", "192.0.2.1", "iqn.2026-11.internal.example:scratch", "/x", 64), "busybox:1", "n1", "old")
+    made = two_writers.pod(Disk(Host("m", "192.0.2.1", {}), "iqn.2026-11.internal.example:scratch", "/x", 64), "busybox:1", "n1", "old")
     (volume,) = made["spec"]["volumes"]
     assert volume["iscsi"]["iqn"] == "iqn.2026-11.internal.example:scratch"
     assert made["spec"]["nodeName"] == "n1"

@@ -14,9 +14,10 @@ import pytest
 from outlive.base.errors import LabError
 from outlive.drill import two_writers
 from outlive.drill.faults import KINDS, Target, injected
-from outlive.drill.two_writers import Disk, Writer
+from outlive.drill.two_writers import Writer
 from outlive.fence.actions import NfsServer
 from outlive.lab import steady
+from outlive.lab.iscsi import Disk
 from outlive.lab.mysql import NAMESPACE
 from outlive.lab.session import Lab
 from verify.stories import LeftOutError
@@ -48,7 +49,7 @@ def scene(whole_lab: Lab) -> Scene:
     """Return a lab that is steady, with a disk that nobody has and that has no file system."""
     if not whole_lab.inventory.groups.get("iscsi_servers"):
         raise LeftOutError("this lab has no disks over iSCSI: run `outlive storage add iscsi`, then this again")
-    disk = Disk.of(whole_lab.inventory)
+    disk = two_writers.scratch(whole_lab.inventory)
     running = steady.check(whole_lab.cluster, whole_lab.workers)
     other = next(name for name in whole_lab.workers if name != running.node)
     image = whole_lab.inventory.setting("storage_tutorial_busybox_image")
@@ -96,7 +97,7 @@ def test_writer_that_is_turned_away_destroys_nothing(scene: Scene) -> None:
 @contextmanager
 def turned_away_after(scene: Scene, old: Writer) -> Iterator[None]:
     """Freeze a node whose writer has begun, and turn it away at the server; in the end its machine is started anew before it is let in."""
-    server = NfsServer(scene.lab.remote, scene.disk.server)
+    server = NfsServer(scene.lab.remote, scene.disk.server.name)
     cut = KINDS["power-cut"].make(scene.frozen)
     old.await_file(MORE)
     with injected(KINDS["freeze"].make(scene.frozen)):

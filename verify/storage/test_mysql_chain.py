@@ -44,7 +44,7 @@ def test_its_volume_is_on_the_storage_that_was_chosen(lab: Inventory, cluster: C
     if isinstance(data, NfsFolder):
         assert data.path == f"{nfs.exported(lab)[1]}/mysql-pv"
     elif isinstance(data, IscsiDisk):
-        assert data.target.rpartition(":")[2] == "mysql"
+        assert data.disk.target.rpartition(":")[2] == "mysql"
 
 
 def test_mysql_is_available(cluster: Cluster) -> None:

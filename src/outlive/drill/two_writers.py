@@ -13,7 +13,9 @@ from dataclasses import dataclass
 
 from outlive.base.errors import LabError
 from outlive.base.wait import wait_for
+from outlive.lab import iscsi
 from outlive.lab.inventory import Inventory
+from outlive.lab.iscsi import Disk
 from outlive.lab.mysql import NAMESPACE, wait_for_pod_gone
 from outlive.lab.objects import Json
 from outlive.lab.session import Lab
@@ -32,7 +34,6 @@ done
 """
 """Says of each file that it is on the disk, and how many files of the other one it sees."""
 CLEAR = "dd if=/dev/zero of=%s bs=1M count=%s conv=notrunc,fsync status=none"
-SESSIONS = "cat /sys/kernel/config/target/iscsi/%s/tpgt_1/acls/*/info"
 LOOK = """\
 e2fsck -f -n %s >/dev/null 2>&1; echo "fsck $?"
 folder=$(mktemp --directory)
@@ -43,38 +44,18 @@ cd /
 """
 
 
-@dataclass(frozen=True)
-class Disk:
-    """The disk: its server's name and address, its target's name, and the file that stands for it there, with its MiB."""
+def scratch(inventory: Inventory) -> Disk:
+    """Return the lab's disk whose data may be destroyed.
 
-    server: str
-    address: str
-    target: str
-    file: str
-    size: int
-
-    @classmethod
-    def of(cls, inventory: Inventory) -> Disk:
-        """Return the lab's.
-
-        Raises:
-            LabError: the lab has no disks over iSCSI, or none of that name.
-        """
-        if not inventory.groups.get("iscsi_servers"):
-            raise LabError("This lab has no disks over iSCSI: run `outlive storage add iscsi`, then this again.")
-        server = inventory.group("iscsi_servers")[0]
-        volumes = server.variables.get("iscsi_server_volumes", [])
-        size = next((each.get("size") for each in volumes if each["name"] == NAME), None)
-        if not size:
-            raise LabError(
-                f"iscsi_server_volumes has no '{NAME}' with a size, which may be destroyed: give it back, and run `outlive storage add iscsi`."
-            )
-        prefix, folder = server.literal("iscsi_server_prefix"), server.variables.get("iscsi_server_folder", "/var/lib/iscsi-disks")
-        if prefix is None or "{{" in folder:
-            raise LabError(
-                "iscsi_server_prefix and iscsi_server_folder have to be literal here, to know which file may be destroyed: write them out in the inventory."
-            )
-        return cls(server.name, server.address, f"{prefix}:{NAME}", f"{folder}/{NAME}.img", int(size))
+    Raises:
+        LabError: the lab has none, or none that is a file.
+    """
+    found = iscsi.disk(inventory, NAME)
+    if found.size is None:
+        raise LabError(
+            f"iscsi_server_volumes has no '{NAME}' with a size, which may be destroyed: give it back, and run `outlive storage add iscsi`."
+        )
+    return found
 
 
 @dataclass(frozen=True)
@@ -145,7 +126,7 @@ def writing(lab: Lab, disk: Disk, image: str, node: str, name: str) -> Iterator[
 def pod(disk: Disk, image: str, node: str, name: str) -> Json:
     """Return a writer's pod."""
     volume = {
-        "targetPortal": f"{disk.address}:3260",
+        "targetPortal": f"{disk.server.address}:{iscsi.PORT}",
         "iqn": disk.target,
         "lun": 0,
         "fsType": "ext4",
@@ -178,7 +159,7 @@ def await_free(lab: Lab, disk: Disk) -> None:
     wait_for(
         f"disk {NAME}",
         "without a session",
-        lambda: lab.remote.check(disk.server, SESSIONS, disk.target).splitlines(),
+        lambda: lab.remote.check(disk.server.name, iscsi.SESSIONS, disk.target).splitlines(),
         lambda lines: bool(lines) and not any(line.startswith("InitiatorName:") for line in lines),
         within=WITHIN,
         describe=lambda lines: ", ".join(line for line in lines if line.startswith("InitiatorName:")),
@@ -188,10 +169,10 @@ def await_free(lab: Lab, disk: Disk) -> None:
 def clear(lab: Lab, disk: Disk) -> None:
     """Wait until nobody has the disk, then make it as it came: without a file system."""
     await_free(lab, disk)
-    lab.remote.check(disk.server, CLEAR, disk.file, str(disk.size))
+    lab.remote.check(disk.server.name, CLEAR, disk.file, str(disk.size))
 
 
 def look(lab: Lab, disk: Disk) -> Left:
     """Wait until nobody has the disk, then look at what lies on it; nothing of it is changed."""
     await_free(lab, disk)
-    return parse(lab.remote.check(disk.server, LOOK, disk.file, disk.file))
+    return parse(lab.remote.check(disk.server.name, LOOK, disk.file, disk.file))

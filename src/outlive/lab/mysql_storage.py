@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from outlive.base.errors import LabError, UnreachableError
-from outlive.lab import nfs
+from outlive.lab import iscsi, nfs
 from outlive.lab.inventory import Host, Inventory
+from outlive.lab.iscsi import Disk
 from outlive.lab.kube import Cluster
 from outlive.lab.ssh import Remote
 
@@ -20,8 +21,6 @@ LOCKED = "ibdata1"
 """The file of InnoDB that a mysqld locks before it touches any other."""
 HOLDING = ("lock", "deleg")
 """What lets a client lock a file: the lock itself, or a delegation, under which Linux's client grants locks without asking."""
-SESSIONS = "/sys/kernel/config/target/iscsi"
-"""Folder in which Linux' iSCSI server (LIO) tells who is logged in to a target."""
 TURNED_AWAY = ("outlive_fence", "outlive_lost")
 """The tables of nftables with the addresses whose packets the server drops: the fencing watcher's, and those of nodes that were removed as lost."""
 
@@ -94,12 +93,10 @@ class NfsFolder(MysqlStorage):
 class IscsiDisk(MysqlStorage):
     """A disk over iSCSI: a node that is logged in to its target writes, unless the server drops its packets."""
 
-    target: str
-    file: str
-    """The file that stands for the disk on the server."""
+    disk: Disk
 
     kind = "iSCSI"
-    port = 3260
+    port = iscsi.PORT
     attached = True
     folder = "data"
     """MySQL's folder on the disk's file system (templates/mysql/mysql.yml.j2 of the role storage_tutorial)."""
@@ -107,7 +104,7 @@ class IscsiDisk(MysqlStorage):
     @property
     def look(self) -> str:
         """List sessions, with a heading of which one knows that it is an answer, and the addresses that are turned away."""
-        sessions = f"cat {SESSIONS}/{shlex.quote(self.target)}/tpgt_1/acls/*/info"
+        sessions = iscsi.SESSIONS % shlex.quote(self.disk.target)
         return f"echo '== sessions'; {sessions}; echo '== sets'; nft -j list sets 2>/dev/null; true"
 
     def holders(self, listing: str) -> set[str]:
@@ -123,7 +120,7 @@ class IscsiDisk(MysqlStorage):
 
         A name that is in the journal alone isn't seen: it takes the node half a minute to write it to its place.
         """
-        names = f"debugfs -R %s {shlex.quote(self.file)} 2>/dev/null"
+        names = f"debugfs -R %s {shlex.quote(self.disk.file)} 2>/dev/null"
         found = set()
         for folder in ("", "mysql"):
             listing = remote.check(self.server.name, names, f"ls -p /{self.folder}/{folder}")
@@ -132,7 +129,7 @@ class IscsiDisk(MysqlStorage):
 
     def content(self, remote: Remote, file: str) -> str:
         """Read it there likewise."""
-        return remote.check(self.server.name, f"debugfs -R %s {shlex.quote(self.file)} 2>/dev/null", f"cat /{self.folder}/{file}")
+        return remote.check(self.server.name, f"debugfs -R %s {shlex.quote(self.disk.file)} 2>/dev/null", f"cat /{self.folder}/{file}")
 
 
 def of(cluster: Cluster, lab: Inventory) -> MysqlStorage:
@@ -144,13 +141,13 @@ def of(cluster: Cluster, lab: Inventory) -> MysqlStorage:
     volume = cluster.volume(VOLUME)
     if volume.path:
         return NfsFolder(lab.group("nfs_servers")[0], volume.path)
-    if volume.target and lab.groups.get("iscsi_servers"):
-        server = lab.group("iscsi_servers")[0]
-        name, folder = volume.target.rpartition(":")[2], server.variables.get("iscsi_server_folder", "/var/lib/iscsi-disks")
-        return IscsiDisk(server, volume.target, f"{folder}/{name}.img")
+    if volume.target:
+        disk = iscsi.disk(lab, volume.target.rpartition(":")[2])
+        if disk.target == volume.target:
+            return IscsiDisk(disk.server, disk)
     raise LabError(
         f"The volume {VOLUME} leads neither to the NFS server nor to a disk of the inventory's iscsi_servers: "
-        "see `kubectl describe pv mysql-pv`, then run `outlive tutorial apply`."
+        f"see `kubectl describe pv {VOLUME}`, then run `outlive tutorial apply`."
     )
 
 

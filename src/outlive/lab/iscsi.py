@@ -1,0 +1,43 @@
+"""The disks that a lab offers over iSCSI: where each lies on its server, and who is logged in to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from outlive.base.errors import LabError
+from outlive.lab.inventory import Host, Inventory
+
+SESSIONS = "cat /sys/kernel/config/target/iscsi/%s/tpgt_1/acls/*/info"
+"""Tells of each node's initiator whether it is logged in to a target, and by which connections; of Linux' own server, LIO."""
+PORT = 3260
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A disk: its server, the name of its target, the file or device that it is on the server, and the MiB of a file."""
+
+    server: Host
+    target: str
+    file: str
+    size: int | None = None
+
+
+def disk(lab: Inventory, name: str) -> Disk:
+    """Return one of the lab's disks.
+
+    Raises:
+        LabError: the lab has no disks over iSCSI, or none of that name; or the inventory doesn't say literally where it lies.
+    """
+    if not lab.groups.get("iscsi_servers"):
+        raise LabError("This lab has no disks over iSCSI: run `outlive storage add iscsi`, then this again.")
+    server = lab.group("iscsi_servers")[0]
+    entry = next((each for each in server.variables.get("iscsi_server_volumes", []) if each["name"] == name), None)
+    if entry is None:
+        raise LabError(f"iscsi_server_volumes has no '{name}': give it back, and run `outlive storage add iscsi`.")
+    folder = server.variables.get("iscsi_server_folder", "/var/lib/iscsi-disks")
+    prefix, file = server.literal("iscsi_server_prefix"), entry.get("device") or f"{folder}/{name}.img"
+    if prefix is None or "{{" in file:
+        raise LabError(
+            "iscsi_server_prefix, iscsi_server_folder and a disk's device have to be literal here, to know which file it is: write them out in the inventory."
+        )
+    return Disk(server, f"{prefix}:{name}", file, int(entry["size"]) if entry.get("size") else None)
