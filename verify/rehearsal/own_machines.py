@@ -31,7 +31,8 @@ PLAY_SECONDS = 2400.0
 """The longest that a playbook may take: an emulated bare machine installs packages and unpacks images for many minutes."""
 
 
-CLIENT = 'exec mysql --user=root --password="$MYSQL_ROOT_PASSWORD"'
+CLIENT = 'MYSQL_PWD="$MYSQL_ROOT_PASSWORD" exec mysql --user=root'
+"""Without the password on its command line, of which the client warns among what it prints."""
 
 _PLAIN = ["env", *(f"{name}={value}" for name, value in PLAIN.items())]
 
