@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from outlive.base.errors import LabError, UnreachableError
-from outlive.drill import durability
+from outlive.base.wait import wait_for
+from outlive.drill import durability, lock_watch
 from outlive.drill.faults import KINDS
+from outlive.drill.lock_watch import Sampler
 from outlive.drill.run import check_storage
-from outlive.lab import mysql_storage
+from outlive.fence.actions import NFT_LOST, NFT_SET
+from outlive.lab import iscsi, mysql_storage
 from outlive.lab.inventory import Host, Inventory, parse
+from outlive.lab.iscsi import Disk
 from outlive.lab.kube import Cluster
 from outlive.lab.mysql_storage import IscsiDisk, NfsFolder
 from outlive.lab.session import Lab
@@ -26,7 +31,7 @@ from tests.samples import ManualClock
 
 TARGET = "iqn.2026-11.internal.example:mysql"
 SERVER = Host("k8s-master", "192.0.2.10", {})
-DISK = IscsiDisk(SERVER, TARGET, "/var/lib/iscsi-disks/mysql.img")
+DISK = IscsiDisk(SERVER, Disk(SERVER, TARGET, "/var/lib/iscsi-disks/mysql.img"))
 SESSION = """\
 InitiatorName: iqn.2026-11.internal.example:{name}
 InitiatorAlias: {name}
@@ -84,7 +89,7 @@ def test_files_of_a_disk_are_read_without_mounting_it(tmp_path: Path, monkeypatc
     (folder / "my_id.frm").touch()
     image = tmp_path / "mysql.img"
     subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", str(tmp_path / "root"), str(image), "8M"], check=True)
-    disk = IscsiDisk(SERVER, TARGET, str(image))
+    disk = IscsiDisk(SERVER, Disk(SERVER, TARGET, str(image)))
     assert {"ibdata1", "auto.cnf", "mysql", "mysql/my_id.frm"} <= disk.files(Here())
     assert disk.content(Here(), "auto.cnf").splitlines()[1] == "server-uuid=11111111-2222"
 
@@ -109,7 +114,13 @@ def volume(**source: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever a volume
 
 def disks() -> Inventory:
     """Return a lab that has disks over iSCSI."""
-    return parse({**samples.INVENTORY, "iscsi_servers": {"hosts": ["m"]}}, "of the tests")
+    hosts = samples.INVENTORY["_meta"]["hostvars"]
+    server = {
+        **hosts["m"],
+        "iscsi_server_prefix": "iqn.2026-11.internal.example",
+        "iscsi_server_volumes": [{"name": "mysql", "size": 1024}],
+    }
+    return parse({**samples.INVENTORY, "_meta": {"hostvars": {**hosts, "m": server}}, "iscsi_servers": {"hosts": ["m"]}}, "of the tests")
 
 
 def test_volume_on_nfs(fake_cluster: Cluster, small_inventory: Inventory) -> None:
@@ -122,16 +133,48 @@ def test_volume_on_a_disk(fake_cluster: Cluster, api: FakeApi) -> None:
     api.answers["/api/v1/persistentvolumes/mysql-pv"] = [volume(iscsi={"iqn": TARGET, "targetPortal": "192.0.2.10:3260"})]
     data = mysql_storage.of(fake_cluster, disks())
     assert isinstance(data, IscsiDisk)
-    assert (data.target, data.file, data.attached) == (TARGET, "/var/lib/iscsi-disks/mysql.img", True)
+    assert data.disk == Disk(disks().host("m"), TARGET, "/var/lib/iscsi-disks/mysql.img", 1024)
+    assert data.attached
 
 
-@pytest.mark.parametrize("source", [{"hostPath": {"path": "/data"}}, {"iscsi": {"iqn": TARGET}}])
-def test_volume_that_leads_elsewhere(source: dict[str, Any], fake_cluster: Cluster, api: FakeApi, small_inventory: Inventory) -> None:
+@pytest.mark.parametrize("source", [{"hostPath": {"path": "/data"}}, {"iscsi": {"iqn": "iqn.2000-01.elsewhere:mysql"}}])
+def test_volume_that_leads_elsewhere(source: dict[str, Any], fake_cluster: Cluster, api: FakeApi) -> None:
     api.answers["/api/v1/persistentvolumes/mysql-pv"] = [volume(**source)]
     with pytest.raises(
         LabError, match="The volume mysql-pv leads neither to the NFS server nor to a disk of the inventory's iscsi_servers: see"
     ):
+        mysql_storage.of(fake_cluster, disks())
+
+
+def test_disk_of_a_lab_that_has_none_any_more(fake_cluster: Cluster, api: FakeApi, small_inventory: Inventory) -> None:
+    api.answers["/api/v1/persistentvolumes/mysql-pv"] = [volume(iscsi={"iqn": TARGET})]
+    with pytest.raises(LabError, match="This lab has no disks over iSCSI: run `outlive storage add iscsi`"):
         mysql_storage.of(fake_cluster, small_inventory)
+
+
+def test_what_is_asked_of_the_server_is_what_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a shell, as the server runs it: two nodes, of which one is turned away."""
+    for name, session in {"n1": N1, "n2": N2, "n3": NONE}.items():
+        folder = tmp_path / "target" / TARGET / "tpgt_1/acls" / name
+        folder.mkdir(parents=True)
+        (folder / "info").write_text(session)
+    nft = tmp_path / "bin/nft"
+    nft.parent.mkdir()
+    sets = told("", outlive_fence=["192.0.2.11"]).partition("== sets\n")[2]
+    nft.write_text(f"#!/bin/sh\n[ \"$*\" = '-j list sets' ] && echo '{sets}'\n")
+    nft.chmod(0o755)
+    sudo = nft.with_name("sudo")
+    sudo.write_text('#!/bin/sh\nexec "$@"\n')
+    sudo.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{nft.parent}:/usr/bin:/bin")
+    monkeypatch.setattr(iscsi, "SESSIONS", iscsi.SESSIONS.replace("/sys/kernel/config/target/iscsi", str(tmp_path / "target")))
+    with Sampler(lock_watch.command(["sh", "-c"], DISK), DISK.holders, lambda: True) as sampler:
+        found = wait_for("sampler", "a sample", sampler.samples, bool, within=60, every=0.1)
+    assert found[0].holders == ("192.0.2.12",)
+
+
+def test_sets_of_the_turned_away_are_those_of_the_watcher_and_the_playbook() -> None:
+    assert {NFT_SET.split()[1], NFT_LOST.split()[1]} == set(mysql_storage.TURNED_AWAY)
 
 
 def test_faults_that_say_nothing_of_a_disk_are_refused() -> None:
@@ -141,6 +184,8 @@ def test_faults_that_say_nothing_of_a_disk_are_refused() -> None:
         LabError, match="stays with its node for ever when that is lost, so under the profile tuned it never comes back: use"
     ):
         check_storage(DISK, KINDS["power-cut"], "tuned")
+    with pytest.raises(LabError, match="nfs-reboot takes the disk's server away, for longer than"):
+        check_storage(DISK, replace(KINDS["nfs-reboot"], of_nfs=False), "fenced")
     check_storage(DISK, KINDS["power-cut"], "fenced")
     check_storage(DISK, KINDS["mysqld-kill"], "default")
     for kind in KINDS.values():

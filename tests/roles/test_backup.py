@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from . import role_tasks
-from .conftest import Playbook
+from .conftest import ROOT, Playbook
+from .test_preflight import sentence
 
 PODS = "/var/lib/kubelet/pods/1/volumes/kubernetes.io~nfs"
 
@@ -93,3 +94,14 @@ def test_nothing_is_unmounted_that_was_not_mounted(
     result = role_tasks.run(playbook, tmp_path, "backup", [*role_tasks.read("backup", "check_export"), unmount], told)
     assert result.returncode == 0, result.stdout + result.stderr
     assert not (tmp_path / "unmounted").exists()
+
+
+def test_backup_without_mysql_s_data_is_refused(playbook: Playbook) -> None:
+    """Before there is a folder that looks like a backup."""
+    result = playbook(ROOT / "playbooks/backup.yml", "-e", "storage_tutorial_mysql_storage=iscsi")
+    assert result.returncode != 0
+    assert (
+        "storage_tutorial_mysql_storage is iscsi, and a backup has what the NFS server exports, not MySQL's data: move the data"
+        in sentence(result.stdout + result.stderr)
+    )
+    assert "create_folder" not in result.stdout

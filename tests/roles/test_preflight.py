@@ -316,6 +316,15 @@ def test_networks_that_take_addresses_of_others(playbook: Playbook, told: dict[s
         ),
         (
             "storage_tutorial",
+            {
+                "storage_tutorial_mysql_storage": "iscsi",
+                "storage_tutorial_iscsi_chap_password": "abcdefghijkl",
+                "storage_tutorial_iscsi_targets": ["iqn.2026-11.x:a"],
+            },
+            "storage_tutorial_mysql_storage is iscsi, and no disk is offered as iqn.2026-11.internal.outlive:mysql (iqn.2026-11.x:a): give iscsi_server_volumes",
+        ),
+        (
+            "storage_tutorial",
             {"storage_tutorial_mysql_storage": "iscsi"},
             "storage_tutorial_mysql_storage is iscsi, and this lab has no disks over iSCSI: run `outlive storage add iscsi` first, or set it to nfs.",
         ),

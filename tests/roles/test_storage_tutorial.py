@@ -131,6 +131,13 @@ def test_data_does_not_move_to_another_storage_by_itself() -> None:
     assert misplaced(wanted, [there], held, "default") == []
     (found,) = misplaced(wanted, [volume(held=ref(uid="1"))], held, "default")
     assert found.startswith("The volume mysql-pv is of the kind nfs, and the inventory's is iscsi")
+    other = volume("nfs-pv1", ref())
+    hosts = {**other, "spec": {"hostPath": {"path": "/data"}, "claimRef": ref()}}
+    (found,) = misplaced([other], [hosts], [], "default")
+    assert found.endswith(
+        "is of the kind hostPath, and the inventory's is nfs, but data doesn't move by itself: delete what uses it, its claim and "
+        "`kubectl delete pv nfs-pv1`, and run this again."
+    )
     (released,) = misplaced(wanted, [there], [], "default")
     assert "is still in the disk of iqn.2026-11.internal.example:mysql" in released
 

@@ -18,7 +18,7 @@ from outlive.base.errors import LabError
 from outlive.base.paths import ROOT
 from outlive.course.walk import on_host
 from outlive.drill import run
-from outlive.lab import mysql, nfs
+from outlive.lab import mysql, mysql_storage, nfs
 from outlive.lab.inventory import Inventory
 from outlive.lab.kube import Cluster
 from outlive.lab.mysql import NAMESPACE, Account, read_rows
@@ -26,6 +26,7 @@ from outlive.lab.objects import Pod
 from outlive.lab.playbook import play
 from outlive.lab.session import Lab
 from outlive.lab.ssh import Remote
+from verify.stories import LeftOutError
 
 BACKUPS = ROOT / ".lab" / "backups"
 KEPT, LATE = "lifecycle-kept", "lifecycle-late"
@@ -54,6 +55,9 @@ def kubectl(cluster: Cluster, text: str) -> tuple[str, ...]:
 def backup(whole_lab: Lab, written: Pod) -> Iterator[Backup]:
     """Make an object, and back the lab up."""
     cluster = whole_lab.cluster
+    data = mysql_storage.of(cluster, whole_lab.inventory)
+    if data.attached:
+        raise LeftOutError(f"MySQL's data lies on a disk over {data.kind}, of which there is no backup")
     before = set(BACKUPS.glob("*"))
     kubectl(cluster, f"create configmap {KEPT} --from-literal=text=kept")
     try:

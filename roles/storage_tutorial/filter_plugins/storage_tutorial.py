@@ -77,10 +77,10 @@ def _misplaced_volume(wanted: dict[str, Any], name: str, there: dict[str, Any], 
     """Return why a volume that is there can't be for the claim that it is wanted for, or nothing."""
     kinds = [next((each for each in KINDS if each in spec), "unknown") for spec in (there, wanted)]
     if kinds[0] != kinds[1]:
-        return [
-            f"The volume {name} is of the kind {kinds[0]}, and the inventory's is {kinds[1]}, but data doesn't move by itself: set "
-            f"storage_tutorial_mysql_storage back to {kinds[0]}, or move the data as docs/storage.md says."
-        ]
+        cure = f"delete what uses it, its claim and `kubectl delete pv {name}`, and run this again."
+        if name == "mysql-pv" and kinds[0] in ("nfs", "iscsi"):
+            cure = f"set storage_tutorial_mysql_storage back to {kinds[0]}, or move the data as docs/storage.md says."
+        return [f"The volume {name} is of the kind {kinds[0]}, and the inventory's is {kinds[1]}, but data doesn't move by itself: {cure}"]
     if "nfs" in wanted and there.get("nfs", {}) | wanted["nfs"] != there.get("nfs", {}):
         places = [f"{nfs.get('server')}:{nfs.get('path')}" for nfs in (there.get("nfs", {}), wanted["nfs"])]
         return [

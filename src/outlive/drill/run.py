@@ -186,6 +186,11 @@ def check_storage(data: MysqlStorage, kind: Kind, profile: str) -> None:
             f"MySQL's data lies on a disk over {data.kind}, and {kind.name} breaks NFS: choose another --fault, "
             "or set storage_tutorial_mysql_storage to nfs in a lab made anew."
         )
+    if not kind.spares_server:
+        raise LabError(
+            f"MySQL's data lies on a disk over {data.kind}, and {kind.name} takes the disk's server away, for longer than the node waits for it "
+            "(120 s, then I/O errors): that was never tried, so choose another --fault."
+        )
     if kind.moves and profile != "fenced":
         raise LabError(
             f"MySQL's disk stays with its node for ever when that is lost, so under the profile {profile} it never comes back: "
