@@ -1,4 +1,4 @@
-"""An image was pulled, and within moments the node's power went: what it holds is whole afterwards.
+"""An image was pulled, and within moments the node's power went: it is whole afterwards, or it is gone and pulled anew.
 
 A program that was written and not yet on the disk has no content after a power cut, and the node would take the image for one that it has, for ever.
 The tests of this file are one story, three times: the fixture makes it happen, each test verifies one statement of it.
@@ -98,8 +98,8 @@ def cut(cluster: Cluster, remote: Remote, machine: Machine) -> None:
 
 
 def look(cluster: Cluster, image: str, node: str) -> str:
-    """Return what a pod of an image sees in it on a node that has it already."""
-    with pod_of(cluster, image, node, "Never", LOOK, lambda pod: pod.over):
+    """Return what a pod of an image sees in it on a node. One whose pull the cut undid altogether is pulled anew, as for any pod."""
+    with pod_of(cluster, image, node, "IfNotPresent", LOOK, lambda pod: pod.over):
         return cluster.log(NAMESPACE, POD, 10)
 
 
