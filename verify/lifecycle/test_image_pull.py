@@ -42,9 +42,6 @@ LOOK = "find /usr -xdev -type f -exec sha256sum {} + | sort | sha256sum; mysqld 
 class Pulled:
     """What the image is where it was pulled, and where it has been for long."""
 
-    image: str
-    cut: str
-    """The node whose power went."""
     before: str
     """What is seen on the node that kept its power."""
     after: str
@@ -63,7 +60,7 @@ def pulled(request: pytest.FixtureRequest, whole_lab: Lab, written: Pod) -> Iter
         remote.check(name, FORGET, image)
         with pod_of(cluster, image, name, "Always", "sleep 3600", lambda pod: pod.running):
             cut(cluster, remote, machine)
-        yield Pulled(image, name, before, look(cluster, image, name))
+        yield Pulled(before, look(cluster, image, name))
     finally:
         shielded(lambda: pull_again(cluster, remote, image, name))
         run.await_steady(whole_lab)

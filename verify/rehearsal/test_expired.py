@@ -61,7 +61,7 @@ def year(empty: None) -> Iterator[Year]:
             returncode=EXIT_UNKNOWN,
         )
     reach.build_mirror("full")
-    lab = Reached(own_machines.settings(folders=(own_machines.COMMON, own_machines.LAB, own_machines.OFFLINE)), reach.reach().init)
+    lab = reach.reach()
     own_machines.make_machines(lab)
     own_machines.play(lab, "rehearsal cluster", "playbooks/site.yml")
     own_machines.play(lab, "rehearsal tutorial", "playbooks/tutorial.yml")
@@ -104,12 +104,12 @@ def pass_a_year(lab: Reached, names: Iterable[str]) -> None:
     began = {name: clock(lab, name) for name in names}
     for name in began:
         own_machines.on(lab, name, f"{SET_CLOCK}\nsystemd-run --on-active=1 systemctl reboot")
-    for name, then in began.items():
+    for name, before in began.items():
         wait_for(
             f"clock of {name}",
             f"{DAYS} days ahead",
             lambda name=name: clock(lab, name),  # type: ignore[misc]
-            lambda now, then=then: now - then > (DAYS - 1) * 86400,  # type: ignore[misc]
+            lambda now, before=before: now - before > (DAYS - 1) * 86400,  # type: ignore[misc]
             within=BACK_WITHIN,
             every=5,
         )
