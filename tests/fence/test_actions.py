@@ -13,9 +13,9 @@ from typing import cast
 import pytest
 
 from outlive.base.errors import LabError, UnreachableError
-from outlive.fence.actions import ANNOTATION, EXPIRE, NFT_LOST, Kubernetes, NfsServer, VagrantMachines, node_state, parse_set
+from outlive.fence.actions import ANNOTATION, EXPIRE, Kubernetes, NfsServer, VagrantMachines, node_state
 from outlive.fence.decisions import TAINT, Fenced
-from outlive.lab import kube, nfs, power
+from outlive.lab import kube, nfs, nft, power
 from outlive.lab.ssh import Output, Remote
 from tests import fake_api, samples
 from tests.fake_api import FakeApi, listing, serve
@@ -172,8 +172,8 @@ SET = '{"nftables": [{"metainfo": {"json_schema_version": 1}}, {"set": {"name": 
 
 def test_set_of_addresses() -> None:
     # What nft 1.1.3 prints.
-    assert parse_set(SET % ', "elem": ["192.0.2.11"]') == {"192.0.2.11"}
-    assert parse_set(SET % "") == frozenset()
+    assert nft.addresses(SET % ', "elem": ["192.0.2.11"]') == {"192.0.2.11"}
+    assert nft.addresses(SET % "") == frozenset()
 
 
 def test_revoked_addresses() -> None:
@@ -188,13 +188,13 @@ def test_revoked_addresses() -> None:
 
 def test_lost_nodes_are_listed_and_never_let_in() -> None:
     """Their set is the playbook's own: no command of the watcher changes its table."""
-    remote = FakeRemote({f"nft -j list set {NFT_LOST}": Output(0, SET % ', "elem": ["192.0.2.11"]', "")})
+    remote = FakeRemote({f"nft -j list set {nft.LOST}": Output(0, SET % ', "elem": ["192.0.2.11"]', "")})
     assert _server(remote).lost() == {"192.0.2.11"}
     remote.commands.clear()
     _server(remote).revoke("192.0.2.11")
     _server(remote).allow("192.0.2.11")
-    assert not [command for command in remote.commands if NFT_LOST.split()[1] in command]
-    remote.answers = {"nft -j": Output(1, "", f"Error: No such file or directory\nlist set {NFT_LOST}")}
+    assert not [command for command in remote.commands if nft.LOST.split()[1] in command]
+    remote.answers = {"nft -j": Output(1, "", f"Error: No such file or directory\nlist set {nft.LOST}")}
     assert _server(remote).lost() == frozenset()
 
 

@@ -17,8 +17,7 @@ from outlive.drill import durability, lock_watch
 from outlive.drill.faults import KINDS
 from outlive.drill.lock_watch import Sampler
 from outlive.drill.run import check_storage
-from outlive.fence.actions import NFT_LOST, NFT_SET
-from outlive.lab import iscsi, mysql_storage
+from outlive.lab import iscsi, mysql_storage, nft
 from outlive.lab.inventory import Host, Inventory, parse
 from outlive.lab.iscsi import Disk
 from outlive.lab.kube import Cluster
@@ -31,7 +30,7 @@ from tests.samples import ManualClock
 
 TARGET = "iqn.2026-11.internal.example:mysql"
 SERVER = Host("k8s-master", "192.0.2.10", {})
-DISK = IscsiDisk(SERVER, Disk(SERVER, TARGET, "/var/lib/iscsi-disks/mysql.img"))
+DISK = IscsiDisk(Disk(SERVER, TARGET, "/var/lib/iscsi-disks/mysql.img"))
 SESSION = """\
 InitiatorName: iqn.2026-11.internal.example:{name}
 InitiatorAlias: {name}
@@ -89,7 +88,7 @@ def test_files_of_a_disk_are_read_without_mounting_it(tmp_path: Path, monkeypatc
     (folder / "my_id.frm").touch()
     image = tmp_path / "mysql.img"
     subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", str(tmp_path / "root"), str(image), "8M"], check=True)
-    disk = IscsiDisk(SERVER, Disk(SERVER, TARGET, str(image)))
+    disk = IscsiDisk(Disk(SERVER, TARGET, str(image)))
     assert {"ibdata1", "auto.cnf", "mysql", "mysql/my_id.frm"} <= disk.files(Here())
     assert disk.content(Here(), "auto.cnf").splitlines()[1] == "server-uuid=11111111-2222"
 
@@ -137,7 +136,14 @@ def test_volume_on_a_disk(fake_cluster: Cluster, api: FakeApi) -> None:
     assert data.attached
 
 
-@pytest.mark.parametrize("source", [{"hostPath": {"path": "/data"}}, {"iscsi": {"iqn": "iqn.2000-01.elsewhere:mysql"}}])
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"hostPath": {"path": "/data"}},
+        {"iscsi": {"iqn": "iqn.2000-01.elsewhere:mysql"}},
+        {"nfs": {"server": "192.0.2.99", "path": "/nfsdata/mysql-pv"}},
+    ],
+)
 def test_volume_that_leads_elsewhere(source: dict[str, Any], fake_cluster: Cluster, api: FakeApi) -> None:
     api.answers["/api/v1/persistentvolumes/mysql-pv"] = [volume(**source)]
     with pytest.raises(
@@ -174,7 +180,7 @@ def test_what_is_asked_of_the_server_is_what_is_read(tmp_path: Path, monkeypatch
 
 
 def test_sets_of_the_turned_away_are_those_of_the_watcher_and_the_playbook() -> None:
-    assert {NFT_SET.split()[1], NFT_LOST.split()[1]} == set(mysql_storage.TURNED_AWAY)
+    assert {nft.FENCED.split()[1], nft.LOST.split()[1]} == set(mysql_storage.TURNED_AWAY) == {"outlive_fence", "outlive_lost"}
 
 
 def test_faults_that_say_nothing_of_a_disk_are_refused() -> None:

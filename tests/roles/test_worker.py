@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from outlive.fence.actions import EXPIRE, NFT_LOST, NFT_OBJECTS, NFT_RULES, NFT_SET
+from outlive.fence.actions import EXPIRE, NFT_OBJECTS, NFT_RULES
+from outlive.lab import nft
 
 from . import role_tasks
 from .conftest import ROOT, Playbook
@@ -525,14 +526,14 @@ def test_a_lost_node_is_turned_away_until_it_is_let_in(
     loaded = calls.read_text()
     assert loaded.startswith(f"--file {rules}\n")
     assert f'include "{folder}/*.nft"' in loaded
-    assert f"add element {NFT_LOST} {{ 192.0.2.11 }}" in loaded
+    assert f"add element {nft.LOST} {{ 192.0.2.11 }}" in loaded
     assert "ip saddr @addresses meta l4proto { tcp, udp } th dport { 2049, 3260 } counter drop" in loaded
     assert f"ExecStartPre={program} --file {rules}\n" in (tmp_path / "unit.d" / "outlive-lost.conf").read_text()
     calls.unlink()
     assert f"turned away: {watched}" in run("allow", "check_fenced")
     loaded = calls.read_text()
     assert "add element inet outlive_lost" not in loaded
-    assert f"delete element {NFT_SET} {{ 192.0.2.77, 192.0.2.11, 10.0.2.15 }}" in loaded
+    assert f"delete element {nft.FENCED} {{ 192.0.2.77, 192.0.2.11, 10.0.2.15 }}" in loaded
 
 
 def test_fence_is_the_watcher_s(playbook: Playbook, tmp_path: Path) -> None:
@@ -542,7 +543,7 @@ def test_fence_is_the_watcher_s(playbook: Playbook, tmp_path: Path) -> None:
     show = {"name": "Show", "ansible.builtin.copy": {"dest": str(shown), "content": content, "mode": "0600"}}
     result = role_tasks.run(playbook, tmp_path, "nfs_server", [show], {"nfs_server_export": "/nfsdata"})
     assert result.returncode == 0, result.stdout + result.stderr
-    assert shown.read_text() == "\n".join([NFT_SET, NFT_OBJECTS, NFT_LOST])
+    assert shown.read_text() == "\n".join([nft.FENCED, NFT_OBJECTS, nft.LOST])
     (rule,) = re.findall(r"meta l4proto .* drop", NFT_RULES)
     assert rule in (ROOT / "roles/nfs_server/templates/lost.nft.j2").read_text(encoding="utf-8")
     text = (ROOT / "roles/nfs_server/tasks/fence.yml").read_text(encoding="utf-8")

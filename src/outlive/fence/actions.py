@@ -9,7 +9,7 @@ from typing import Protocol
 
 from outlive.base.errors import LabError
 from outlive.fence.decisions import TAINT, TAINT_EFFECT, TAINT_VALUE, Fenced, NodeState
-from outlive.lab import nfs, objects, power
+from outlive.lab import nfs, nft, objects, power
 from outlive.lab.kube import LEASES, MERGE_PATCH, Cluster
 from outlive.lab.objects import Json
 from outlive.lab.power import Power, State
@@ -17,9 +17,6 @@ from outlive.lab.ssh import Remote
 
 ANNOTATION = "outlive.io/fenced"
 
-NFT_SET = "inet outlive_fence fenced"
-NFT_LOST = "inet outlive_lost addresses"
-"""Nodes that `remove-node.yml -e lost=true` turned away (role nfs_server). Nobody saw their machines off: the playbook alone lets them in, never this program."""
 NFT_OBJECTS = "add table inet outlive_fence; add set inet outlive_fence fenced { type ipv4_addr; }; "
 NFT_RULES = (
     NFT_OBJECTS
@@ -182,15 +179,15 @@ class NfsServer:
 
     def revoked(self) -> frozenset[str]:
         """List the watcher's set."""
-        return self._list(NFT_SET)
+        return self._list(nft.FENCED)
 
     def lost(self) -> frozenset[str]:
         """List the playbook's set."""
-        return self._list(NFT_LOST)
+        return self._list(nft.LOST)
 
     def revoke(self, address: str) -> None:
         """Add the address to the set, and the rule where it isn't there."""
-        self._nft(f"{NFT_RULES}add element {NFT_SET} {{ {_ipv4(address)} }}")
+        self._nft(f"{NFT_RULES}add element {nft.FENCED} {{ {_ipv4(address)} }}")
 
     def expire(self, address: str) -> int:
         """Write to the clients' ctl files, which returns when they are gone, and look again."""
@@ -199,25 +196,19 @@ class NfsServer:
 
     def allow(self, address: str) -> None:
         """Take the address out of the set; added before, since to delete what isn't there is an error."""
-        element = f"element {NFT_SET} {{ {_ipv4(address)} }}"
+        element = f"element {nft.FENCED} {{ {_ipv4(address)} }}"
         self._nft(f"{NFT_OBJECTS}add {element}; delete {element}")
 
     def _list(self, name: str) -> frozenset[str]:
         output = self._remote.run(self._server, f"nft -j list set {name}")
         if output.status == 0:
-            return parse_set(output.stdout)
+            return nft.addresses(output.stdout)
         if "No such file or directory" in output.stderr:  # no table: nobody was put into it since the server booted
             return frozenset()
         raise LabError(f"`nft` on {self._server} can't list the set {name} ({output.stderr.strip() or 'no message'}): look at it there.")
 
     def _nft(self, commands: str) -> None:
         self._remote.check(self._server, "nft %s", commands)
-
-
-def parse_set(listing: str) -> frozenset[str]:
-    """Return the addresses in the output of ``nft -j list set``."""
-    sets = [each["set"] for each in json.loads(listing)["nftables"] if "set" in each]
-    return frozenset(str(element) for each in sets for element in each.get("elem", ()))
 
 
 def _fenced(note: str) -> Fenced:

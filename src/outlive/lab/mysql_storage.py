@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 from outlive.base.errors import LabError, UnreachableError
-from outlive.lab import iscsi, nfs
+from outlive.lab import iscsi, nfs, nft
 from outlive.lab.inventory import Host, Inventory
 from outlive.lab.iscsi import Disk
 from outlive.lab.kube import Cluster
@@ -21,15 +19,12 @@ LOCKED = "ibdata1"
 """The file of InnoDB that a mysqld locks before it touches any other."""
 HOLDING = ("lock", "deleg")
 """What lets a client lock a file: the lock itself, or a delegation, under which Linux's client grants locks without asking."""
-TURNED_AWAY = ("outlive_fence", "outlive_lost")
-"""The tables of nftables with the addresses whose packets the server drops: the fencing watcher's, and those of nodes that were removed as lost."""
+TURNED_AWAY = tuple(name.split()[1] for name in (nft.FENCED, nft.LOST))
+"""The tables of nftables with the addresses whose packets the server drops."""
 
 
-@dataclass(frozen=True)
-class MysqlStorage(ABC):
-    """The server that keeps MySQL's data."""
-
-    server: Host
+class MysqlStorage(Protocol):
+    """What keeps MySQL's data."""
 
     kind: ClassVar[str]
     """How a report names it."""
@@ -39,11 +34,13 @@ class MysqlStorage(ABC):
     """It belongs to one node at a time, and stays with one that is lost until somebody says that the node is off."""
 
     @property
-    @abstractmethod
+    def server(self) -> Host:
+        """The machine that it lies on."""
+
+    @property
     def look(self) -> str:
         """A shell command for the server that tells who may write; it is run as root, without end, so it has to be light."""
 
-    @abstractmethod
     def holders(self, listing: str) -> set[str]:
         """Return the addresses of the nodes that may write, by what ``look`` printed.
 
@@ -51,24 +48,23 @@ class MysqlStorage(ABC):
             UnreachableError: it is no answer.
         """
 
-    @abstractmethod
     def files(self, remote: Remote) -> set[str]:
         """Return the names of MySQL's files as they lie on the server, of those in a database's folder too (``mysql/my_id.ibd``)."""
 
-    @abstractmethod
     def content(self, remote: Remote, file: str) -> str:
         """Return what a small file of MySQL's holds as it lies on the server."""
 
 
 @dataclass(frozen=True)
-class NfsFolder(MysqlStorage):
+class NfsFolder:
     """A folder that an NFS server exports: MySQL's lock on InnoDB's data file says who writes."""
 
+    server: Host
     path: str
 
-    kind = "NFS"
-    port = 2049
-    attached = False
+    kind: ClassVar[str] = "NFS"
+    port: ClassVar[int] = 2049
+    attached: ClassVar[bool] = False
 
     @property
     def look(self) -> str:
@@ -77,8 +73,7 @@ class NfsFolder(MysqlStorage):
 
     def holders(self, listing: str) -> set[str]:
         """Return the clients that hold InnoDB's lock, or could take it without asking."""
-        file = f"{self.path}/{LOCKED}"
-        return {client.address for client in nfs.parse_clients(listing) if any(_locks(held, file) for held in client.held)}
+        return {client.address for client in nfs.parse_clients(listing) if client.holds(f"{self.path}/{LOCKED}", *HOLDING)}
 
     def files(self, remote: Remote) -> set[str]:
         """List the folder."""
@@ -90,16 +85,21 @@ class NfsFolder(MysqlStorage):
 
 
 @dataclass(frozen=True)
-class IscsiDisk(MysqlStorage):
+class IscsiDisk:
     """A disk over iSCSI: a node that is logged in to its target writes, unless the server drops its packets."""
 
     disk: Disk
 
-    kind = "iSCSI"
-    port = iscsi.PORT
-    attached = True
-    folder = "data"
+    kind: ClassVar[str] = "iSCSI"
+    port: ClassVar[int] = iscsi.PORT
+    attached: ClassVar[bool] = True
+    folder: ClassVar[str] = "data"
     """MySQL's folder on the disk's file system (templates/mysql/mysql.yml.j2 of the role storage_tutorial)."""
+
+    @property
+    def server(self) -> Host:
+        """The disk's."""
+        return self.disk.server
 
     @property
     def look(self) -> str:
@@ -113,23 +113,26 @@ class IscsiDisk(MysqlStorage):
         if told is None or "Session" not in told["sessions"]:
             raise UnreachableError("the iSCSI server gave no list of its sessions")
         connected = set(re.findall(r"TARG_CONN_STATE_LOGGED_IN\s+Address (\S+) TCP", told["sessions"]))
-        return connected - _turned_away(told["sets"])
+        # Nothing is printed where nft isn't installed.
+        return connected - (nft.addresses(told["sets"], *TURNED_AWAY) if told["sets"].strip() else frozenset())
 
     def files(self, remote: Remote) -> set[str]:
         """List the file system on the disk, which a node has mounted, without touching it.
 
         A name that is in the journal alone isn't seen: it takes the node half a minute to write it to its place.
         """
-        names = f"debugfs -R %s {shlex.quote(self.disk.file)} 2>/dev/null"
         found = set()
         for folder in ("", "mysql"):
-            listing = remote.check(self.server.name, names, f"ls -p /{self.folder}/{folder}")
+            listing = self._debugfs(remote, f"ls -p /{self.folder}/{folder}")
             found |= {f"{folder}/{each.split('/')[5]}".lstrip("/") for each in listing.splitlines() if each.count("/") > 5}
         return found
 
     def content(self, remote: Remote, file: str) -> str:
         """Read it there likewise."""
-        return remote.check(self.server.name, f"debugfs -R %s {shlex.quote(self.disk.file)} 2>/dev/null", f"cat /{self.folder}/{file}")
+        return self._debugfs(remote, f"cat /{self.folder}/{file}")
+
+    def _debugfs(self, remote: Remote, request: str) -> str:
+        return remote.check(self.server.name, "debugfs -R %s %s 2>/dev/null", request, self.disk.file)
 
 
 def of(cluster: Cluster, lab: Inventory) -> MysqlStorage:
@@ -139,23 +142,14 @@ def of(cluster: Cluster, lab: Inventory) -> MysqlStorage:
         LabError: there is none, or nothing that is known here.
     """
     volume = cluster.volume(VOLUME)
-    if volume.path:
-        return NfsFolder(lab.group("nfs_servers")[0], volume.path)
+    server = next((host for host in lab.group("nfs_servers") if volume.server in (host.address, host.name)), None)
+    if volume.path and server:
+        return NfsFolder(server, volume.path)
     if volume.target:
         disk = iscsi.disk(lab, volume.target.rpartition(":")[2])
         if disk.target == volume.target:
-            return IscsiDisk(disk.server, disk)
+            return IscsiDisk(disk)
     raise LabError(
         f"The volume {VOLUME} leads neither to the NFS server nor to a disk of the inventory's iscsi_servers: "
         f"see `kubectl describe pv {VOLUME}`, then run `outlive tutorial apply`."
     )
-
-
-def _turned_away(listing: str) -> set[str]:
-    """Return the addresses in our sets, by what ``nft -j list sets`` printed; none where it printed nothing, as where it isn't installed."""
-    sets = [each["set"] for each in json.loads(listing)["nftables"] if "set" in each] if listing.strip() else []
-    return {str(address) for each in sets if each["table"] in TURNED_AWAY for address in each.get("elem", ())}
-
-
-def _locks(held: nfs.Held, file: str) -> bool:
-    return held.kind in HOLDING and bool(held.file) and file.endswith(held.file.lstrip("/"))

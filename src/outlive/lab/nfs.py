@@ -38,9 +38,9 @@ class Client:
     status: str
     held: tuple[Held, ...]
 
-    def holds(self, file: str) -> bool:
-        """Say whether the client has that file open, locked or delegated; ``file`` is ``folder/name`` or longer."""
-        return any(file.endswith(held.file.lstrip("/")) for held in self.held if held.file)
+    def holds(self, file: str, *kinds: str) -> bool:
+        """Say whether the client has that file open, locked or delegated, or in one of the kinds; ``file`` is ``folder/name`` or longer."""
+        return any(file.endswith(held.file.lstrip("/")) for held in self.held if held.file and (not kinds or held.kind in kinds))
 
 
 def exported(lab: Inventory) -> tuple[Host, str]:
