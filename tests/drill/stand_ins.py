@@ -9,7 +9,13 @@ from outlive.drill.history import Operation, Outcome
 from outlive.drill.lock_watch import Sample, Sampler
 from outlive.drill.recorder import Recorder, Sighting
 from outlive.drill.timeline import Gap
+from outlive.lab.inventory import Host
+from outlive.lab.iscsi import Disk
+from outlive.lab.mysql_storage import IscsiDisk, NfsFolder
 from tests.samples import instant
+
+FOLDER = NfsFolder(Host("m", "192.0.2.10", {}), "/nfsdata/mysql-pv")
+DISK = IscsiDisk(Disk(FOLDER.server, "iqn.2026-11.internal.example:mysql", "/var/lib/iscsi-disks/mysql.img"))
 
 
 class Broken:
@@ -41,16 +47,16 @@ class Watched(Sampler):
         return self._silent
 
 
-class NothingRecorded(Recorder):
-    """A recorder that saw nothing, with the gaps that it is given."""
+class Told(Recorder):
+    """A recorder that saw what it is given, with the gaps that it is given."""
 
-    def __init__(self, *gaps: Gap) -> None:
-        """Take the gaps."""
-        self._has = gaps
+    def __init__(self, *gaps: Gap, sightings: Sequence[Sighting] = ()) -> None:
+        """Take them."""
+        self._has, self._seen = gaps, tuple(sightings)
 
     def sightings(self) -> tuple[Sighting, ...]:
-        """Return none."""
-        return ()
+        """Return them."""
+        return self._seen
 
     def gaps(self, origin: Instant) -> tuple[Gap, ...]:
         """Return them."""

@@ -18,7 +18,7 @@ from outlive.drill.run import Drill
 from outlive.drill.workload import Workload
 from outlive.lab import objects
 from tests import samples
-from tests.drill.stand_ins import HELD, HISTORY, Broken, NothingRecorded, Watched, write
+from tests.drill.stand_ins import FOLDER, HELD, HISTORY, Broken, Told, Watched, write
 from tests.samples import instant
 
 
@@ -31,9 +31,11 @@ def seen(operations: tuple[Operation, ...] = HISTORY) -> Drill:
         Broken(),
         lambda: operations,
         Watched(*HELD),
-        NothingRecorded(),
+        Told(),
+        FOLDER,
         instant(50),
         instant(60),
+        None,
         pod,
         (),
     )

@@ -16,14 +16,16 @@ from outlive.base.wait import StateNotReachedError
 from outlive.drill import run
 from outlive.drill.faults import KINDS
 from outlive.drill.history import History, Operation, Outcome
+from outlive.drill.recorder import Sighting
 from outlive.drill.run import Drill
 from outlive.lab import objects
 from outlive.lab.inventory import Inventory
 from outlive.lab.kube import Cluster
+from outlive.lab.mysql_storage import MysqlStorage
 from outlive.lab.session import Lab
 from tests import samples
 from tests.course.stages import FakeRemote
-from tests.drill.stand_ins import NothingRecorded, Watched
+from tests.drill.stand_ins import DISK, FOLDER, Told, Watched
 from tests.fake_api import NAMESPACE, FakeApi, listing
 from tests.samples import ManualClock, instant
 
@@ -60,8 +62,8 @@ class Recorded:
         self.done.append("whole")
 
 
-def under_way(kind: str, fault: Recorded, operations: Callable[[], tuple[Operation, ...]] = tuple) -> Drill:
-    return Drill(KINDS[kind], "default", objects.pod(samples.pod()), fault, operations, Watched(), NothingRecorded())
+def under_way(kind: str, fault: Recorded, operations: Callable[[], tuple[Operation, ...]] = tuple, data: MysqlStorage = FOLDER) -> Drill:
+    return Drill(KINDS[kind], "default", objects.pod(samples.pod()), fault, operations, Watched(), Told(), data)
 
 
 def test_a_node_on_which_mysql_does_not_run(lab: Lab) -> None:
@@ -94,45 +96,45 @@ def test_clients_come_in_where_the_fault_does_not_reach(lab: Lab, api: FakeApi, 
 
 
 @pytest.mark.parametrize("error", [LabError("no ssh"), KeyboardInterrupt()], ids=["failed", "interrupted"])
-def test_what_was_broken_is_healed_however_the_injection_ends(clock: ManualClock, error: BaseException) -> None:
+def test_what_was_broken_is_healed_however_the_injection_ends(lab: Lab, clock: ManualClock, error: BaseException) -> None:
     fault = Recorded(clock, error)
     found = under_way("kubelet-stop", fault)
     with pytest.raises(type(error)):
-        run._break_and_heal(found, clock, lambda _: None)
+        run._break_and_heal(found, lab, lambda _: None)
     assert fault.done == ["broken", "whole"]
     assert found.healed == clock.now()
 
 
-def test_a_fault_without_an_effect_is_healed_and_says_nothing(clock: ManualClock) -> None:
+def test_a_fault_without_an_effect_is_healed_and_says_nothing(lab: Lab, clock: ManualClock) -> None:
     fault = Recorded(
         clock, StateNotReachedError("dropped packets on n1: wanted at least one to each of the ports 6443, 2049, last seen none")
     )
     with pytest.raises(LabError, match=r"The fault had no effect that was seen \(dropped packets on n1: ") as error:
-        run._break_and_heal(under_way("cut-both", fault), clock, lambda _: None)
+        run._break_and_heal(under_way("cut-both", fault), lab, lambda _: None)
     assert of_error(error.value) is Verdict.UNKNOWN
     assert fault.done == ["broken", "whole"]
 
 
-def test_an_effect_that_a_drill_is_about_is_a_failure_where_it_comes_late(clock: ManualClock) -> None:
+def test_an_effect_that_a_drill_is_about_is_a_failure_where_it_comes_late(lab: Lab, clock: ManualClock) -> None:
     fault = Recorded(clock, StateNotReachedError("VM of n1: wanted off, last seen process 9 running, gave up after 120 s"))
     with pytest.raises(StateNotReachedError, match="VM of n1: wanted off") as error:
-        run._break_and_heal(under_way("nfs-away-power-off", fault), clock, lambda _: None)
+        run._break_and_heal(under_way("nfs-away-power-off", fault), lab, lambda _: None)
     assert of_error(error.value) is Verdict.FAIL
     assert fault.done == ["broken", "whole"]
 
 
-def test_a_lab_that_does_not_recover_is_healed_and_says_how_far_it_came(clock: ManualClock) -> None:
+def test_a_lab_that_does_not_recover_is_healed_and_says_how_far_it_came(lab: Lab, clock: ManualClock) -> None:
     fault = Recorded(clock)
     found = under_way("power-cut", fault)
     with pytest.raises(
         StateNotReachedError, match=r"MySQL after a power cut of MySQL's node: wanted a committed write, last seen none; effect"
     ):
-        run._break_and_heal(found, clock, lambda _: None)
+        run._break_and_heal(found, lab, lambda _: None)
     assert fault.done == ["broken", "whole"]
     assert clock.seconds > run.RECOVERED_WITHIN
 
 
-def test_where_mysql_moves_it_has_written_before_the_node_is_given_back(clock: ManualClock) -> None:
+def test_where_mysql_moves_it_has_written_before_the_node_is_given_back(lab: Lab, clock: ManualClock) -> None:
     fault = Recorded(clock)
 
     def operations() -> tuple[Operation, ...]:
@@ -140,15 +142,54 @@ def test_where_mysql_moves_it_has_written_before_the_node_is_given_back(clock: M
         return (committed,) if clock.seconds >= 41 else ()
 
     found = under_way("power-cut", fault, operations)
-    run._break_and_heal(found, clock, lambda _: None)
+    run._break_and_heal(found, lab, lambda _: None)
     assert found.healed is not None
     assert found.healed >= instant(41)
 
 
-def test_where_nothing_moves_the_fault_lasts_as_long_as_it_says(clock: ManualClock) -> None:
+def waiting(running_from: float | None) -> list[Sighting]:
+    """Return what is told of a pod that was made 300 s after the fault, and that runs from a moment on."""
+    states = [(310.0, False)] + ([(running_from, True)] if running_from else [])
+    return [Sighting(instant(at), "MODIFIED", objects.pod(samples.pod("u2", "n2", running=running))) for at, running in states]
+
+
+def test_a_pod_that_waits_for_a_disk_of_the_lost_node_waits_for_ever(lab: Lab, api: FakeApi, clock: ManualClock) -> None:
+    """The node comes back only then; what the pod was told last is kept."""
+    fault = Recorded(clock)
+    found = under_way("power-cut", fault, data=DISK)
+    found.recorder = Told(sightings=waiting(None))
+    events = [
+        {"type": kind, "reason": reason, "message": "…", "lastTimestamp": f"2026-01-02T03:0{at}:05Z", "involvedObject": {"name": pod}}
+        for kind, reason, at, pod in (
+            ("Normal", "Scheduled", 4, "mysql-u2"),
+            ("Warning", "FailedAttachVolume", 3, "mysql-u2"),
+            ("Warning", "FailedMount", 1, "mysql-u2"),
+            ("Warning", "Unhealthy", 4, "mysql-u1"),
+        )
+    ]
+    api.answers[f"{NAMESPACE}/events"] = [listing(*events)]
+    run._break_and_heal(found, lab, lambda _: None)
+    assert found.stranded is not None and found.healed is not None
+    assert found.stranded.detail == "FailedAttachVolume: …"
+    assert run.STRANDED_AFTER <= found.stranded.at.since(instant(310)) < run.STRANDED_AFTER + 10
+    assert found.healed >= found.stranded.at
+    assert "stranded" in [each.key for each in found.timeline().moments]
+
+
+@pytest.mark.parametrize(("data", "running_from"), [(FOLDER, None), (DISK, 700.0)], ids=["of a folder", "that got it"])
+def test_a_pod_without_its_disk_is_no_other(lab: Lab, clock: ManualClock, data: MysqlStorage, running_from: float | None) -> None:
+    """What nobody keeps is waited for as ever, and so is a pod that runs already."""
+    found = under_way("power-cut", Recorded(clock), data=data)
+    found.recorder = Told(sightings=waiting(running_from))
+    with pytest.raises(StateNotReachedError, match="wanted a committed write, last seen none"):
+        run._break_and_heal(found, lab, lambda _: None)
+    assert found.stranded is None
+
+
+def test_where_nothing_moves_the_fault_lasts_as_long_as_it_says(lab: Lab, clock: ManualClock) -> None:
     fault = Recorded(clock)
     found = under_way("cut-nfs", fault)
-    run._break_and_heal(found, clock, lambda _: None)
+    run._break_and_heal(found, lab, lambda _: None)
     assert fault.effect is not None
     assert found.healed is not None
     assert KINDS["cut-nfs"].hold <= found.healed.since(fault.effect) < KINDS["cut-nfs"].hold + 10

@@ -185,17 +185,12 @@ def test_sets_of_the_turned_away_are_those_of_the_watcher_and_the_playbook() -> 
 
 def test_faults_that_say_nothing_of_a_disk_are_refused() -> None:
     with pytest.raises(LabError, match="MySQL's data lies on a disk over iSCSI, and nfs-full breaks NFS: choose another --fault"):
-        check_storage(DISK, KINDS["nfs-full"], "fenced")
-    with pytest.raises(
-        LabError, match="stays with its node for ever when that is lost, so under the profile tuned it never comes back: use"
-    ):
-        check_storage(DISK, KINDS["power-cut"], "tuned")
+        check_storage(DISK, KINDS["nfs-full"])
     with pytest.raises(LabError, match="nfs-reboot takes the disk's server away, for longer than"):
-        check_storage(DISK, replace(KINDS["nfs-reboot"], of_nfs=False), "fenced")
-    check_storage(DISK, KINDS["power-cut"], "fenced")
-    check_storage(DISK, KINDS["mysqld-kill"], "default")
+        check_storage(DISK, replace(KINDS["nfs-reboot"], of_nfs=False))
+    check_storage(DISK, KINDS["power-cut"])
     for kind in KINDS.values():
-        check_storage(NfsFolder(SERVER, "/nfsdata/mysql-pv"), kind, "default")
+        check_storage(NfsFolder(SERVER, "/nfsdata/mysql-pv"), kind)
 
 
 def test_proof_that_copies_a_folder_is_refused_where_there_is_none(fake_cluster: Cluster, api: FakeApi, clock: ManualClock) -> None:

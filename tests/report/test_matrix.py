@@ -9,17 +9,22 @@ from typing import Any
 from outlive.base.verdict import Verdict
 from outlive.drill.timeline import Moment, Span, Timeline
 from outlive.report import matrix
+from outlive.report.lab_description import STORAGE
 from outlive.report.model import Check, Run, as_json
 from tests.samples import instant
 
 ORIGIN = instant(0)
 
 
-def drill(reports: Path, number: int, name: str, verdict: Verdict, recovery: float | None, **settings: str) -> None:
+def drill(
+    reports: Path, number: int, name: str, verdict: Verdict, recovery: float | None, never: float | None = None, **settings: str
+) -> None:
     """Write what a drill's report leaves."""
     run = Run(f"drill-{name}", ORIGIN, ended=instant(500))
     run.checks = [Check("lost", "No acknowledged write was lost", verdict, 0.0, "12 acknowledged")]
     moments = [Moment("fault", "fault injected", ORIGIN)]
+    if never is not None:
+        moments.append(Moment("stranded", "never", instant(never)))
     if recovery is not None:
         moments.append(Moment("first_write", "first committed write", instant(recovery)))
     run.timelines["drill"] = Timeline("A fault", ORIGIN, tuple(moments), (Span(0.0, 1.0, answered=True),))
@@ -50,6 +55,25 @@ def test_table_of_all_drills(tmp_path: Path) -> None:
         ("nfs-restart", "default", "fail", 1, None, None),
     ]
     assert matrix.lines(rows, ["default", "fenced"])[1].split("  ")[0] == "power-cut"
+
+
+def test_storages_are_compared(tmp_path: Path) -> None:
+    """What MySQL's data lies on has rows of its own; a disk that stays with the lost node has no seconds, as those tell of the node's return."""
+    drill(tmp_path, 1, "power-cut-default", Verdict.PASS, 350.0, None, **{STORAGE: "NFS"})
+    drill(tmp_path, 2, "power-cut-default", Verdict.PASS, 900.0, 830.0, **{STORAGE: "iSCSI"})
+    drill(tmp_path, 3, "power-cut-fenced", Verdict.PASS, 77.0, None, **{STORAGE: "iSCSI"})
+    rows = matrix.table(matrix.results(tmp_path))
+    assert [(each["fault"], each["profile"], each["p50"], each["never"]) for each in matrix.as_json(rows)] == [
+        ("power-cut", "default", 350.0, False),
+        ("power-cut, iSCSI", "default", None, True),
+        ("power-cut, iSCSI", "fenced", 77.0, False),
+    ]
+    assert matrix.lines(rows, ["default", "fenced"])[2].split("  ")[1].strip() == "never (n 1) pass"
+    page = matrix.write(tmp_path)
+    assert page is not None
+    text = page.read_text()
+    assert "never<br>" in text
+    assert "never before the node was back" in text
 
 
 def test_page_over_all_drills(tmp_path: Path) -> None:

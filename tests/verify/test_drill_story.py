@@ -27,7 +27,7 @@ from outlive.lab.power import Machine
 from outlive.lab.session import Lab
 from outlive.report.model import Report, Run
 from tests import samples
-from tests.drill.stand_ins import HELD, HISTORY, Broken, NothingRecorded, Watched
+from tests.drill.stand_ins import DISK, FOLDER, HELD, HISTORY, Broken, Told, Watched
 from tests.samples import instant
 from verify.drills import conftest as drills
 from verify.drills import test_drill as story
@@ -52,7 +52,19 @@ def drilled(final: dict[int, int] | None = None, operations: tuple[Operation, ..
     """Return a drill with what its tables held at the end; without a final read where None."""
     before, after = objects.pod(samples.pod("u1", "n1")), objects.pod(samples.pod("u2", "n2"))
     found = Drill(
-        KINDS[kind], "default", before, Broken(), lambda: operations, Watched(*HELD), NothingRecorded(), instant(50), instant(60), after, ()
+        KINDS[kind],
+        "default",
+        before,
+        Broken(),
+        lambda: operations,
+        Watched(*HELD),
+        Told(),
+        FOLDER,
+        instant(50),
+        instant(60),
+        None,
+        after,
+        (),
     )
     found.ledger = check(operations, None if final is None else Final(final, {}), instant(10))
     return found
@@ -179,13 +191,27 @@ def test_where_mysql_is_afterwards(uid: str | None, node: str, moved: str, staye
 
 
 @pytest.mark.parametrize(
+    ("profile", "waited", "expected"),
+    [("default", True, "pass"), ("default", False, "fail"), ("fenced", True, "fail"), ("fenced", False, "pass")],
+    ids=["kept, and waited for", "written elsewhere although kept", "waited for although given away", "given away"],
+)
+def test_a_disk_that_its_lost_node_keeps(profile: str, waited: bool, expected: str) -> None:
+    found = drilled(WHOLE)
+    found.data, found.profile = DISK, profile
+    found.stranded = (
+        Moment("stranded", "never: its new pod has waited for the disk for 480 s", instant(39), "FailedAttachVolume") if waited else None
+    )
+    assert verdict(lambda drill: story.test_mysql_takes_writes_again(drill, print), found) == expected
+
+
+@pytest.mark.parametrize(
     ("gaps", "expected"),
     [((), "pass"), ((Gap(-9, -1),), "pass"), ((Gap(40, 45),), "pass"), ((Gap(20, 25),), "unknown"), ((Gap(-1, 2),), "unknown")],
     ids=["none", "before the fault", "after the recovery", "between", "over the fault"],
 )
 def test_gaps_in_the_record(gaps: tuple[Gap, ...], expected: str) -> None:
     found = drilled(WHOLE)
-    found.recorder = NothingRecorded(*gaps)
+    found.recorder = Told(*gaps)
     assert verdict(story.test_nodes_and_pods_were_watched_all_the_time, found) == expected
 
 

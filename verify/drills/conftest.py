@@ -118,7 +118,7 @@ def drill(cell: Cell, whole_lab: Lab, matrix_page: None, narrator: Narrator, pyt
     # Nothing is applied to a lab that the drill can't run on.
     drilling.target_of(whole_lab, node)
     try:
-        drilling.check_storage(mysql_storage.of(whole_lab.cluster, whole_lab.inventory), cell.kind, cell.profile)
+        drilling.check_storage(mysql_storage.of(whole_lab.cluster, whole_lab.inventory), cell.kind)
     except LabError as error:
         if pytestconfig.getoption("--fault") and pytestconfig.getoption("--profile"):
             raise

@@ -79,13 +79,20 @@ def test_reads_agree_on_one_order(drill: Drill) -> None:
 
 
 def test_mysql_takes_writes_again(drill: Drill, remark: Remark) -> None:
-    """MySQL took writes again, and the lab is steady."""
+    """MySQL took writes again, and the lab is steady; from a disk that the lost node keeps only when that was back."""
     if drill.failure is not None:
         raise drill.failure
     ledger_of(drill, lambda _: ())
     recovery = drill.timeline().seconds("first_write")
     if recovery is None or drill.steady is None:
         raise LabError("No write was committed after the fault's effect, or the lab wasn't seen steady.")
+    if drill.keeps:
+        assert drill.stranded is not None, (
+            f"MySQL wrote {recovery:.1f} s after the fault, to a disk that {drill.pod.node} keeps, which was away"
+        )
+        remark(f"{drill.stranded.title}; {drill.stranded.detail}")
+    else:
+        assert drill.stranded is None, f"{drill.stranded.title}; {drill.stranded.detail}"
     remark(f"first committed write {recovery:.1f} s after the fault")
 
 

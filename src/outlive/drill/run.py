@@ -16,9 +16,8 @@ from typing import Any, get_args
 from outlive.base.clock import Clock, Instant
 from outlive.base.errors import LabError, UnreachableError
 from outlive.base.wait import StateNotReachedError, WaitTimeoutError, persist, wait_for
-from outlive.drill import checker, lock_watch, settings
+from outlive.drill import checker, failover, lock_watch, settings
 from outlive.drill.checker import Final, Ledger
-from outlive.drill.failover import cluster_moments
 from outlive.drill.faults import Fault, Kind, Target, shielded
 from outlive.drill.history import History, Operation, Outcome
 from outlive.drill.history import Kind as OperationKind
@@ -43,6 +42,9 @@ WARM_UP = 5
 """Acknowledged writes before the fault and after the healing: less would say nothing."""
 RECOVERED_WITHIN = 1500.0
 """Seconds to the first committed write: Kubernetes' defaults take about 350, an emulated host adds its own."""
+STRANDED_AFTER = 480.0
+"""Seconds that MySQL's new pod waits for a disk which its lost node keeps, until that counts as never. Kubernetes takes a disk away from a node after 360 s,
+where it does so at all (``reconcilerMaxWaitForUnmount`` of its attach-detach controller)."""
 STEADY_WITHIN = 900.0
 LOOK_WITHIN = 120.0
 """Seconds for a look at the lock's holder, taken every two where the NFS server answers."""
@@ -61,8 +63,12 @@ class Drill:
     operations: Callable[[], Sequence[Operation]]
     sampler: Sampler
     recorder: Recorder
+    data: MysqlStorage
+    """What MySQL's data lies on."""
     healed: Instant | None = None
     steady: Instant | None = None
+    stranded: Moment | None = None
+    """When MySQL's new pod had waited for so long for a disk that its lost node keeps that it would for ever, and what it was told; None where it didn't."""
     after: Pod | None = None
     """MySQL's pod when the lab was steady again."""
     damaged: tuple[str, ...] | None = None
@@ -72,6 +78,11 @@ class Drill:
     """What of the recovery wasn't seen in time."""
     notes: list[Moment] = field(default_factory=list)
     """Moments that others saw: the fencing watcher's."""
+
+    @property
+    def keeps(self) -> bool:
+        """The lost node keeps MySQL's disk until it is back, since nobody says that it is off."""
+        return self.kind.moves and self.data.attached and self.profile != "fenced"
 
     def timeline(self) -> Timeline:
         """Return the moments seen so far."""
@@ -85,8 +96,9 @@ class Drill:
             Moment("fault", "fault injected", fault.issued, f"{self.kind.title}; MySQL runs on {self.pod.node}"),
             Moment("last_write", "last acknowledged write", last.ended, f"{last.kind} {last.value}") if last else None,
             Moment("effect", "effect observed", fault.effect) if fault.effect else None,
-            *cluster_moments(self.pod, fault.issued, self.recorder.sightings()),
+            *failover.cluster_moments(self.pod, fault.issued, self.recorder.sightings()),
             *self.notes,
+            self.stranded,
             Moment("first_write", "first committed write", recovered.ended, f"{recovered.kind} {recovered.value}") if recovered else None,
             Moment("healed", "fault healed", self.healed) if self.healed else None,
             Moment("steady", "lab steady again", self.steady) if self.steady else None,
@@ -173,11 +185,11 @@ def check_way(lab: Lab) -> None:
         )
 
 
-def check_storage(data: MysqlStorage, kind: Kind, profile: str) -> None:
+def check_storage(data: MysqlStorage, kind: Kind) -> None:
     """See that a fault says something of the storage that MySQL's data lies on.
 
     Raises:
-        LabError: it is one of the NFS server, and the data isn't there; or MySQL would wait for its disk for ever.
+        LabError: it is one of the NFS server, and the data isn't there.
     """
     if not data.attached:
         return
@@ -190,11 +202,6 @@ def check_storage(data: MysqlStorage, kind: Kind, profile: str) -> None:
         raise LabError(
             f"MySQL's data lies on a disk over {data.kind}, and {kind.name} takes the disk's server away, for longer than the node waits for it "
             "(120 s, then I/O errors): that was never tried, so choose another --fault."
-        )
-    if kind.moves and profile != "fenced":
-        raise LabError(
-            f"MySQL's disk stays with its node for ever when that is lost, so under the profile {profile} it never comes back: "
-            "use --profile fenced, which says that the node is off; the page 11-iscsi shows the wait."
         )
 
 
@@ -261,7 +268,7 @@ def run(
     seen: list[Drill] = []
     target = target_of(lab, node, lambda: [on_change(drill) for drill in seen])
     data = mysql_storage.of(lab.cluster, lab.inventory)
-    check_storage(data, kind, profile)
+    check_storage(data, kind)
     settings.check(lab, profile)
     check_way(lab)
     account = mysql.account(lab.cluster, deployment)
@@ -278,13 +285,13 @@ def run(
             lock_watch.command(ssh_command(server), data), data.holders, partial(lock_watch.answers, server.address, data.port), lab.clock
         )
         stack.enter_context(sampler)
-        drill = Drill(kind, profile, target.pod, kind.make(target), history.operations, sampler, recorder)
+        drill = Drill(kind, profile, target.pod, kind.make(target), history.operations, sampler, recorder, data)
         seen.append(drill)
         with workload:
             with steady.before_fault():
                 _await_writes(history, None, lab.clock)
             _await_look(sampler, None, lab.clock)
-            _break_and_heal(drill, lab.clock, on_change)
+            _break_and_heal(drill, lab, on_change)
             _await_recovery(drill, lab.clock, on_change)
             drill.after = await_steady(lab)
             drill.steady = lab.clock.now()
@@ -313,12 +320,12 @@ def last_evidence(workload: Workload) -> tuple[Final | None, tuple[str, ...] | N
     return final, damaged
 
 
-def _break_and_heal(drill: Drill, clock: Clock, on_change: Callable[[Drill], object]) -> None:
+def _break_and_heal(drill: Drill, lab: Lab, on_change: Callable[[Drill], object]) -> None:
     """Inject the fault, let it do its work, and heal it, however that ends."""
 
     def mend() -> None:
         drill.fault.heal()
-        drill.healed = clock.now() if drill.fault.issued else None
+        drill.healed = lab.clock.now() if drill.fault.issued else None
 
     try:
         try:
@@ -328,9 +335,9 @@ def _break_and_heal(drill: Drill, clock: Clock, on_change: Callable[[Drill], obj
                 raise
             raise LabError(f"The fault had no effect that was seen ({error}), so this drill says nothing: run it again.") from error
         if drill.kind.moves:
-            _await_recovery(drill, clock, on_change)
+            _await_recovery(drill, lab.clock, on_change, partial(_strand, drill, lab))
         elif drill.kind.hold:
-            _hold(drill, clock)
+            _hold(drill, lab.clock)
     finally:
         shielded(mend)
     on_change(drill)
@@ -389,20 +396,41 @@ def _await_look(sampler: Sampler, since: Instant | None, clock: Clock) -> None:
         )
 
 
-def _await_recovery(drill: Drill, clock: Clock, on_change: Callable[[Drill], object]) -> None:
-    def look() -> Operation | None:
+def _await_recovery(drill: Drill, clock: Clock, on_change: Callable[[Drill], object], stranded: Callable[[], bool] = lambda: False) -> None:
+    """Wait for a committed write, or until MySQL is seen to be stranded."""
+
+    def look() -> bool:
         on_change(drill)
-        return drill.recovered()
+        return drill.recovered() is not None or stranded()
 
     wait_for(
         f"MySQL after {drill.kind.title}",
         "a committed write",
         look,
-        lambda write: write is not None,
+        bool,
         within=RECOVERED_WITHIN,
         describe=lambda _: f"none; {drill.timeline().moments[-1].title} at {drill.timeline().total:.0f} s",
         clock=clock,
     )
+
+
+def _strand(drill: Drill, lab: Lab) -> bool:
+    """Say whether MySQL's new pod has waited for its disk for so long that it would for ever; take note of it, with what the pod was told."""
+    pods = [each for each in drill.recorder.sightings() if failover.replaces(each.seen, drill.pod)]
+    if not drill.data.attached or not pods or lab.clock.now().since(pods[0].at) < STRANDED_AFTER:
+        return False
+    last = {each.seen.name: each.seen for each in pods if isinstance(each.seen, Pod)}
+    if any(pod.running for pod in last.values()):
+        return False
+    told = [
+        each
+        for each in lab.cluster.listing("events", NAMESPACE)
+        if each["involvedObject"].get("name") in last and each["type"] == "Warning"
+    ]
+    latest = max(told, key=lambda each: each.get("lastTimestamp") or each.get("eventTime") or "", default={})
+    why = f"{latest.get('reason', 'no event')}: {latest.get('message', 'nothing')}"
+    drill.stranded = Moment("stranded", f"never: its new pod has waited for the disk for {STRANDED_AFTER:.0f} s", lab.clock.now(), why)
+    return True
 
 
 def _hold(drill: Drill, clock: Clock) -> None:

@@ -107,6 +107,7 @@ class Cluster:
             "persistentvolumes": self._core.list_persistent_volume,
             "persistentvolumeclaims": self._core.list_namespaced_persistent_volume_claim,
             "pods": self._core.list_namespaced_pod,
+            "events": self._core.list_namespaced_event,
             "deployments": self._apps.list_namespaced_deployment,
             "networkpolicies": client.NetworkingV1Api(self._core.api_client).list_namespaced_network_policy,
         }

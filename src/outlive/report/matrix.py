@@ -1,4 +1,4 @@
-"""What all drills of the reports' folder say together: recovery by fault and profile, with p50 and max, as JSON and one page."""
+"""What all drills of the reports' folder say together: recovery by fault, storage and profile, with p50 and max, as JSON and one page."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from outlive.base.verdict import Verdict, combined
+from outlive.lab.mysql_storage import NfsFolder
 from outlive.report import html, model, pictures
+from outlive.report.lab_description import STORAGE
 from outlive.report.pictures import Picture
 
 PAGE = "drills.html"
@@ -19,12 +21,15 @@ DATA = "drills.json"
 
 @dataclass(frozen=True)
 class Result:
-    """One drill: ``recovery`` are the seconds from the fault to the first committed write, None where none was seen."""
+    """One drill: ``recovery`` are the seconds from the fault to the first committed write, None where none was seen, or only when the node was back."""
 
     run: str
     fault: str
+    """The fault, and what MySQL's data lay on where that wasn't NFS."""
     profile: str
     verdict: Verdict
+    never: bool
+    """MySQL's disk stayed with the lost node: nothing was written before that was back."""
     recovery: float | None
     lost: int | None
     """Acknowledged writes that were lost; None where nobody could find that out."""
@@ -50,7 +55,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Cell:
-    """All drills of one fault under one profile."""
+    """All drills of one fault on one storage under one profile."""
 
     results: tuple[Result, ...]
 
@@ -58,6 +63,12 @@ class Cell:
     def verdict(self) -> Verdict:
         """Return the verdict of all of them."""
         return combined(each.verdict for each in self.results)
+
+    @property
+    def never(self) -> bool:
+        """Whether every drill that passed saw MySQL wait for the lost node."""
+        passed = [each.never for each in self.results if each.verdict is Verdict.PASS]
+        return bool(passed) and all(passed)
 
     @property
     def recoveries(self) -> list[float]:
@@ -91,9 +102,13 @@ def result(data: Mapping[str, Any], run: str) -> Result:
     name = str(data["name"]).removeprefix("drill-")
     fault, _, profile = name.rpartition("-")
     moments = [moment for timeline in data["timelines"] for moment in timeline["moments"]]
-    recovery = next((float(moment["seconds"]) for moment in moments if moment["key"] == "first_write"), None)
+    never = any(moment["key"] == "stranded" for moment in moments)
+    recovery = None if never else next((float(moment["seconds"]) for moment in moments if moment["key"] == "first_write"), None)
+    storage = data.get("settings", {}).get(STORAGE, NfsFolder.kind)  # a report of an older version names none
+    if storage != NfsFolder.kind:
+        fault = f"{fault}, {storage}"
     lost = data.get("ledger", {}).get("acknowledged, but lost")
-    return Result(run, fault, profile, Verdict(data["verdict"]), recovery, lost if isinstance(lost, int) else None, data)
+    return Result(run, fault, profile, Verdict(data["verdict"]), never, recovery, lost if isinstance(lost, int) else None, data)
 
 
 def table(found: Iterable[Result]) -> dict[str, dict[str, Cell]]:
@@ -136,6 +151,7 @@ def as_json(rows: Mapping[str, Mapping[str, Cell]]) -> list[dict[str, Any]]:
             "drills": len(cell.results),
             "p50": cell.p50,
             "max": cell.worst,
+            "never": cell.never,
             "runs": [each.run for each in cell.results],
         }
         for fault, row in rows.items()
@@ -151,7 +167,7 @@ def lines(rows: Mapping[str, Mapping[str, Cell]], profiles: Sequence[str]) -> li
         if cell is None:
             return "-"
         if cell.p50 is None or cell.worst is None:
-            return cell.verdict.value
+            return f"never (n {len(cell.results)}) {cell.verdict.value}" if cell.never else cell.verdict.value
         return f"{cell.p50:.0f} s (max {cell.worst:.0f}, n {len(cell.recoveries)}) {cell.verdict.value}"
 
     head = f"{'':{width}}  " + "  ".join(f"{profile:32}" for profile in profiles)
