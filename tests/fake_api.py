@@ -94,8 +94,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(self.api.next(url.path))
 
     def do_DELETE(self) -> None:
-        """Answer a deletion."""
+        """Answer a deletion; what it is bound to is kept."""
         self.api.requests.append(f"DELETE {self.path}")
+        if length := int(self.headers.get("Content-Length", 0)):
+            self.api.created.append(json.loads(self.rfile.read(length)))
         self._answer({} if self.path in self.api.answers else 404)
 
     def do_POST(self) -> None:

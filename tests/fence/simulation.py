@@ -11,10 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from outlive.base.errors import LabError, UnreachableError
-from outlive.fence.decisions import TAINT, Fenced, NodeState
+from outlive.fence.decisions import TAINT, Fenced, NodeState, marked
 from outlive.fence.log import Log
 from outlive.fence.watcher import Lanes, Tools, Watcher
+from outlive.lab import objects
+from outlive.lab.objects import Pod
 from outlive.lab.power import Power, State
+from tests import samples
 from tests.samples import ManualClock
 
 WORKERS = {"n1": "192.0.2.11", "n2": "192.0.2.12"}
@@ -49,6 +52,8 @@ class World:
 
     clock: ManualClock = field(default_factory=ManualClock)
     lanes: Callable[[Callable[[], object]], Lanes] | None = None
+    runs_pods: bool = False
+    """Each node runs a pod, unless it is tainted; its uid says for which start of the VM it was made."""
     hook: Callable[[], None] = lambda: None
     """Called at each call that leaves the watcher: what happens meanwhile happens there."""
 
@@ -58,6 +63,7 @@ class World:
         self.nodes = {name: NodeState(name, "True", f"{name}-1", "1", ({"key": "other"},), renewed="0") for name in WORKERS}
         self.renewed_at = dict.fromkeys(WORKERS, 0.0)
         self.clients = {address: {1} for address in WORKERS.values()}
+        self.pods = {name: self.pod(name, 1) for name in WORKERS} if self.runs_pods else {}
         self.revoked: set[str] = set()
         self.lost: set[str] = set()
         self.api_down = self.storage_down = self.blind = self.stubborn = False
@@ -99,9 +105,18 @@ class World:
         if not vm.heard or self.nodes[name].boot != boot or self.nodes[name].ready != "True":
             vm.heard = True
             self.change(name, ready="True", boot=boot)
+            if name in self.pods and self.pods[name].deleted:
+                del self.pods[name]  # it sees that nothing of it is there
+        if self.runs_pods and name not in self.pods and not self.nodes[name].tainted:
+            self.pods[name] = self.pod(name, vm.start)
         if now - self.renewed_at[name] >= RENEW_SECONDS or self.nodes[name].renewed is None:
             self.renewed_at[name] = now
             self.nodes[name] = replace(self.nodes[name], renewed=str(now))
+
+    @staticmethod
+    def pod(name: str, start: int) -> Pod:
+        """Return the pod of a node that was made while its VM had a start."""
+        return objects.pod(samples.pod(str(start), name))
 
     def change(self, name: str, **values: object) -> NodeState:
         """Change a Node, as the API does it: with a new version."""
@@ -198,7 +213,8 @@ class SimApi:
 
     def look(self) -> Mapping[str, NodeState]:
         self._reach()
-        return dict(self.world.nodes)
+        stuck = {name: (pod,) for name, pod in self.world.pods.items() if pod.deleted and marked(self.world.nodes[name])}
+        return {name: replace(node, terminating=stuck.get(name, ())) for name, node in self.world.nodes.items()}
 
     def read(self, name: str) -> NodeState:
         self._reach()
@@ -210,6 +226,8 @@ class SimApi:
         assert vm.seen_off_at >= 0, "tainted without any proof"
         assert not vm.alive, f"tainted a node that may write: {vm}"
         assert vm.state is State.OFF or vm.started_at >= vm.seen_off_at, f"tainted without proof for this start: {vm}"
+        if node.name in self.world.pods:
+            self.world.pods[node.name] = replace(self.world.pods[node.name], deleted=True)
         return self._change(node, (*(each for each in node.taints if each["key"] != TAINT), {"key": TAINT}), fenced)
 
     def unmark(self, node: NodeState) -> NodeState:
@@ -220,6 +238,15 @@ class SimApi:
         vm = self.world.vms[node.name]
         assert vm.state is State.OFF or address not in self.world.revoked, "took the taint away before NFS access was back"
         return self._change(node, tuple(each for each in node.taints if each["key"] != TAINT), None)
+
+    def forget(self, pod: Pod) -> None:
+        self._reach()
+        vm = self.world.vms[pod.node]
+        assert pod.deleted, f"deleted a pod that nobody evicted: {pod}"
+        assert not (vm.alive and vm.start == int(pod.uid)), f"deleted the pod of a node that may write: {vm}"
+        there = self.world.pods.get(pod.node)
+        if there is not None and there.uid == pod.uid:
+            del self.world.pods[pod.node]
 
     def _change(self, node: NodeState, taints: tuple[Mapping[str, str], ...], fenced: Fenced | None) -> NodeState:
         return replace(self.world.change(node.name, taints=taints, fenced=fenced), renewed=None)

@@ -45,6 +45,24 @@ def test_nodes_with_their_leases(api: FakeApi, kubernetes: Kubernetes) -> None:
     assert (nodes["n1"].renewed, nodes["n2"].renewed, nodes["m"].renewed) == ("T1", None, None)
 
 
+def test_marked_nodes_come_with_the_pods_that_cannot_end(api: FakeApi, kubernetes: Kubernetes) -> None:
+    """Those that were evicted, and of no other node; they are deleted without grace, a namesake is left alone."""
+    data = samples.node("n1", boot="b1") | {"spec": {"taints": [{"key": TAINT, "effect": "NoExecute"}]}}
+    data["metadata"]["annotations"] = {ANNOTATION: json.dumps({"boot": "b1", "at": "T"})}
+    api.answers["/api/v1/nodes"] = [listing(data, samples.node("n2"))]
+    api.answers["/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"] = [listing()]
+    api.answers["/api/v1/pods"] = [listing(samples.pod("u1", "n1", deleted=True), samples.pod("u2", "n1"))]
+    nodes = kubernetes.look()
+    assert [pod.uid for pod in nodes["n1"].terminating] == ["u1"]
+    assert nodes["n2"].terminating == ()
+    assert [each for each in api.requests if "pods" in each] == ["GET /api/v1/pods?fieldSelector=spec.nodeName%3Dn1"]
+    (pod,) = nodes["n1"].terminating
+    kubernetes.forget(pod)
+    (request,) = [each for each in api.requests if each.startswith("DELETE")]
+    assert request == "DELETE /api/v1/namespaces/default/pods/mysql-u1?gracePeriodSeconds=0"
+    assert api.created == [{"preconditions": {"uid": "u1"}}]
+
+
 def test_mark_keeps_other_taints(api: FakeApi, kubernetes: Kubernetes) -> None:
     data = samples.node("n1", boot="b1") | {"spec": {"taints": [OTHER]}}
     api.answers["/api/v1/nodes/n1"] = [data]

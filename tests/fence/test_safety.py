@@ -42,7 +42,7 @@ class Schedule:
         self.unrest = self.random.choice([0.1, 0.02, 0.004])  # a lab that is never calm never gets as far as a power cut
         self.late: Late | None = None
         self.in_job = self.in_step = False
-        self.world = World(lanes=self._lanes)
+        self.world = World(lanes=self._lanes, runs_pods=True)
         self.world.hook = self._meanwhile
 
     def run(self, steps: int) -> None:
@@ -152,4 +152,4 @@ def test_schedules_do_reach_what_they_are_for() -> None:
         schedule = Schedule(seed)
         schedule.run(150)
         steps.update(step for name in WORKERS for step in schedule.world.steps(name))
-    assert {"cut", "off", "revoked", "expired", "tainted", "aborted", "opened", "untainted", "failed", "held"} <= steps
+    assert {"cut", "off", "revoked", "expired", "tainted", "deleted", "aborted", "opened", "untainted", "failed", "held"} <= steps

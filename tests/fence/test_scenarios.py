@@ -50,6 +50,34 @@ def test_power_cut_and_return(world: World) -> None:
     assert world.steps("n2") == []
 
 
+def test_pods_that_no_kubelet_ends_are_deleted_by_force() -> None:
+    """A disk that they have is let go only then; Kubernetes itself waits until the node isn't Ready."""
+    world = World(runs_pods=True)
+    world.run(20)
+    world.power_off("n1")
+    world.run(6)
+    assert world.nodes["n1"].ready == "True"
+    assert sorted(world.pods) == ["n2"]
+    assert world.steps("n1") == ["off", "suspected", "revoked", "expired", "tainted", "deleted"]
+    assert world.texts("deleted") == ["default/mysql-1"]
+    world.run(60)
+    assert world.steps("n1").count("deleted") == 1
+    world.power_on("n1")
+    world.run(60)
+    assert world.pods["n1"].uid == "2"
+
+
+def test_pods_of_a_node_that_is_on_again_are_left_to_its_kubelet() -> None:
+    world = World(runs_pods=True)
+    world.run(20)
+    world.power_off("n1")
+    world.run(3, until=lambda: world.nodes["n1"].tainted)
+    world.power_on("n1")
+    world.run(60)
+    assert "deleted" not in world.steps("n1")
+    assert world.free("n1")
+
+
 def test_a_node_that_is_back_before_the_cluster_missed_it_keeps_the_taint_until_its_new_boot(world: World) -> None:
     world.run(20)
     world.power_off("n1")

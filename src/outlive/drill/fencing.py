@@ -29,6 +29,7 @@ TITLES = {
     "revoked": "node's NFS access revoked",
     "expired": "node's locks taken",
     "tainted": "node tainted out of service",
+    "deleted": "node's pods deleted by force",
     "opened": "node's NFS access given back",
     "untainted": "node's taint taken back",
 }

@@ -5,13 +5,14 @@ from __future__ import annotations
 import ipaddress
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Protocol
 
 from outlive.base.errors import LabError
-from outlive.fence.decisions import TAINT, TAINT_EFFECT, TAINT_VALUE, Fenced, NodeState
+from outlive.fence.decisions import TAINT, TAINT_EFFECT, TAINT_VALUE, Fenced, NodeState, marked
 from outlive.lab import nfs, nft, objects, power
 from outlive.lab.kube import LEASES, MERGE_PATCH, Cluster
-from outlive.lab.objects import Json
+from outlive.lab.objects import Json, Pod
 from outlive.lab.power import Power, State
 from outlive.lab.ssh import Remote
 
@@ -34,16 +35,19 @@ class Api(Protocol):
     """The cluster's API; each call raises ``UnreachableError`` where it gives no answer, ``LabError`` where it refuses."""
 
     def look(self) -> Mapping[str, NodeState]:
-        """Return all nodes by name, with their leases."""
+        """Return all nodes by name, with their leases; those that are marked with the pods that can't end there."""
 
     def read(self, name: str) -> NodeState:
-        """Return one node, without its lease."""
+        """Return one node, without lease and pods."""
 
     def mark(self, node: NodeState, fenced: Fenced) -> NodeState:
         """Set taint and annotation in one patch, refused where the node changed since it was read; return it as it is then."""
 
     def unmark(self, node: NodeState) -> NodeState:
         """Take taint and annotation away likewise."""
+
+    def forget(self, pod: Pod) -> None:
+        """Delete a pod by force, without a word from its kubelet; one that isn't there any more is no error, a namesake is refused."""
 
 
 class Hypervisor(Protocol):
@@ -79,13 +83,17 @@ class Kubernetes(Cluster):
     """The API that a kubeconfig leads to."""
 
     def look(self) -> Mapping[str, NodeState]:
-        """List nodes and leases: two requests."""
+        """List nodes and leases: two requests, and one more for each node that is marked."""
         renewed = {
             each["metadata"]["name"]: each.get("spec", {}).get("renewTime")
             for each in self._list(self._leases.list_namespaced_lease, LEASES)
         }
         nodes = [node_state(data, renewed.get(data["metadata"]["name"])) for data in self._list(self._core.list_node)]
-        return {node.name: node for node in nodes}
+        return {node.name: replace(node, terminating=self._terminating(node.name)) if marked(node) else node for node in nodes}
+
+    def _terminating(self, name: str) -> tuple[Pod, ...]:
+        pods = map(objects.pod, self._list(self._core.list_pod_for_all_namespaces, field_selector=f"spec.nodeName={name}"))
+        return tuple(pod for pod in pods if pod.deleted)
 
     def read(self, name: str) -> NodeState:
         """Get the node."""
@@ -99,6 +107,10 @@ class Kubernetes(Cluster):
     def unmark(self, node: NodeState) -> NodeState:
         """Patch taint and annotation out."""
         return self._patch(node, None, [])
+
+    def forget(self, pod: Pod) -> None:
+        """Delete it without grace."""
+        self.delete_pod(pod.namespace, pod.name, grace=0, uid=pod.uid)
 
     def _patch(self, node: NodeState, annotation: str | None, ours: list[Json]) -> NodeState:
         others = [each for each in node.taints if each.get("key") != TAINT]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from outlive.lab.objects import Json
+from outlive.lab.objects import Json, Pod
 from outlive.lab.power import Power, State
 
 TAINT = "node.kubernetes.io/out-of-service"
@@ -39,6 +39,8 @@ class NodeState:
     fenced: Fenced | None = None
     renewed: str | None = None
     """The renewTime of its Lease as the kubelet wrote it; only ever compared with itself. None where there is no Lease."""
+    terminating: tuple[Pod, ...] = ()
+    """Of a node that is marked: its pods that wait for the kubelet to end them."""
 
     @property
     def tainted(self) -> bool:
@@ -100,6 +102,7 @@ class Action(Enum):
     CUT = "cut the power"
     CLOSE = "close NFS"
     TAINT = "taint"
+    DELETE = "delete its pods"
     OPEN = "open NFS"
     UNTAINT = "untaint"
 
@@ -179,6 +182,8 @@ def _fence(seen: Observation, node: NodeState, now: float, limits: Limits) -> De
     # With the VM off, the taint needn't wait for NFS: the new pod takes longer to start than the old one's locks to fall.
     if not marked(node) and not silent(seen.answered, now, limits):
         actions.append(Action.TAINT)
+    if marked(node) and node.terminating and not silent(seen.answered, now, limits):
+        actions.append(Action.DELETE)
     return Decision(tuple(actions))
 
 

@@ -16,6 +16,7 @@ from outlive.base.errors import LabError
 from outlive.fence.actions import Api, Hypervisor, Storage
 from outlive.fence.decisions import Action, Fenced, Limits, Memory, NodeState, Observation, decide, marked, remember, returned
 from outlive.fence.log import Log
+from outlive.lab.objects import Pod
 from outlive.lab.power import Power, State
 
 LOOK_EVERY = 1.0
@@ -146,6 +147,9 @@ class Watcher:
                     self._memory[name] = replace(self._memory[name], cut_at=self._now())
             case Action.TAINT:
                 self._start("patch", name, action, lambda: self._taint(name))
+            case Action.DELETE:
+                pods = self._nodes[name].terminating
+                self._start("patch", name, action, lambda: self._delete(name, pods))
             case Action.UNTAINT:
                 process = self._memory[name].process
                 self._start("patch", name, action, lambda: self._untaint(name, process))
@@ -205,6 +209,20 @@ class Watcher:
         fenced = Fenced(node.boot, self._tools.clock.now().wall.isoformat(timespec="seconds"))
         self._put(self._tools.api.mark(node, fenced))
         self._log.write("tainted", name, f"out of service, fenced with boot id {node.boot}")
+
+    def _delete(self, name: str, pods: tuple[Pod, ...]) -> None:
+        """Delete pods by force, as Kubernetes does itself once the node isn't Ready: a disk that they have is let go only then.
+
+        They were evicted and never ended. A VM that starts after this proof has none of them in its memory, and its kubelet starts no pod that
+        is to be deleted.
+        """
+        node = self._tools.api.read(name)
+        if not marked(node) or not self._is_off(name):
+            return
+        for pod in pods:
+            self._tools.api.forget(pod)
+        self._put(node)  # the next list tells whether any is left
+        self._log.write("deleted", name, ", ".join(f"{pod.namespace}/{pod.name}" for pod in pods))
 
     def _untaint(self, name: str, process: int | None) -> None:
         """Take the taint away while the process still runs with which it was decided: another one's NFS access may be revoked again."""

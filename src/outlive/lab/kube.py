@@ -206,9 +206,18 @@ class Cluster:
         """Create a pod."""
         self._call(f"pod {manifest['metadata']['name']}", self._core.create_namespaced_pod, namespace, dict(manifest))
 
-    def delete_pod(self, namespace: str, name: str, grace: int | None = None) -> None:
-        """Delete a pod; one that isn't there is no error. ``grace`` are its seconds to end; 0 forgets it at once."""
-        options = {} if grace is None else {"grace_period_seconds": grace}
+    def delete_pod(self, namespace: str, name: str, grace: int | None = None, uid: str = "") -> None:
+        """Delete a pod; one that isn't there is no error.
+
+        Args:
+            namespace: Its namespace.
+            name: Its name.
+            grace: Its seconds to end; 0 forgets it at once.
+            uid: Its uid, where a namesake has to be left alone: that is refused.
+        """
+        options: dict[str, object] = {} if grace is None else {"grace_period_seconds": grace}
+        if uid:
+            options["body"] = {"preconditions": {"uid": uid}}
         try:
             self._call(f"pod {namespace}/{name}", self._core.delete_namespaced_pod, name, namespace, **options)
         except NotFoundError:
