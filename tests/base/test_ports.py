@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from outlive.base.errors import LabError
-from outlive.base.ports import check_free, holder, own_addresses
+from outlive.base.ports import check_free, holder, own_addresses, typed
 from outlive.base.process import name_of
 
 
@@ -98,3 +98,11 @@ def test_the_addresses_of_this_host_are_its_own() -> None:
 def test_without_ip_no_address_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert own_addresses() == []
+
+
+def test_what_others_type_for_a_server_of_all_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("outlive.base.ports.own_addresses", lambda: ["192.0.2.1", "198.51.100.1"])
+    assert typed("0.0.0.0") == ["192.0.2.1", "198.51.100.1"]
+    assert typed("192.0.2.7") == ["192.0.2.7"]
+    monkeypatch.setattr("outlive.base.ports.own_addresses", list)
+    assert typed("0.0.0.0") == ["<this host's address>"]

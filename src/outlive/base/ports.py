@@ -30,6 +30,11 @@ def own_addresses() -> list[str]:
     return [entry["local"] for link in links for entry in link.get("addr_info", [])]
 
 
+def typed(address: str) -> list[str]:
+    """Return what others type to reach a server that listens on an IPv4 address: nobody can type 0.0.0.0."""
+    return (own_addresses() or ["<this host's address>"]) if address == "0.0.0.0" else [address]
+
+
 def check_free(address: str, port: int, who: str, cure: str) -> None:
     """Raise LabError, see `refused`, if somebody listens there: it would answer in place of ours."""
     with socket.socket() as probe:

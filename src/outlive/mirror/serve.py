@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from outlive.base.errors import LabError
-from outlive.base.ports import check_address
+from outlive.base.ports import check_address, typed
 from outlive.mirror import servers
 from outlive.mirror.lock import EARLIER
 from outlive.mirror.store import Store
@@ -33,8 +33,8 @@ def serve(store: Store, address: str, apt_port: int, registry_port: int) -> None
         servers.registry(images, address, registry_port, log, read_only=True, cure=_CURE) as registry,
         packages(store, address, apt_port) as files,
     ):
-        everywhere = " on every address of this host" if address == "0.0.0.0" else ""
-        ready = f"packages and boxes: http://{address}:{apt_port}/  images: http://{address}:{registry_port}/v2/{everywhere}"
+        boxes, pulled = (" ".join(f"http://{name}:{end}" for name in typed(address)) for end in (f"{apt_port}/", f"{registry_port}/v2/"))
+        ready = f"packages and boxes: {boxes}  images: {pulled}"
         servers.wait_until_told(ready, {"nginx": files, "docker-registry": registry}, log)
 
 

@@ -12,7 +12,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import BinaryIO
 
-from outlive.base.ports import check_address, own_addresses, refused
+from outlive.base.ports import check_address, refused, typed
 from outlive.site import build
 
 _CURE = "choose another port with --port, or name an address of this host with --address"
@@ -33,9 +33,7 @@ def serve(address: str, port: int, folder: Path = build.FOLDER) -> None:
     with server(address, port, folder) as serving:
         if not build.up_to_date(folder):
             build.build(folder)
-        # Nobody can type 0.0.0.0 into a browser.
-        names = (own_addresses() or ["<this host's address>"]) if address == "0.0.0.0" else [address]
-        places = " ".join(f"http://{name}:{serving.server_port}/" for name in names)
+        places = " ".join(f"http://{name}:{serving.server_port}/" for name in typed(address))
         with suppress(KeyboardInterrupt):
             print(f"the site: {places}; Ctrl-C ends it", flush=True)
             serving.serve_forever()
