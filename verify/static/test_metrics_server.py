@@ -6,6 +6,7 @@ Only where the lab has metrics-server (role metrics_server).
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 
 import pytest
 
@@ -29,23 +30,23 @@ def there(lab: Inventory, cluster: Cluster) -> None:
         )
 
 
-def rows(cluster: Cluster, command: str) -> list[list[str]]:
-    """Return the lines of a command's table, in words; one that was just started takes a while to know."""
+def rows(cluster: Cluster, command: str, wanted: Collection[str]) -> list[list[str]]:
+    """Return the lines of a command's table, in words, once all that is wanted has one: of what it saw only once it knows nothing yet."""
     done = wait_for(
         f"`{command}`",
-        "a table",
+        f"lines of {', '.join(wanted)}",
         lambda: on_host(command, cluster.environment),
-        lambda ran: ran.status == 0,
+        lambda ran: ran.status == 0 and all(any(line.startswith(f"{name} ") for line in ran.lines) for name in wanted),
         within=KNOWN_WITHIN,
         every=5,
-        describe=lambda ran: " ".join(ran.lines[-1:]),
+        describe=lambda ran: "; ".join(ran.lines) or "nothing",
     )
     return [line.split() for line in done.lines]
 
 
 def test_top_shows_every_node(cluster: Cluster, nodes: tuple[str, ...]) -> None:
     """`kubectl top nodes` has processor and memory of each node, more than nothing."""
-    shown = {name: (cpu, memory) for name, cpu, _, memory, *_ in rows(cluster, "kubectl top nodes --no-headers")}
+    shown = {name: (cpu, memory) for name, cpu, _, memory, *_ in rows(cluster, "kubectl top nodes --no-headers", nodes)}
     assert set(shown) == set(nodes)
     assert [
         name for name, used in shown.items() if not all(each.rstrip("mKMGi").isdecimal() for each in used) or used[1].startswith("0")
@@ -53,9 +54,11 @@ def test_top_shows_every_node(cluster: Cluster, nodes: tuple[str, ...]) -> None:
 
 
 def test_top_shows_pods(cluster: Cluster) -> None:
-    """`kubectl top pods` has the control plane's own."""
-    shown = {name for name, *_ in rows(cluster, f"kubectl --namespace {NAMESPACE} top pods --no-headers")}
-    assert any(name.startswith("kube-apiserver-") for name in shown)
+    """`kubectl top pods` has the control plane's own, with memory, more than nothing."""
+    servers = [pod.name for pod in cluster.pods(NAMESPACE, "component=kube-apiserver")]
+    shown = {name: memory for name, _, memory in rows(cluster, f"kubectl --namespace {NAMESPACE} top pods --no-headers", servers)}
+    assert servers
+    assert [name for name in servers if shown[name].startswith("0")] == []
 
 
 def test_kubelets_are_believed_by_the_cluster_s_word_alone(cluster: Cluster) -> None:
