@@ -204,7 +204,9 @@ def template_names(path: str) -> frozenset[str]:
     names: frozenset[str] = frozenset()
     for file in sorted(place.iterdir()) if place.is_dir() else [place.with_name(f"{place.name}.j2")]:
         if file.parent.name != "mysql-9":  # made of another chapter's by the role
-            text = re.sub(r"{{.*?}}", EXPORT, re.sub(r"{%.*?%}", "", file.read_text(encoding="utf-8")))
+            # A line that is nothing but an expression is a part of the manifest from elsewhere.
+            text = re.sub(r"{%.*?%}|^{{.*}}$", "", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
+            text = re.sub(r"{{.*?}}", EXPORT, text)
             names = names.union(*(named_by_object(each, EXPORT) for each in yaml.safe_load_all(text)))
     return names
 

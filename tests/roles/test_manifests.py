@@ -105,6 +105,17 @@ def test_pods_of_the_checks_are_let_in() -> None:
         assert beyond == ({"hostPath"} if exercise.on_nodes else set())
 
 
+def test_manifests_that_are_applied_include_no_template() -> None:
+    """The module k8s looks for what they include beside the playbook; a lookup finds it in the role."""
+    found = re.findall(
+        r"^ +(?:template:|-) ((?:\S+/)?\S+\.yml\.j2)$", "".join(path.read_text() for path in (ROOT / "roles").glob("*/tasks/*.yml")), re.M
+    )
+    assert "mysql/mysql-pv.yml.j2" in found
+    for template in found:
+        (path,) = (ROOT / "roles").glob(f"*/templates/{template}")
+        assert not re.search(r"{%-? *(include|import|from|extends) ", path.read_text()), path
+
+
 @pytest.mark.parametrize("role", ["pod_network", "network_policy", "metrics_server", "storage_tutorial"])
 def test_valid(playbook: Playbook, tmp_path: Path, role: str) -> None:
     """Each object has only fields that the API knows, with values of their types."""
