@@ -43,6 +43,7 @@ class FakeApi:
     """The lines of each log that is followed, in turn."""
     requests: list[str] = field(default_factory=list)
     created: list[dict[str, Any]] = field(default_factory=list)
+    deletions: list[dict[str, Any]] = field(default_factory=list)
 
     def next(self, path: str) -> Any:  # noqa: ANN401  the API's JSON
         """Return the next answer for a path: an object, or a status."""
@@ -94,10 +95,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(self.api.next(url.path))
 
     def do_DELETE(self) -> None:
-        """Answer a deletion; what it is bound to is kept."""
+        """Answer a deletion; its options are kept."""
         self.api.requests.append(f"DELETE {self.path}")
         if length := int(self.headers.get("Content-Length", 0)):
-            self.api.created.append(json.loads(self.rfile.read(length)))
+            self.api.deletions.append(json.loads(self.rfile.read(length)))
         self._answer({} if self.path in self.api.answers else 404)
 
     def do_POST(self) -> None:

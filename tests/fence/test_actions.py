@@ -59,8 +59,10 @@ def test_marked_nodes_come_with_the_pods_that_cannot_end(api: FakeApi, kubernete
     (pod,) = nodes["n1"].terminating
     kubernetes.forget(pod)
     (request,) = [each for each in api.requests if each.startswith("DELETE")]
-    assert request == "DELETE /api/v1/namespaces/default/pods/mysql-u1?gracePeriodSeconds=0"
-    assert api.created == [{"preconditions": {"uid": "u1"}}]
+    assert request == "DELETE /api/v1/namespaces/default/pods/mysql-u1"
+    assert api.deletions == [
+        {"gracePeriodSeconds": 0, "preconditions": {"uid": "u1"}}
+    ]  # in a query beside a body the former wouldn't count
 
 
 def test_mark_keeps_other_taints(api: FakeApi, kubernetes: Kubernetes) -> None:

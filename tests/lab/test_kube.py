@@ -131,8 +131,9 @@ def test_answer_that_breaks_in_its_midst_is_none(fake_cluster: Cluster, api: Fak
 def test_pods_are_made_and_deleted(fake_cluster: Cluster, api: FakeApi) -> None:
     fake_cluster.create_pod("default", {"metadata": {"name": "p"}})
     fake_cluster.delete_pod("default", "mysql-u1")
-    fake_cluster.delete_pod("default", "none")
+    fake_cluster.delete_pod("default", "none", grace=0)
     assert api.created == [{"metadata": {"name": "p"}}]
+    assert api.deletions == [{}, {"gracePeriodSeconds": 0}]
     assert [request.split()[0] for request in api.requests] == ["POST", "DELETE", "DELETE"]
 
 

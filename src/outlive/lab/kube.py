@@ -215,11 +215,10 @@ class Cluster:
             grace: Its seconds to end; 0 forgets it at once.
             uid: Its uid, where a namesake has to be left alone: that is refused.
         """
-        options: dict[str, object] = {} if grace is None else {"grace_period_seconds": grace}
-        if uid:
-            options["body"] = {"preconditions": {"uid": uid}}
+        # All in the body: where there is one, the API server doesn't heed the query.
+        body: Json = ({} if grace is None else {"gracePeriodSeconds": grace}) | ({"preconditions": {"uid": uid}} if uid else {})
         try:
-            self._call(f"pod {namespace}/{name}", self._core.delete_namespaced_pod, name, namespace, **options)
+            self._call(f"pod {namespace}/{name}", self._core.delete_namespaced_pod, name, namespace, body=body)
         except NotFoundError:
             return
 
