@@ -20,6 +20,7 @@ from outlive.drill.checker import Final, check
 from outlive.drill.faults import KINDS, NfsAwayPowerOff, Target
 from outlive.drill.history import Account, Operation, Outcome
 from outlive.drill.lock_watch import Sample
+from outlive.drill.recorder import Sighting
 from outlive.drill.run import Drill
 from outlive.drill.timeline import Gap, Moment, Timeline
 from outlive.lab import objects
@@ -201,6 +202,17 @@ def test_a_disk_that_its_lost_node_keeps(profile: str, waited: bool, expected: s
     found.stranded = (
         Moment("stranded", "never: its new pod has waited for the disk for 480 s", instant(39), "FailedAttachVolume") if waited else None
     )
+    assert verdict(lambda drill: story.test_mysql_takes_writes_again(drill, print), found) == expected
+
+
+@pytest.mark.parametrize(("waited", "expected"), [(False, "pass"), (True, "fail")])
+def test_a_node_whose_kubelet_ended_the_pod_keeps_no_disk(waited: bool, expected: str) -> None:
+    found = drilled(WHOLE, kind="power-off")
+    found.data, found.recorder = (
+        DISK,
+        Told(sightings=[Sighting(instant(12), "MODIFIED", objects.pod(samples.pod("u1", phase="Failed", running=False)))]),
+    )
+    found.stranded = Moment("stranded", "never", instant(39), "FailedAttachVolume") if waited else None
     assert verdict(lambda drill: story.test_mysql_takes_writes_again(drill, print), found) == expected
 
 

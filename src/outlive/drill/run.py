@@ -81,8 +81,9 @@ class Drill:
 
     @property
     def keeps(self) -> bool:
-        """The lost node keeps MySQL's disk until it is back, since nobody says that it is off."""
-        return self.kind.moves and self.data.attached and self.profile != "fenced"
+        """The lost node keeps MySQL's disk until it is back, since nobody says that it is off, nor did its kubelet end the pod in time."""
+        lost = self.kind.moves and self.data.attached and self.profile != "fenced"
+        return lost and self.timeline().seconds("ended") is None
 
     def timeline(self) -> Timeline:
         """Return the moments seen so far."""
