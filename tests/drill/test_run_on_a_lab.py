@@ -147,40 +147,50 @@ def test_where_mysql_moves_it_has_written_before_the_node_is_given_back(lab: Lab
     assert found.healed >= instant(41)
 
 
-def waiting(running_from: float | None) -> list[Sighting]:
-    """Return what is told of a pod that was made 300 s after the fault, and that runs from a moment on."""
-    states = [(310.0, False)] + ([(running_from, True)] if running_from else [])
-    return [Sighting(instant(at), "MODIFIED", objects.pod(samples.pod("u2", "n2", running=running))) for at, running in states]
+def told(uid: str, at: float, *, node: str = "n2") -> Sighting:
+    """Return what is told of a pod that doesn't run."""
+    return Sighting(instant(at), "MODIFIED", objects.pod(samples.pod(uid, node, running=False)))
+
+
+def event(reason: str, uid: str = "u2") -> dict[str, object]:
+    """Return an event of a pod, as the API gives it."""
+    return {"reason": reason, "message": f"it is {reason}", "involvedObject": {"uid": uid}}
 
 
 def test_a_pod_that_waits_for_a_disk_of_the_lost_node_waits_for_ever(lab: Lab, api: FakeApi, clock: ManualClock) -> None:
-    """The node comes back only then; what the pod was told last is kept."""
+    """The node comes back only then; what the pod was told is kept."""
     fault = Recorded(clock)
     found = under_way("power-cut", fault, data=DISK)
-    found.recorder = Told(sightings=waiting(None))
-    events = [
-        {"type": kind, "reason": reason, "message": "…", "lastTimestamp": f"2026-01-02T03:0{at}:05Z", "involvedObject": {"name": pod}}
-        for kind, reason, at, pod in (
-            ("Normal", "Scheduled", 4, "mysql-u2"),
-            ("Warning", "FailedAttachVolume", 3, "mysql-u2"),
-            ("Warning", "FailedMount", 1, "mysql-u2"),
-            ("Warning", "Unhealthy", 4, "mysql-u1"),
-        )
+    found.recorder = Told(sightings=[told("u0", -5), told("u2", 305, node=""), told("u2", 310)])
+    api.answers[f"{NAMESPACE}/events"] = [
+        listing(event("Scheduled"), event("FailedAttachVolume"), event("FailedMount"), event("Unhealthy", "u1"))
     ]
-    api.answers[f"{NAMESPACE}/events"] = [listing(*events)]
-    run._break_and_heal(found, lab, lambda _: None)
+    said: list[bool] = []
+    run._break_and_heal(found, lab, lambda drill: said.append(drill.stranded is not None and drill.healed is None))
     assert found.stranded is not None and found.healed is not None
-    assert found.stranded.detail == "FailedAttachVolume: …"
+    assert found.stranded.detail == "it is FailedAttachVolume"
     assert run.STRANDED_AFTER <= found.stranded.at.since(instant(310)) < run.STRANDED_AFTER + 10
     assert found.healed >= found.stranded.at
+    assert any(said), "it is told before the node is given back"
     assert "stranded" in [each.key for each in found.timeline().moments]
 
 
-@pytest.mark.parametrize(("data", "running_from"), [(FOLDER, None), (DISK, 700.0)], ids=["of a folder", "that got it"])
-def test_a_pod_without_its_disk_is_no_other(lab: Lab, clock: ManualClock, data: MysqlStorage, running_from: float | None) -> None:
-    """What nobody keeps is waited for as ever, and so is a pod that runs already."""
+@pytest.mark.parametrize(
+    ("data", "events"),
+    [
+        (FOLDER, ["FailedAttachVolume"]),
+        (DISK, ["FailedAttachVolume", "SuccessfulAttachVolume", "BackOff"]),
+        (DISK, ["FailedScheduling"]),
+        (DISK, []),
+    ],
+    ids=["of a folder", "that got its disk, and doesn't run", "that nobody refuses a disk", "of which nothing is told"],
+)
+def test_a_pod_that_does_not_run_for_another_reason_is_waited_for(
+    lab: Lab, api: FakeApi, clock: ManualClock, data: MysqlStorage, events: list[str]
+) -> None:
     found = under_way("power-cut", Recorded(clock), data=data)
-    found.recorder = Told(sightings=waiting(running_from))
+    found.recorder = Told(sightings=[told("u2", 310)])
+    api.answers[f"{NAMESPACE}/events"] = [listing(*map(event, events))]
     with pytest.raises(StateNotReachedError, match="wanted a committed write, last seen none"):
         run._break_and_heal(found, lab, lambda _: None)
     assert found.stranded is None

@@ -30,7 +30,6 @@ def test_versions_and_settings(fake_cluster: Cluster, api: FakeApi, small_invent
     monkeypatch.setattr(remote, "check", lambda *_: "90\n")
     assert lab_description.versions(fake_cluster)["kubernetes"] == "v9.9.9"
     assert lab_description.settings(fake_cluster, small_inventory, remote) == {
-        lab_description.STORAGE: "NFS",
         "node-monitor-grace-period": lab_description.KUBERNETES_DEFAULT,
         "toleration of an unreachable node (s)": "300",
         "NFSv4 lease (s)": "90",

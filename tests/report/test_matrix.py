@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from outlive.base.verdict import Verdict
+from outlive.drill.run import STORAGE
 from outlive.drill.timeline import Moment, Span, Timeline
 from outlive.report import matrix
-from outlive.report.lab_description import STORAGE
 from outlive.report.model import Check, Run, as_json
 from tests.samples import instant
 
@@ -17,7 +17,14 @@ ORIGIN = instant(0)
 
 
 def drill(
-    reports: Path, number: int, name: str, verdict: Verdict, recovery: float | None, never: float | None = None, **settings: str
+    reports: Path,
+    number: int,
+    name: str,
+    verdict: Verdict,
+    recovery: float | None,
+    never: float | None = None,
+    storage: str = "",
+    **settings: str,
 ) -> None:
     """Write what a drill's report leaves."""
     run = Run(f"drill-{name}", ORIGIN, ended=instant(500))
@@ -29,6 +36,7 @@ def drill(
         moments.append(Moment("first_write", "first committed write", instant(recovery)))
     run.timelines["drill"] = Timeline("A fault", ORIGIN, tuple(moments), (Span(0.0, 1.0, answered=True),))
     run.ledger = {"acknowledged, but lost": 0, "without an acknowledged write": "1.0 to 9.0 s"}
+    run.ledger |= {STORAGE: storage} if storage else {}
     run.settings = dict(settings)
     run.versions = {"kubernetes": "v9.9.9"}
     data: dict[str, Any] = as_json(run) | {"files": ["mysqld.log"]}
@@ -59,20 +67,21 @@ def test_table_of_all_drills(tmp_path: Path) -> None:
 
 def test_storages_are_compared(tmp_path: Path) -> None:
     """What MySQL's data lies on has rows of its own; a disk that stays with the lost node has no seconds, as those tell of the node's return."""
-    drill(tmp_path, 1, "power-cut-default", Verdict.PASS, 350.0, None, **{STORAGE: "NFS"})
-    drill(tmp_path, 2, "power-cut-default", Verdict.PASS, 900.0, 830.0, **{STORAGE: "iSCSI"})
-    drill(tmp_path, 3, "power-cut-fenced", Verdict.PASS, 77.0, None, **{STORAGE: "iSCSI"})
+    drill(tmp_path, 1, "power-cut-default", Verdict.PASS, 350.0, storage="NFS")
+    drill(tmp_path, 2, "power-cut-default", Verdict.PASS, 900.0, 830.0, "iSCSI")
+    drill(tmp_path, 3, "power-cut-fenced", Verdict.PASS, 77.0, storage="iSCSI")
     rows = matrix.table(matrix.results(tmp_path))
-    assert [(each["fault"], each["profile"], each["p50"], each["never"]) for each in matrix.as_json(rows)] == [
-        ("power-cut", "default", 350.0, False),
-        ("power-cut, iSCSI", "default", None, True),
-        ("power-cut, iSCSI", "fenced", 77.0, False),
+    assert [(each["fault"], each["storage"], each["profile"], each["p50"], each["never"]) for each in matrix.as_json(rows)] == [
+        ("power-cut", "NFS", "default", 350.0, 0),
+        ("power-cut", "iSCSI", "default", None, 1),
+        ("power-cut", "iSCSI", "fenced", 77.0, 0),
     ]
     assert matrix.lines(rows, ["default", "fenced"])[2].split("  ")[1].strip() == "never (n 1) pass"
     page = matrix.write(tmp_path)
     assert page is not None
     text = page.read_text()
-    assert "never<br>" in text
+    assert "power-cut, iSCSI, default</a>" in text
+    assert 'never <span class="faint number">n 1</span>' in text
     assert "never before the node was back" in text
 
 

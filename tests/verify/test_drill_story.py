@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -191,28 +191,45 @@ def test_where_mysql_is_afterwards(uid: str | None, node: str, moved: str, staye
     assert verdict(lambda drill: story.test_mysql_stayed(drill, print), found) == stayed
 
 
+WAITED = Moment("stranded", "never: its new pod has waited for the disk for 480 s", instant(20), "in use")
+
+
+def ready(at: float) -> Sighting:
+    """Return the news that the lost node is Ready."""
+    return Sighting(instant(at), "MODIFIED", objects.node(samples.node("n1")))
+
+
 @pytest.mark.parametrize(
-    ("profile", "waited", "expected"),
-    [("default", True, "pass"), ("default", False, "fail"), ("fenced", True, "fail"), ("fenced", False, "pass")],
-    ids=["kept, and waited for", "written elsewhere although kept", "waited for although given away", "given away"],
+    ("profile", "stranded", "news", "expected"),
+    [
+        ("default", WAITED, [ready(5), ready(35)], "pass"),
+        ("default", WAITED, [ready(45)], "fail"),
+        ("default", WAITED, [], "unknown"),
+        ("default", None, [ready(35)], "fail"),
+        ("fenced", WAITED, [ready(35)], "fail"),
+        ("fenced", None, [ready(35)], "pass"),
+    ],
+    ids=[
+        "kept, and waited for",
+        "written before the node was back",
+        "the node's return wasn't seen",
+        "written elsewhere although kept",
+        "waited for although given away",
+        "given away",
+    ],
 )
-def test_a_disk_that_its_lost_node_keeps(profile: str, waited: bool, expected: str) -> None:
+def test_a_disk_that_its_lost_node_keeps(profile: str, stranded: Moment | None, news: list[Sighting], expected: str) -> None:
     found = drilled(WHOLE)
-    found.data, found.profile = DISK, profile
-    found.stranded = (
-        Moment("stranded", "never: its new pod has waited for the disk for 480 s", instant(39), "FailedAttachVolume") if waited else None
-    )
+    found.data, found.profile, found.stranded, found.recorder = DISK, profile, stranded, Told(sightings=news)
     assert verdict(lambda drill: story.test_mysql_takes_writes_again(drill, print), found) == expected
 
 
-@pytest.mark.parametrize(("waited", "expected"), [(False, "pass"), (True, "fail")])
-def test_a_node_whose_kubelet_ended_the_pod_keeps_no_disk(waited: bool, expected: str) -> None:
+@pytest.mark.parametrize("state", [{"phase": "Failed"}, {"deleted": True}], ids=["ended", "evicted, and seen ended"])
+@pytest.mark.parametrize(("stranded", "expected"), [(None, "pass"), (WAITED, "fail")])
+def test_a_node_whose_kubelet_ended_the_pod_keeps_no_disk(state: dict[str, Any], stranded: Moment | None, expected: str) -> None:
     found = drilled(WHOLE, kind="power-off")
-    found.data, found.recorder = (
-        DISK,
-        Told(sightings=[Sighting(instant(12), "MODIFIED", objects.pod(samples.pod("u1", phase="Failed", running=False)))]),
-    )
-    found.stranded = Moment("stranded", "never", instant(39), "FailedAttachVolume") if waited else None
+    ended = Sighting(instant(12), "MODIFIED", objects.pod(samples.pod("u1", running=False, **state)))
+    found.data, found.stranded, found.recorder = DISK, stranded, Told(sightings=[ended])
     assert verdict(lambda drill: story.test_mysql_takes_writes_again(drill, print), found) == expected
 
 

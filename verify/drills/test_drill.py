@@ -86,10 +86,12 @@ def test_mysql_takes_writes_again(drill: Drill, remark: Remark) -> None:
     recovery = drill.timeline().seconds("first_write")
     if recovery is None or drill.steady is None:
         raise LabError("No write was committed after the fault's effect, or the lab wasn't seen steady.")
-    if drill.keeps:
-        assert drill.stranded is not None, (
-            f"MySQL wrote {recovery:.1f} s after the fault, to a disk that {drill.pod.node} keeps, which was away"
-        )
+    if drill.node_keeps_disk:
+        assert drill.stranded, f"MySQL wrote {recovery:.1f} s after the fault, to a disk that {drill.pod.node} keeps, which was away"
+        returned, first = drill.returned(), drill.recovered()
+        if returned is None or first is None:
+            raise LabError(f"{drill.pod.node} wasn't seen Ready again, so whether MySQL waited for that isn't known.")
+        assert first.ended > returned, f"MySQL wrote {returned.since(first.ended):.1f} s before {drill.pod.node} was Ready again"
         remark(f"{drill.stranded.title}; {drill.stranded.detail}")
     else:
         assert drill.stranded is None, f"{drill.stranded.title}; {drill.stranded.detail}"

@@ -22,13 +22,13 @@ from outlive.drill.faults import Fault, Kind, Target, shielded
 from outlive.drill.history import History, Operation, Outcome
 from outlive.drill.history import Kind as OperationKind
 from outlive.drill.lock_watch import Sampler, Watch
-from outlive.drill.recorder import Recorder
+from outlive.drill.recorder import Recorder, Sighting
 from outlive.drill.timeline import Moment, Span, Timeline, ordered
 from outlive.drill.workload import Workload
 from outlive.lab import mysql, mysql_storage, steady
 from outlive.lab.mysql import NAMESPACE
 from outlive.lab.mysql_storage import MysqlStorage
-from outlive.lab.objects import Json, Pod
+from outlive.lab.objects import Json, Node, Pod
 from outlive.lab.session import Lab
 from outlive.lab.ssh import ssh_command
 
@@ -36,6 +36,8 @@ SERVICE = "mysql-drill"
 MANAGED_BY, POLICIES = "app.kubernetes.io/managed-by", "outlive-network-policy"
 """The label of the NetworkPolicies that the lab applies (role network_policy)."""
 ASKED = "four clients' writes through a Service; a second without one acknowledged is no answer"
+STORAGE = "MySQL's data lies on"
+"""What the ledger calls it."""
 SILENCE = 5.0
 """Seconds without an acknowledged write of any client that the ledger names; a client asks several times a second."""
 WARM_UP = 5
@@ -44,7 +46,7 @@ RECOVERED_WITHIN = 1500.0
 """Seconds to the first committed write: Kubernetes' defaults take about 350, an emulated host adds its own."""
 STRANDED_AFTER = 480.0
 """Seconds that MySQL's new pod waits for a disk which its lost node keeps, until that counts as never. Kubernetes takes a disk away from a node after 360 s,
-where it does so at all (``reconcilerMaxWaitForUnmount`` of its attach-detach controller)."""
+where it does so at all (kube-controller-manager's ``--attach-detach-reconcile-max-wait-for-unmount-duration``)."""
 STEADY_WITHIN = 900.0
 LOOK_WITHIN = 120.0
 """Seconds for a look at the lock's holder, taken every two where the NFS server answers."""
@@ -80,10 +82,32 @@ class Drill:
     """Moments that others saw: the fencing watcher's."""
 
     @property
-    def keeps(self) -> bool:
-        """The lost node keeps MySQL's disk until it is back, since nobody says that it is off, nor did its kubelet end the pod in time."""
-        lost = self.kind.moves and self.data.attached and self.profile != "fenced"
-        return lost and self.timeline().seconds("ended") is None
+    def node_keeps_disk(self) -> bool:
+        """Nobody says that the lost node is off, nor did its kubelet tell in time that MySQL's pod has ended: the disk stays with it until it is back."""
+        until = self.healed
+        ended = any(
+            isinstance(each.seen, Pod)
+            and each.seen.uid == self.pod.uid
+            and (each.seen.over or (each.seen.deleted and not each.seen.running))
+            and (until is None or each.at < until)
+            for each in self.recorder.sightings()
+        )
+        return self.kind.moves and self.data.attached and self.profile != "fenced" and not ended
+
+    def returned(self) -> Instant | None:
+        """Return when the node for which MySQL waited was seen Ready again; None where it wasn't."""
+        return next(
+            (
+                each.at
+                for each in self.recorder.sightings()
+                if self.stranded
+                and each.at >= self.stranded.at
+                and isinstance(each.seen, Node)
+                and each.seen.name == self.pod.node
+                and each.seen.ready == "True"
+            ),
+            None,
+        )
 
     def timeline(self) -> Timeline:
         """Return the moments seen so far."""
@@ -336,7 +360,7 @@ def _break_and_heal(drill: Drill, lab: Lab, on_change: Callable[[Drill], object]
                 raise
             raise LabError(f"The fault had no effect that was seen ({error}), so this drill says nothing: run it again.") from error
         if drill.kind.moves:
-            _await_recovery(drill, lab.clock, on_change, partial(_strand, drill, lab))
+            _await_recovery(drill, lab.clock, on_change, partial(_stranded, drill, lab))
         elif drill.kind.hold:
             _hold(drill, lab.clock)
     finally:
@@ -413,24 +437,27 @@ def _await_recovery(drill: Drill, clock: Clock, on_change: Callable[[Drill], obj
         describe=lambda _: f"none; {drill.timeline().moments[-1].title} at {drill.timeline().total:.0f} s",
         clock=clock,
     )
+    on_change(drill)
 
 
-def _strand(drill: Drill, lab: Lab) -> bool:
+def _stranded(drill: Drill, lab: Lab) -> bool:
     """Say whether MySQL's new pod has waited for its disk for so long that it would for ever; take note of it, with what the pod was told."""
-    pods = [each for each in drill.recorder.sightings() if failover.replaces(each.seen, drill.pod)]
-    if not drill.data.attached or not pods or lab.clock.now().since(pods[0].at) < STRANDED_AFTER:
+    if not drill.data.attached or drill.fault.issued is None:
         return False
-    last = {each.seen.name: each.seen for each in pods if isinstance(each.seen, Pod)}
-    if any(pod.running for pod in last.values()):
+    pods: dict[str, Sighting] = {}
+    for each in drill.recorder.sightings():
+        if each.at >= drill.fault.issued and failover.replaces(each.seen, drill.pod) and each.seen.node:
+            pods.setdefault(each.seen.uid, each)
+    waiting = next(iter(pods.values()), None)
+    if waiting is None or lab.clock.now().since(waiting.at) < STRANDED_AFTER:
         return False
-    told = [
-        each
-        for each in lab.cluster.listing("events", NAMESPACE)
-        if each["involvedObject"].get("name") in last and each["type"] == "Warning"
-    ]
-    latest = max(told, key=lambda each: each.get("lastTimestamp") or each.get("eventTime") or "", default={})
-    why = f"{latest.get('reason', 'no event')}: {latest.get('message', 'nothing')}"
-    drill.stranded = Moment("stranded", f"never: its new pod has waited for the disk for {STRANDED_AFTER:.0f} s", lab.clock.now(), why)
+    told = [each for each in lab.cluster.listing("events", NAMESPACE) if each["involvedObject"].get("uid") in pods]
+    refused = [each for each in told if each.get("reason") == "FailedAttachVolume"]
+    # One that got its disk, and doesn't run for another reason, is a recovery that has still to come.
+    if not refused or any(each.get("reason") == "SuccessfulAttachVolume" for each in told):
+        return False
+    title = f"never: its new pod has waited for the disk for {STRANDED_AFTER:.0f} s"
+    drill.stranded = Moment("stranded", title, lab.clock.now(), str(refused[-1].get("message", "")))
     return True
 
 
@@ -460,6 +487,7 @@ def ledger_in_words(seen: Drill) -> dict[str, object]:
         return sum(map(len, kinds)) or ("unknown" if ledger.missing else 0)
 
     return {
+        STORAGE: seen.data.kind,
         "verdict": ledger.verdict.value,
         "because": " ".join(ledger.reasons),
         "writes attempted": ledger.attempted,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from outlive.base.errors import LabError, NotFoundError
-from outlive.lab import mysql_storage, nfs, objects, power
+from outlive.lab import nfs, objects, power
 from outlive.lab.inventory import Inventory
 from outlive.lab.kube import Cluster
 from outlive.lab.mysql import DEPLOYMENT, NAMESPACE
@@ -18,7 +18,6 @@ from outlive.report.model import Run
 
 TOLERATION = "toleration of an unreachable node (s)"
 """What a report calls the time that MySQL's pod may stay with a node that isn't heard of."""
-STORAGE = "MySQL's data lies on"
 KUBERNETES_DEFAULT = "Kubernetes' default"
 
 
@@ -71,7 +70,6 @@ def settings(cluster: Cluster, inventory: Inventory, remote: Remote) -> dict[str
     manager = cluster.commands("kube-system", "component=kube-controller-manager")
     server = inventory.group("nfs_servers")[0].name
     return {
-        STORAGE: _or_unknown(lambda: mysql_storage.of(cluster, inventory).kind),
         "node-monitor-grace-period": objects.flag(manager, "--node-monitor-grace-period") or KUBERNETES_DEFAULT,
         TOLERATION: _or_unknown(lambda: _toleration(cluster)),
         "NFSv4 lease (s)": _or_unknown(lambda: str(nfs.lease_seconds(remote, server))),

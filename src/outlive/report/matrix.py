@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from outlive.base.verdict import Verdict, combined
+from outlive.drill.run import STORAGE
 from outlive.lab.mysql_storage import NfsFolder
 from outlive.report import html, model, pictures
-from outlive.report.lab_description import STORAGE
 from outlive.report.pictures import Picture
 
 PAGE = "drills.html"
@@ -25,7 +25,8 @@ class Result:
 
     run: str
     fault: str
-    """The fault, and what MySQL's data lay on where that wasn't NFS."""
+    storage: str
+    """What MySQL's data lay on."""
     profile: str
     verdict: Verdict
     never: bool
@@ -35,6 +36,11 @@ class Result:
     """Acknowledged writes that were lost; None where nobody could find that out."""
     data: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """All of its ``timeline.json``."""
+
+    @property
+    def row(self) -> str:
+        """Return the fault, and the storage where that isn't NFS."""
+        return self.fault if self.storage == NfsFolder.kind else f"{self.fault}, {self.storage}"
 
     @property
     def ledger(self) -> Mapping[str, Any]:
@@ -65,10 +71,9 @@ class Cell:
         return combined(each.verdict for each in self.results)
 
     @property
-    def never(self) -> bool:
-        """Whether every drill that passed saw MySQL wait for the lost node."""
-        passed = [each.never for each in self.results if each.verdict is Verdict.PASS]
-        return bool(passed) and all(passed)
+    def nevers(self) -> int:
+        """Return in how many of the drills that passed MySQL waited for the lost node."""
+        return sum(each.never for each in self.results if each.verdict is Verdict.PASS)
 
     @property
     def recoveries(self) -> list[float]:
@@ -104,18 +109,17 @@ def result(data: Mapping[str, Any], run: str) -> Result:
     moments = [moment for timeline in data["timelines"] for moment in timeline["moments"]]
     never = any(moment["key"] == "stranded" for moment in moments)
     recovery = None if never else next((float(moment["seconds"]) for moment in moments if moment["key"] == "first_write"), None)
-    storage = data.get("settings", {}).get(STORAGE, NfsFolder.kind)  # a report of an older version names none
-    if storage != NfsFolder.kind:
-        fault = f"{fault}, {storage}"
-    lost = data.get("ledger", {}).get("acknowledged, but lost")
-    return Result(run, fault, profile, Verdict(data["verdict"]), never, recovery, lost if isinstance(lost, int) else None, data)
+    ledger = data.get("ledger", {})
+    storage = ledger.get(STORAGE, NfsFolder.kind)  # a report of an older version names none
+    lost = ledger.get("acknowledged, but lost")
+    return Result(run, fault, storage, profile, Verdict(data["verdict"]), never, recovery, lost if isinstance(lost, int) else None, data)
 
 
 def table(found: Iterable[Result]) -> dict[str, dict[str, Cell]]:
     """Return the cells by fault and profile, in the order in which they were first seen."""
     rows: dict[str, dict[str, list[Result]]] = {}
     for each in found:
-        rows.setdefault(each.fault, {}).setdefault(each.profile, []).append(each)
+        rows.setdefault(each.row, {}).setdefault(each.profile, []).append(each)
     return {fault: {profile: Cell(tuple(cell)) for profile, cell in row.items()} for fault, row in rows.items()}
 
 
@@ -145,16 +149,17 @@ def as_json(rows: Mapping[str, Mapping[str, Cell]]) -> list[dict[str, Any]]:
     """Return the table as plain data; seconds from the fault to the first committed write."""
     return [
         {
-            "fault": fault,
+            "fault": cell.results[0].fault,
+            "storage": cell.results[0].storage,
             "profile": profile,
             "verdict": cell.verdict.value,
             "drills": len(cell.results),
             "p50": cell.p50,
             "max": cell.worst,
-            "never": cell.never,
+            "never": cell.nevers,
             "runs": [each.run for each in cell.results],
         }
-        for fault, row in rows.items()
+        for row in rows.values()
         for profile, cell in row.items()
     ]
 
@@ -166,9 +171,8 @@ def lines(rows: Mapping[str, Mapping[str, Cell]], profiles: Sequence[str]) -> li
     def text(cell: Cell | None) -> str:
         if cell is None:
             return "-"
-        if cell.p50 is None or cell.worst is None:
-            return f"never (n {len(cell.results)}) {cell.verdict.value}" if cell.never else cell.verdict.value
-        return f"{cell.p50:.0f} s (max {cell.worst:.0f}, n {len(cell.recoveries)}) {cell.verdict.value}"
+        seconds = "" if cell.p50 is None or cell.worst is None else f"{cell.p50:.0f} s (max {cell.worst:.0f}, n {len(cell.recoveries)}) "
+        return seconds + (f"never (n {cell.nevers}) " if cell.nevers else "") + cell.verdict.value
 
     head = f"{'':{width}}  " + "  ".join(f"{profile:32}" for profile in profiles)
     return [head.rstrip()] + [
