@@ -239,7 +239,7 @@ class SimApi:
         assert vm.state is State.OFF or address not in self.world.revoked, "took the taint away before NFS access was back"
         return self._change(node, tuple(each for each in node.taints if each["key"] != TAINT), None)
 
-    def forget(self, pod: Pod) -> None:
+    def force_delete(self, pod: Pod) -> None:
         self._reach()
         vm = self.world.vms[pod.node]
         assert pod.deleted, f"deleted a pod that nobody evicted: {pod}"

@@ -57,7 +57,7 @@ def test_marked_nodes_come_with_the_pods_that_cannot_end(api: FakeApi, kubernete
     assert nodes["n2"].terminating == ()
     assert [each for each in api.requests if "pods" in each] == ["GET /api/v1/pods?fieldSelector=spec.nodeName%3Dn1"]
     (pod,) = nodes["n1"].terminating
-    kubernetes.forget(pod)
+    kubernetes.force_delete(pod)
     (request,) = [each for each in api.requests if each.startswith("DELETE")]
     assert request == "DELETE /api/v1/namespaces/default/pods/mysql-u1"
     assert api.deletions == [

@@ -70,7 +70,7 @@ def moves_by_itself(two_workers: None, lab: Inventory, cluster: Cluster) -> None
     data = mysql_storage.of(cluster, lab)
     if data.attached:
         raise LeftOutError(
-            f"MySQL's data lies on a disk over {data.kind}, which Kubernetes leaves with a node that is off: `outlive drill power-off --profile fenced`"
+            f"MySQL's data lies on a disk over {data.kind}, which Kubernetes leaves with a node that is off: `outlive drill power-off` shows what comes of it under each profile"
         )
 
 

@@ -41,6 +41,10 @@ class NotFoundError(LabError):
     """An object that the cluster does not have."""
 
 
+class ConflictError(LabError):
+    """What was to be changed isn't any more what it was when it was read."""
+
+
 class RefusedError(LabError, AssertionError):
     """MySQL answered, and the answer is no: a verdict about the data, not a failed attempt to ask."""
 

@@ -46,8 +46,8 @@ class Api(Protocol):
     def unmark(self, node: NodeState) -> NodeState:
         """Take taint and annotation away likewise."""
 
-    def forget(self, pod: Pod) -> None:
-        """Delete a pod by force, without a word from its kubelet; one that isn't there any more is no error, a namesake is refused."""
+    def force_delete(self, pod: Pod) -> None:
+        """Delete a pod without a word from its kubelet; one that isn't there any more is no error, and a namesake is left alone."""
 
 
 class Hypervisor(Protocol):
@@ -84,15 +84,23 @@ class Kubernetes(Cluster):
 
     def look(self) -> Mapping[str, NodeState]:
         """List nodes and leases: two requests, and one more for each node that is marked."""
+        nodes = [node_state(data) for data in self._list(self._core.list_node)]
+        nodes = [replace(node, terminating=self._terminating(node.name)) if marked(node) else node for node in nodes]
+        # Last, since they have to be as new as the moment at which this returns.
         renewed = {
             each["metadata"]["name"]: each.get("spec", {}).get("renewTime")
             for each in self._list(self._leases.list_namespaced_lease, LEASES)
         }
-        nodes = [node_state(data, renewed.get(data["metadata"]["name"])) for data in self._list(self._core.list_node)]
-        return {node.name: replace(node, terminating=self._terminating(node.name)) if marked(node) else node for node in nodes}
+        return {node.name: replace(node, renewed=renewed.get(node.name)) for node in nodes}
 
     def _terminating(self, name: str) -> tuple[Pod, ...]:
-        pods = map(objects.pod, self._list(self._core.list_pod_for_all_namespaces, field_selector=f"spec.nodeName={name}"))
+        """List a node's pods; none where that gets no answer, since nodes and leases matter more, and the next look asks again."""
+        try:
+            pods = [
+                objects.pod(each) for each in self._list(self._core.list_pod_for_all_namespaces, field_selector=f"spec.nodeName={name}")
+            ]
+        except LabError:
+            return ()
         return tuple(pod for pod in pods if pod.deleted)
 
     def read(self, name: str) -> NodeState:
@@ -108,7 +116,7 @@ class Kubernetes(Cluster):
         """Patch taint and annotation out."""
         return self._patch(node, None, [])
 
-    def forget(self, pod: Pod) -> None:
+    def force_delete(self, pod: Pod) -> None:
         """Delete it without grace."""
         self.delete_pod(pod.namespace, pod.name, grace=0, uid=pod.uid)
 

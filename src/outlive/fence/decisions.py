@@ -40,7 +40,7 @@ class NodeState:
     renewed: str | None = None
     """The renewTime of its Lease as the kubelet wrote it; only ever compared with itself. None where there is no Lease."""
     terminating: tuple[Pod, ...] = ()
-    """Of a node that is marked: its pods that wait for the kubelet to end them."""
+    """Of a node that is marked, and of no other: its pods that wait for the kubelet to end them."""
 
     @property
     def tainted(self) -> bool:

@@ -22,7 +22,7 @@ from outlive.lab.power import Power, State
 LOOK_EVERY = 1.0
 """Seconds between two looks at the VMs."""
 API_EVERY = 2.0
-"""Seconds between two looks at nodes and leases."""
+"""Seconds between two looks at nodes, leases and the pods of fenced nodes."""
 STORAGE_EVERY = 60.0
 """Seconds between two looks at the NFS server: its own reboot would let everybody in again. Keeps the ssh connection open, too."""
 
@@ -99,6 +99,8 @@ class Watcher:
         # Written on the lane of the storage only.
         self._revoked: frozenset[str] | None = None
         self._closed: frozenset[str] = frozenset()
+        self._deleted: set[str] = set()
+        """Uids of pods that were deleted by force; one that something else holds back is left to that."""
 
     def run(self) -> None:
         """Watch until ``stop`` is called; the step under way is finished."""
@@ -131,9 +133,9 @@ class Watcher:
             decision = decide(each, self._memory[name], now, limits, all_suspect)
             self._log.once("held", name, decision.held)
             for action in decision.actions:
-                self._act(name, action)
+                self._act(name, action, each)
 
-    def _act(self, name: str, action: Action) -> None:
+    def _act(self, name: str, action: Action, seen: Observation) -> None:
         address = self._workers[name]
         match action:
             case Action.CLOSE:
@@ -148,8 +150,9 @@ class Watcher:
             case Action.TAINT:
                 self._start("patch", name, action, lambda: self._taint(name))
             case Action.DELETE:
-                pods = self._nodes[name].terminating
-                self._start("patch", name, action, lambda: self._delete(name, pods))
+                pods = () if seen.node is None else tuple(each for each in seen.node.terminating if each.uid not in self._deleted)
+                if pods:
+                    self._start("patch", name, action, lambda: self._delete(name, pods))
             case Action.UNTAINT:
                 process = self._memory[name].process
                 self._start("patch", name, action, lambda: self._untaint(name, process))
@@ -211,18 +214,19 @@ class Watcher:
         self._log.write("tainted", name, f"out of service, fenced with boot id {node.boot}")
 
     def _delete(self, name: str, pods: tuple[Pod, ...]) -> None:
-        """Delete pods by force, as Kubernetes does itself once the node isn't Ready: a disk that they have is let go only then.
+        """Delete pods by force, as Kubernetes does itself once the node isn't Ready: a disk that they have is detached only then.
 
-        They were evicted and never ended. A VM that starts after this proof has none of them in its memory, and its kubelet starts no pod that
-        is to be deleted.
+        They are to be deleted and no kubelet ends them. A VM that starts after this proof has none of them in its memory, and its kubelet starts
+        no pod that is to be deleted.
         """
-        node = self._tools.api.read(name)
-        if not marked(node) or not self._is_off(name):
+        if not marked(self._tools.api.read(name)):
             return
         for pod in pods:
-            self._tools.api.forget(pod)
-        self._put(node)  # the next list tells whether any is left
-        self._log.write("deleted", name, ", ".join(f"{pod.namespace}/{pod.name}" for pod in pods))
+            if not self._is_off(name):
+                return
+            self._tools.api.force_delete(pod)
+            self._deleted.add(pod.uid)
+            self._log.write("deleted", name, f"{pod.namespace}/{pod.name}")
 
     def _untaint(self, name: str, process: int | None) -> None:
         """Take the taint away while the process still runs with which it was decided: another one's NFS access may be revoked again."""

@@ -17,7 +17,7 @@ import urllib3.exceptions
 from kubernetes import client, config
 from urllib3 import BaseHTTPResponse
 
-from outlive.base.errors import LabError, NotFoundError, UnreachableError
+from outlive.base.errors import ConflictError, LabError, NotFoundError, UnreachableError
 from outlive.base.paths import ROOT, kubectl
 from outlive.lab import objects
 from outlive.lab.objects import Claim, Deployment, Json, Node, Pod, SecretKey, Volume
@@ -213,14 +213,12 @@ class Cluster:
             namespace: Its namespace.
             name: Its name.
             grace: Its seconds to end; 0 forgets it at once.
-            uid: Its uid, where a namesake has to be left alone: that is refused.
+            uid: Its uid, where a namesake has to be left alone: then it isn't there any more either.
         """
         # All in the body: where there is one, the API server doesn't heed the query.
         body: Json = ({} if grace is None else {"gracePeriodSeconds": grace}) | ({"preconditions": {"uid": uid}} if uid else {})
-        try:
+        with suppress(NotFoundError, ConflictError if uid else NotFoundError):
             self._call(f"pod {namespace}/{name}", self._core.delete_namespaced_pod, name, namespace, body=body)
-        except NotFoundError:
-            return
 
     def scale(self, namespace: str, deployment: str, replicas: int) -> None:
         """Set how many pods a Deployment wants."""
@@ -351,7 +349,8 @@ def _refusal(subject: str, cluster: Cluster, status: int, message: str) -> LabEr
         )
     if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return UnreachableError(f"the API server {cluster.server} answered {status} ({message})")
-    return LabError(f"The API server {cluster.server} refuses {subject} with {status} ({message}).")
+    kind = ConflictError if status == HTTPStatus.CONFLICT else LabError
+    return kind(f"The API server {cluster.server} refuses {subject} with {status} ({message}).")
 
 
 def _lines(response: BaseHTTPResponse) -> Iterator[str]:

@@ -160,11 +160,11 @@ ATTACH = Diagram(
     Words(
         "Two steps bring a volume to a pod: attach it to the node, by the CSI driver, and mount it into the pod, by the kubelet. NFS needs no attach: when the "
         "old node is off, the kubelet of the new node mounts the same export, and the pod moves by itself. A volume that has to be attached keeps its "
-        "VolumeAttachment with the dead node, and the new pod waits, until the node is back, gets the taint out-of-service, or the volume is detached by force "
-        "after 6 minutes.",
+        "VolumeAttachment with the dead node, and the new pod waits, until the node is back, gets the taint out-of-service, or 6 minutes after "
+        "somebody deleted the old pod by force.",
         "卷到达 Pod 要两步：挂接（attach）到节点，由 CSI 驱动完成；挂载（mount）到 Pod，由 kubelet 完成。NFS 不需要挂接：旧节点关机后，新节点的 kubelet "
         "挂载同一个导出目录，Pod 自己就能转移。需要挂接的卷，VolumeAttachment 仍指向失效的节点，新 Pod 一直等待，直到节点恢复，或节点得到污点 "
-        "out-of-service，或 6 分钟后被强制解除挂接。",
+        "out-of-service，或有人强制删除旧 Pod 的 6 分钟之后。",
     ),
     544,
     (
@@ -207,8 +207,8 @@ ATTACH = Diagram(
         Box("storage", 230, 402, 110, 54, Words("volume", "卷"), Words("a disk", "一块磁盘")),
         Label(
             Words(
-                "Free when the node is back, gets the\ntaint out-of-service, or by forced\ndetach after 6 minutes.",
-                "节点恢复、节点得到污点 out-of-service，\n或 6 分钟后强制解除挂接，\n卷才能挂接到新节点。",
+                "Free when the node is back, gets the\ntaint out-of-service, or 6 minutes\nafter a forced deletion of the old pod.",
+                "节点恢复、节点得到污点 out-of-service，\n或强制删除旧 Pod 的 6 分钟之后，\n卷才能挂接到新节点。",
             ),
             20,
             484,
