@@ -99,7 +99,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.api.requests.append(f"DELETE {self.path}")
         if length := int(self.headers.get("Content-Length", 0)):
             self.api.deletions.append(json.loads(self.rfile.read(length)))
-        self._answer({} if self.path in self.api.answers else 404)
+        refusal = self.api.answers.get(f"DELETE {self.path}")
+        self._answer(refusal[0] if refusal else {} if self.path in self.api.answers else 404)
 
     def do_POST(self) -> None:
         """Take an object."""

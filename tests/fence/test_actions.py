@@ -15,7 +15,7 @@ import pytest
 from outlive.base.errors import LabError, UnreachableError
 from outlive.fence.actions import ANNOTATION, EXPIRE, Kubernetes, NfsServer, VagrantMachines, node_state
 from outlive.fence.decisions import TAINT, Fenced
-from outlive.lab import kube, nfs, nft, power
+from outlive.lab import kube, nfs, nft, objects, power
 from outlive.lab.ssh import Output, Remote
 from tests import fake_api, samples
 from tests.fake_api import FakeApi, listing, serve
@@ -63,6 +63,23 @@ def test_marked_nodes_come_with_the_pods_that_cannot_end(api: FakeApi, kubernete
     assert api.deletions == [
         {"gracePeriodSeconds": 0, "preconditions": {"uid": "u1"}}
     ]  # in a query beside a body the former wouldn't count
+
+
+def test_news_of_nodes_does_not_depend_on_a_list_of_pods(api: FakeApi, kubernetes: Kubernetes) -> None:
+    data = samples.node("n1", boot="b1") | {"spec": {"taints": [{"key": TAINT, "effect": "NoExecute"}]}}
+    data["metadata"]["annotations"] = {ANNOTATION: json.dumps({"boot": "b1", "at": "T"})}
+    api.answers["/api/v1/nodes"] = [listing(data)]
+    leases = [{"metadata": {"name": "n1"}, "spec": {"renewTime": "T1"}}]
+    api.answers["/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"] = [listing(*leases)]
+    api.answers["/api/v1/pods"] = [500]
+    assert (kubernetes.look()["n1"].terminating, kubernetes.look()["n1"].renewed) == ((), "T1")
+
+
+@pytest.mark.parametrize("status", [404, 409], ids=["gone", "a namesake"])
+def test_a_pod_that_is_not_there_any_more(api: FakeApi, kubernetes: Kubernetes, status: int) -> None:
+    api.answers["DELETE /api/v1/namespaces/default/pods/mysql-u1"] = [status]
+    kubernetes.force_delete(objects.pod(samples.pod("u1", "n1", deleted=True)))
+    assert api.deletions == [{"gracePeriodSeconds": 0, "preconditions": {"uid": "u1"}}]
 
 
 def test_mark_keeps_other_taints(api: FakeApi, kubernetes: Kubernetes) -> None:

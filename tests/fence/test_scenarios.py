@@ -454,6 +454,31 @@ def test_a_taint_that_hung_is_not_set_on_a_vm_that_is_back(world: World) -> None
     assert "tainted" not in world.steps("n1")
 
 
+def test_a_deletion_that_hung_is_not_done_on_a_vm_that_is_back() -> None:
+    world = World(runs_pods=True)
+    world.run(20)
+    world.power_off("n1")
+    world.run(5, until=lambda: world.nodes["n1"].tainted)
+    lanes = hang(world, "patch")
+    world.run(4)
+    assert list(lanes.jobs) == ["patch"]
+    world.power_on("n1")
+    lanes.go()
+    assert "deleted" not in world.steps("n1")
+    assert world.steps("n1")[-1] == "aborted"
+    assert world.pods["n1"].deleted, "it is left to the kubelet"
+
+
+def test_a_pod_that_something_holds_back_is_deleted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A finalizer, say: what the log tells each two seconds nobody reads."""
+    monkeypatch.setattr(SimApi, "force_delete", lambda *_: None)
+    world = World(runs_pods=True)
+    world.run(20)
+    world.power_off("n1")
+    world.run(60)
+    assert world.steps("n1").count("deleted") == 1
+
+
 def test_an_untaint_that_hung_is_not_done_for_a_later_start(world: World) -> None:
     world.run(20)
     world.power_off("n1")
