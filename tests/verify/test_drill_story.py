@@ -220,7 +220,9 @@ def ready(at: float) -> Sighting:
 )
 def test_a_disk_that_its_lost_node_keeps(profile: str, stranded: Moment | None, news: list[Sighting], expected: str) -> None:
     found = drilled(WHOLE)
-    found.data, found.profile, found.stranded, found.recorder = DISK, profile, stranded, Told(sightings=news)
+    late = Sighting(instant(36), "MODIFIED", objects.pod(samples.pod("u1", running=False, deleted=True)))
+    found.data, found.profile, found.stranded = DISK, profile, stranded
+    found.recorder = Told(sightings=[*news, late] if stranded else news)
     assert verdict(lambda drill: story.test_mysql_takes_writes_again(drill, print), found) == expected
 
 

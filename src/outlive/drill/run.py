@@ -84,7 +84,7 @@ class Drill:
     @property
     def node_keeps_disk(self) -> bool:
         """Nobody says that the lost node is off, nor did its kubelet tell in time that MySQL's pod has ended: the disk stays with it until it is back."""
-        until = self.healed
+        until = self.stranded.at if self.stranded else self.healed  # once it is back, its kubelet ends what it was to end
         ended = any(
             isinstance(each.seen, Pod)
             and each.seen.uid == self.pod.uid
