@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from outlive.base.clock import Instant
+from outlive.drill.faults import KINDS
 from outlive.drill.history import Operation, Outcome
 from outlive.drill.lock_watch import Sample, Sampler
 from outlive.drill.recorder import Recorder, Sighting
+from outlive.drill.run import Drill
 from outlive.drill.timeline import Gap
 from outlive.lab.inventory import Host
 from outlive.lab.iscsi import Disk
 from outlive.lab.mysql_storage import IscsiDisk, NfsFolder
+from outlive.lab.objects import Pod
 from tests.samples import instant
 
 FOLDER = NfsFolder(Host("m", "192.0.2.10", {}), "/nfsdata/mysql-pv")
@@ -79,3 +82,11 @@ HISTORY = (
     write(7, 41.2, 41.5),
 )
 HELD = tuple(Sample(instant(at), ("192.0.2.11" if at < 10 else "192.0.2.12",)) for at in (9, 20, 40, 58, 65))
+
+
+def over(before: Pod, after: Pod, operations: tuple[Operation, ...] = HISTORY, kind: str = "power-cut") -> Drill:
+    """Return a drill under the profile default that was healed at 50 s, steady at 60 s, and found every table whole."""
+    watched, told = Watched(*HELD), Told()
+    found = Drill(KINDS[kind], "default", before, Broken(), lambda: operations, watched, told, FOLDER, instant(50), instant(60))
+    found.after, found.damaged = after, ()
+    return found

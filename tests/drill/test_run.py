@@ -18,27 +18,13 @@ from outlive.drill.run import Drill
 from outlive.drill.workload import Workload
 from outlive.lab import objects
 from tests import samples
-from tests.drill.stand_ins import FOLDER, HELD, HISTORY, Broken, Told, Watched, write
+from tests.drill.stand_ins import HISTORY, Broken, over, write
 from tests.samples import instant
 
 
 def seen(operations: tuple[Operation, ...] = HISTORY) -> Drill:
     pod = objects.pod(samples.pod())
-    return Drill(
-        KINDS["power-cut"],
-        "default",
-        pod,
-        Broken(),
-        lambda: operations,
-        Watched(*HELD),
-        Told(),
-        FOLDER,
-        instant(50),
-        instant(60),
-        None,
-        pod,
-        (),
-    )
+    return over(pod, pod, operations)
 
 
 def test_moments_of_a_drill() -> None:

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -37,6 +37,13 @@ def kubernetes(api: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         yield Kubernetes(cluster.kubeconfig)
 
 
+def fenced() -> dict[str, Any]:
+    """Return n1 as the API gives it with the watcher's mark."""
+    data = samples.node("n1", boot="b1") | {"spec": {"taints": [{"key": TAINT, "effect": "NoExecute"}]}}
+    data["metadata"]["annotations"] = {ANNOTATION: json.dumps({"boot": "b1", "at": "T"})}
+    return data
+
+
 def test_nodes_with_their_leases(api: FakeApi, kubernetes: Kubernetes) -> None:
     leases = [{"metadata": {"name": "n1"}, "spec": {"renewTime": "T1"}}, {"metadata": {"name": "n2"}}]
     api.answers["/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"] = [listing(*leases)]
@@ -47,9 +54,7 @@ def test_nodes_with_their_leases(api: FakeApi, kubernetes: Kubernetes) -> None:
 
 def test_marked_nodes_come_with_the_pods_that_cannot_end(api: FakeApi, kubernetes: Kubernetes) -> None:
     """Those that were evicted, and of no other node; they are deleted without grace, a namesake is left alone."""
-    data = samples.node("n1", boot="b1") | {"spec": {"taints": [{"key": TAINT, "effect": "NoExecute"}]}}
-    data["metadata"]["annotations"] = {ANNOTATION: json.dumps({"boot": "b1", "at": "T"})}
-    api.answers["/api/v1/nodes"] = [listing(data, samples.node("n2"))]
+    api.answers["/api/v1/nodes"] = [listing(fenced(), samples.node("n2"))]
     api.answers["/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"] = [listing()]
     api.answers["/api/v1/pods"] = [listing(samples.pod("u1", "n1", deleted=True), samples.pod("u2", "n1"))]
     nodes = kubernetes.look()
@@ -66,9 +71,7 @@ def test_marked_nodes_come_with_the_pods_that_cannot_end(api: FakeApi, kubernete
 
 
 def test_news_of_nodes_does_not_depend_on_a_list_of_pods(api: FakeApi, kubernetes: Kubernetes) -> None:
-    data = samples.node("n1", boot="b1") | {"spec": {"taints": [{"key": TAINT, "effect": "NoExecute"}]}}
-    data["metadata"]["annotations"] = {ANNOTATION: json.dumps({"boot": "b1", "at": "T"})}
-    api.answers["/api/v1/nodes"] = [listing(data)]
+    api.answers["/api/v1/nodes"] = [listing(fenced())]
     leases = [{"metadata": {"name": "n1"}, "spec": {"renewTime": "T1"}}]
     api.answers["/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"] = [listing(*leases)]
     api.answers["/api/v1/pods"] = [500]

@@ -18,19 +18,18 @@ from outlive.drill.faults import KINDS
 from outlive.drill.lock_watch import Sampler
 from outlive.drill.run import check_storage
 from outlive.lab import iscsi, mysql_storage, nft
-from outlive.lab.inventory import Host, Inventory, parse
+from outlive.lab.inventory import Inventory, parse
 from outlive.lab.iscsi import Disk
 from outlive.lab.kube import Cluster
 from outlive.lab.mysql_storage import IscsiDisk, NfsFolder
 from outlive.lab.session import Lab
 from outlive.lab.ssh import Remote
 from tests import samples
+from tests.drill.stand_ins import DISK, FOLDER
 from tests.fake_api import FakeApi
 from tests.samples import ManualClock
 
-TARGET = "iqn.2026-11.internal.example:mysql"
-SERVER = Host("k8s-master", "192.0.2.10", {})
-DISK = IscsiDisk(Disk(SERVER, TARGET, "/var/lib/iscsi-disks/mysql.img"))
+SERVER, TARGET = FOLDER.server, DISK.disk.target
 SESSION = """\
 InitiatorName: iqn.2026-11.internal.example:{name}
 InitiatorAlias: {name}
@@ -190,7 +189,7 @@ def test_faults_that_say_nothing_of_a_disk_are_refused() -> None:
         check_storage(DISK, replace(KINDS["nfs-reboot"], of_nfs=False))
     check_storage(DISK, KINDS["power-cut"])
     for kind in KINDS.values():
-        check_storage(NfsFolder(SERVER, "/nfsdata/mysql-pv"), kind)
+        check_storage(FOLDER, kind)
 
 
 def test_proof_that_copies_a_folder_is_refused_where_there_is_none(fake_cluster: Cluster, api: FakeApi, clock: ManualClock) -> None:

@@ -28,7 +28,7 @@ from outlive.lab.power import Machine
 from outlive.lab.session import Lab
 from outlive.report.model import Report, Run
 from tests import samples
-from tests.drill.stand_ins import DISK, FOLDER, HELD, HISTORY, Broken, Told, Watched
+from tests.drill.stand_ins import DISK, HELD, HISTORY, Told, Watched, over
 from tests.samples import instant
 from verify.drills import conftest as drills
 from verify.drills import test_drill as story
@@ -52,21 +52,7 @@ LEDGER = [
 def drilled(final: dict[int, int] | None = None, operations: tuple[Operation, ...] = HISTORY, kind: str = "power-cut") -> Drill:
     """Return a drill with what its tables held at the end; without a final read where None."""
     before, after = objects.pod(samples.pod("u1", "n1")), objects.pod(samples.pod("u2", "n2"))
-    found = Drill(
-        KINDS[kind],
-        "default",
-        before,
-        Broken(),
-        lambda: operations,
-        Watched(*HELD),
-        Told(),
-        FOLDER,
-        instant(50),
-        instant(60),
-        None,
-        after,
-        (),
-    )
+    found = over(before, after, operations, kind)
     found.ledger = check(operations, None if final is None else Final(final, {}), instant(10))
     return found
 

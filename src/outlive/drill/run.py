@@ -22,7 +22,7 @@ from outlive.drill.faults import Fault, Kind, Target, shielded
 from outlive.drill.history import History, Operation, Outcome
 from outlive.drill.history import Kind as OperationKind
 from outlive.drill.lock_watch import Sampler, Watch
-from outlive.drill.recorder import Recorder, Sighting
+from outlive.drill.recorder import Recorder
 from outlive.drill.timeline import Moment, Span, Timeline, ordered
 from outlive.drill.workload import Workload
 from outlive.lab import mysql, mysql_storage, steady
@@ -442,15 +442,13 @@ def _await_recovery(drill: Drill, clock: Clock, on_change: Callable[[Drill], obj
 
 def _stranded(drill: Drill, lab: Lab) -> bool:
     """Say whether MySQL's new pod has waited for its disk for so long that it would for ever; take note of it, with what the pod was told."""
-    if not drill.data.attached or drill.fault.issued is None:
+    if not drill.data.attached:
         return False
-    pods: dict[str, Sighting] = {}
-    for each in drill.recorder.sightings():
-        if each.at >= drill.fault.issued and failover.replaces(each.seen, drill.pod) and each.seen.node:
-            pods.setdefault(each.seen.uid, each)
-    waiting = next(iter(pods.values()), None)
-    if waiting is None or lab.clock.now().since(waiting.at) < STRANDED_AFTER:
+    timeline = drill.timeline()
+    scheduled = timeline.seconds("replacement_scheduled")
+    if scheduled is None or lab.clock.now().since(timeline.origin) - scheduled < STRANDED_AFTER:
         return False
+    pods = {each.seen.uid for each in drill.recorder.sightings() if each.at >= timeline.origin and failover.replaces(each.seen, drill.pod)}
     told = [each for each in lab.cluster.listing("events", NAMESPACE) if each["involvedObject"].get("uid") in pods]
     refused = [each for each in told if each.get("reason") == "FailedAttachVolume"]
     # One that got its disk, and doesn't run for another reason, is a recovery that has still to come.

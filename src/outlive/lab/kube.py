@@ -217,7 +217,8 @@ class Cluster:
         """
         # All in the body: where there is one, the API server doesn't heed the query.
         body: Json = ({} if grace is None else {"gracePeriodSeconds": grace}) | ({"preconditions": {"uid": uid}} if uid else {})
-        with suppress(NotFoundError, ConflictError if uid else NotFoundError):
+        gone = (NotFoundError, ConflictError) if uid else (NotFoundError,)
+        with suppress(*gone):
             self._call(f"pod {namespace}/{name}", self._core.delete_namespaced_pod, name, namespace, body=body)
 
     def scale(self, namespace: str, deployment: str, replicas: int) -> None:
