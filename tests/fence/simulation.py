@@ -306,13 +306,12 @@ class SimStorage:
         assert vm.state is State.OFF or vm.started_at >= vm.seen_off_at, f"revoked without proof for this start: {vm}"
         self.world.revoked.add(address)
 
-    def expire(self, address: str) -> int:
+    def expire(self, address: str) -> None:
         self._reach()
         vm = self._vm(address)
         for start in self.world.clients[address]:
             assert not (vm.alive and vm.start == start), f"took the locks of a node that may write: {vm}"
         self.world.clients[address] = set()
-        return 0
 
     def allow(self, address: str) -> None:
         self._reach()

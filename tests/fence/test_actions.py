@@ -13,9 +13,10 @@ from typing import Any, cast
 import pytest
 
 from outlive.base.errors import LabError, UnreachableError
-from outlive.fence.actions import ANNOTATION, EXPIRE, Kubernetes, NfsServer, VagrantMachines, node_state
+from outlive.fence import actions
+from outlive.fence.actions import ANNOTATION, LEFT, Kubernetes, NfsServer, VagrantMachines, node_state
 from outlive.fence.decisions import TAINT, Fenced
-from outlive.lab import kube, nfs, nft, objects, power
+from outlive.lab import kube, nft, objects, power
 from outlive.lab.ssh import Output, Remote
 from tests import fake_api, samples
 from tests.fake_api import FakeApi, listing, serve
@@ -251,13 +252,33 @@ def test_revoke_and_allow_are_one_transaction_each() -> None:
         _server(remote).revoke("node.example")
 
 
-def test_expiry_counts_what_is_left() -> None:
-    info = '== /proc/fs/nfsd/clients/3/\nclientid: 0x1\naddress: "192.0.2.11:811"\n== /proc/fs/nfsd/clients/4/\n'
-    remote = FakeRemote({EXPIRE[:20]: Output(0, info, "")})
-    assert _server(remote).expire("192.0.2.11") == 1
-    assert _server(remote).expire("192.0.2.1") == 0
-    assert 'grep -qsF address: "192.0.2.1:' in remote.commands[1]
-    assert remote.commands[1].endswith(nfs.READ_CLIENTS)
+CLIENT = '== /proc/fs/nfsd/clients/3/\nclientid: 0x1\naddress: "192.0.2.11:811"\n== /proc/fs/nfsd/clients/4/\n'
+NOBODY = "== /proc/fs/nfsd/clients/*/\n"
+CONNECTION = "CID: 0  Connection State: TARG_CONN_STATE_CLEANUP_WAIT\n   Address 192.0.2.11 TCP  StatSN: 0x5f000000\n"
+
+
+@pytest.mark.parametrize(
+    ("listing", "left"),
+    [(CLIENT, 1), (CLIENT + CONNECTION, 2), (NOBODY + CONNECTION + CONNECTION, 2), (NOBODY, 0), (CLIENT.replace(".11:", ".1:"), 0)],
+)
+def test_clients_and_sessions_that_are_left(listing: str, left: int) -> None:
+    """A connection counts until LIO has forgotten it: its commands may still be at work."""
+    assert _server(FakeRemote({LEFT: Output(0, listing, "")})).left("192.0.2.11") == left
+
+
+def test_expiry_ends_clients_and_connections_and_looks_until_all_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    remote = FakeRemote({LEFT: Output(0, NOBODY, "")})
+    _server(remote).expire("192.0.2.1")
+    ended, looked = remote.commands
+    assert 'grep -qsF address: "192.0.2.1: ' in ended
+    assert "ss --kill --tcp dst 192.0.2.1 sport = :3260" in ended
+    assert looked == LEFT
+    monkeypatch.setattr(actions, "ENDED_WITHIN", 0.0)
+    remote.answers[LEFT] = Output(0, NOBODY + CONNECTION, "")
+    with pytest.raises(LabError, match=r"m: wanted no NFSv4 client and no iSCSI session of 192\.0\.2\.11, last seen 1"):
+        _server(remote).expire("192.0.2.11")
+    with pytest.raises(LabError, match=r"'node\.example' can't be fenced"):
+        _server(remote).expire("node.example")
 
 
 def test_server_that_cannot_fence() -> None:

