@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from outlive.base.wait import wait_for
 from outlive.lab import mysql_storage, nfs
 from outlive.lab.inventory import Inventory
@@ -11,7 +13,7 @@ from outlive.lab.mysql_storage import IscsiDisk, NfsFolder
 from outlive.lab.ssh import Remote
 
 FILES_WITHIN = 180.0
-"""Seconds for a disk's file system to have its journal's names in their places; on NFS they are there at once."""
+"""Seconds for a disk's file system to have its journal's names and files in their places; on NFS they are there at once."""
 
 
 def test_volume_is_bound_and_retained(cluster: Cluster) -> None:
@@ -33,7 +35,15 @@ def test_its_folder_is_the_one_that_it_had(lab: Inventory, cluster: Cluster, rem
     assert noted, (
         f"the namespace {NAMESPACE} has no note of MySQL's data, as before 2026-11-29: run `outlive tutorial apply`, which writes it"
     )
-    assert f"server-uuid={noted}" in mysql_storage.of(cluster, lab).content(remote, "auto.cnf").splitlines()
+    found = wait_for(
+        "the server's UUID in MySQL's auto.cnf",
+        "one",
+        lambda: re.findall("^server-uuid=(.*)$", mysql_storage.of(cluster, lab).content(remote, "auto.cnf"), flags=re.MULTILINE),
+        bool,
+        within=FILES_WITHIN,
+        every=5.0,
+    )
+    assert found == [noted]
 
 
 def test_its_volume_is_on_the_storage_that_was_chosen(lab: Inventory, cluster: Cluster) -> None:
