@@ -20,7 +20,7 @@ from outlive.base.paths import ROOT
 from outlive.base.process import OUTLIVE
 from outlive.base.wait import wait_for
 from outlive.cli import main
-from outlive.course import pages
+from outlive.course import pages, times
 from outlive.site import build, contents, serve
 
 TWO_LANGUAGES = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/*/*/*.md"))
@@ -166,6 +166,27 @@ def test_details_fold_and_what_is_in_them_is_a_page_s(small: Path, tmp_path: Pat
     assert "<summary>More</summary>" in folded
     assert "<em>folded</em>" in folded
     assert 'data-clipboard-text="true"' in folded
+
+
+def test_a_chapter_tells_what_it_took(small: Path, tmp_path: Path) -> None:
+    """In both languages, once it was run; a site of before is out of date then."""
+    chapters = {
+        "en": "# NFS\n\n- You will be able to: mount.\n- Needs: a lab\n  with two nodes.\n\nText.\n\n- No such list.\n",
+        "zh": "# NFS\n\n- 需要：实验环境。\n\n正文。\n",
+    }
+    for language, text in chapters.items():
+        (small / f"docs/tutorial/{language}/04-nfs.md").write_text(text, encoding="utf-8")
+    built = build.build(tmp_path / "site", small)
+    assert "it took" not in (built / "docs/tutorial/en/04-nfs.html").read_text(encoding="utf-8")
+    assert build.up_to_date(built, small)
+    times.keep("04-nfs", times.Took(58.2, "2026-11-30"), small / times.FILE.relative_to(ROOT))
+    assert not build.up_to_date(built, small)
+    build.build(built, small)
+    english = (built / "docs/tutorial/en/04-nfs.html").read_text(encoding="utf-8")
+    assert re.search(
+        r"with two nodes\.</li>\s*<li>When it was last run here, on 2026-11-30, it took 58 s\.</li>\s*</ul>\s*<p>Text", english
+    )
+    assert "<li>上次在这里运行：2026-11-30，用时 58 秒。</li>" in (built / "docs/tutorial/zh/04-nfs.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

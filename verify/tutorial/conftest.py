@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache, partial
 
 import pytest
+from _pytest.runner import CallInfo
 
+from outlive.base.clock import HOST_CLOCK
 from outlive.base.errors import LabError
 from outlive.base.paths import ROOT
+from outlive.course import times
 from outlive.course.exercises import EXERCISES, Exercise, Stage
 from outlive.course.ownership import MANIFESTS
 from outlive.course.walk import Ground, Shells, Walk
@@ -20,6 +23,22 @@ from outlive.lab.session import Lab
 from outlive.lab.ssh import Remote
 from outlive.report.model import Report
 from verify.tutorial.class_room import AT_ONCE, await_rest, is_of_an_exercise, work_on
+
+SPENT = pytest.StashKey[dict[str, dict[str, float]]]()
+"""By page, what each of its steps took so far that did what the page says."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add up what a page's steps take, and write it down when all of them were run and passed: for the site, not for the verdict."""
+    report = yield
+    step = getattr(item, "callspec", None) and item.callspec.params.get("step")  # type: ignore[attr-defined]  # of the function items that have one
+    if step and report.when == "call" and report.passed:
+        spent = item.config.stash.setdefault(SPENT, {}).setdefault(step.page.name, {})
+        spent[str(step)] = call.duration
+        if len(spent) == len(step.page.blocks) + 1:
+            times.keep(step.page.name, times.Took(round(sum(spent.values()), 1), f"{HOST_CLOCK.now().wall:%Y-%m-%d}"))
+    return report
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -16,7 +16,7 @@ from outlive.base.errors import LabError
 from outlive.base.locks import exclusive
 from outlive.base.paths import LOGS, REPORTS, ROOT
 from outlive.base.process import logged, remove, uninterrupted
-from outlive.course import pages
+from outlive.course import pages, times
 from outlive.site import contents
 
 FOLDER = REPORTS / "site"
@@ -24,11 +24,15 @@ FOLDER = REPORTS / "site"
 NOTE = ".outlive-site"
 """A file in the site with the checksum of what it was built from; written last."""
 THEME = Path(__file__).with_name("theme")
+TUTORIAL = Path("docs/tutorial")
+"""In it a folder of chapters for each language."""
 
 _CHINESE = r"[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]"
 _BETWEEN_CHINESE = re.compile(rf"(?:(?<={_CHINESE})|(?<={_CHINESE}\*\*))\n *(?=(?:\*\*|\[)*{_CHINESE})")
 """A line's end that would be shown as a blank, which Chinese doesn't have between its characters; the next line may be indented, and bold or a link."""
 _DETAILS = re.compile(r"^<details>", re.MULTILINE)
+_FIRST_LIST = re.compile(r"^- .*\n(?:(?:- |  ).*\n)*", re.MULTILINE)
+"""What a chapter begins with: what one learns, what it needs."""
 
 
 def build(folder: Path = FOLDER, root: Path = ROOT) -> Path:
@@ -67,13 +71,18 @@ def up_to_date(folder: Path = FOLDER, root: Path = ROOT) -> bool:
         return False
 
 
+def _times(root: Path) -> dict[str, times.Took]:
+    """Return what the checkout's chapters took."""
+    return times.read(root / times.FILE.relative_to(ROOT))
+
+
 def _key(found: contents.Contents, root: Path) -> str:
     """Return the checksum of all that a site is built from."""
     # What Python keeps beside them is made at a module's first use, and changes nothing of the site.
     own = [path for path in Path(__file__).parent.rglob("*") if path.parent.name != "__pycache__"]
-    own += [Path(pages.__file__), ROOT / "requirements.lock"]
+    own += [Path(pages.__file__), Path(times.__file__), ROOT / "requirements.lock"]
     files = {str(path.resolve().relative_to(ROOT)): path for path in own} | {name: root / name for name in (*found.pages, *found.files)}
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(repr(sorted(_times(root).items())).encode())
     for name, path in sorted(files.items()):
         if path.is_file():
             digest.update(f"{name}\n".encode() + hashlib.sha256(path.read_bytes()).digest())
@@ -98,8 +107,10 @@ def _make(beside: Path, root: Path) -> Path:
         raise ModuleNotFoundError(name="zensical")
     remove(beside)  # what a killed one left
     found, staged, site = contents.collect(root), beside / "pages", beside / "site"
+    known = _times(root)
     for name in found.pages:
-        _write(staged / name, _with_head(name, contents.text(name, root)))
+        took = known.get(Path(name).stem) if Path(name).parent.parent == TUTORIAL else None
+        _write(staged / name, _with_head(name, with_time(contents.text(name, root), took, contents.language(name))))
     for name in found.files:
         _write(staged / name, (root / name).read_bytes())
     settings = beside / "mkdocs.yml"
@@ -113,6 +124,14 @@ def _make(beside: Path, root: Path) -> Path:
 def _write(path: Path, data: str | bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+def with_time(text: str, took: times.Took | None, language: str) -> str:
+    """Return a chapter with what it took, as the last point of the list that it begins with."""
+    begins = _FIRST_LIST.search(text)
+    if took is None or begins is None:
+        return text
+    return f"{text[: begins.end()]}- {times.sentence(took, language)}\n{text[begins.end() :]}"
 
 
 def _with_head(name: str, text: str) -> str:
