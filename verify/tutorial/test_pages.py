@@ -57,8 +57,8 @@ def test_page(walk: Walk, lab: Inventory, lacks: Callable[[str], bool], outcomes
     shown = SHOWS.get(step.page.name)
     if shown and lab.setting("storage_tutorial_mysql_image") != shown:
         pytest.skip(f"the page shows {shown}, and this lab's MySQL is of another image (storage_tutorial_mysql_image)")
-    if step.block and any(re.search("kubectl cordon|systemctl poweroff", command.text) for command in step.block.commands):
-        wait(outcomes.values())  # A node that takes no pods, or is off, would be wrong with each exercise.
+    if step.block and any(re.search("kubectl cordon|systemctl (poweroff|stop)", command.text) for command in step.block.commands):
+        wait(outcomes.values())  # A node that takes no pods, is off, or isn't heard, would be wrong with each exercise.
     try:
         if step.block is None:
             walk.leave(step.page)

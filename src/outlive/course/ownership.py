@@ -113,6 +113,7 @@ def named_by_object(data: Json, export: str) -> frozenset[str]:
         if _is_below(folder, export):
             names.add(folder.rstrip("/"))
     if kind == "statefulset":
+        names.add(f"pod/{name}-[0-9]*")
         names |= {f"persistentvolumeclaim/{each['metadata']['name']}-{name}-[0-9]*" for each in spec.get("volumeClaimTemplates", [])}
     if kind == "pod":
         # The wish to attach such a volume names it as the driver does, and no pod.
