@@ -20,7 +20,7 @@ from outlive.base.paths import ROOT
 
 HISTORY = {"CHANGELOG.md", "docs/results.md"}
 """They tell what was run then, by the names of then."""
-EXAMPLES = {"CONTRIBUTING.md": {"kubelet-kill", "banner", "14-subpath", "10"}}
+EXAMPLES = {"CONTRIBUTING.md": {"kubelet-kill", "banner", "15-subpath", "10"}}
 """What a page shows how to add, and so isn't there yet."""
 SHELL = {";", "&&", "||", "|", "&"}
 BLOCK = re.compile(r"^ *(`{3,}).*?^ *\1$", re.MULTILINE | re.DOTALL)

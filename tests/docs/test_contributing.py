@@ -83,4 +83,4 @@ def test_what_contributing_names_is_there() -> None:
     )
     missing = {each for each in files if not (ROOT / each).exists() and not each.startswith("../")}
     # The examples' own.
-    assert missing == {"docs/tutorial/en/14-subpath.md", "docs/exercises/en/10-forgotten-claim.md", "tests/test_banner.py"}
+    assert missing == {"docs/tutorial/en/15-subpath.md", "docs/exercises/en/10-forgotten-claim.md", "tests/test_banner.py"}

@@ -332,7 +332,7 @@ def test_chapters_that_are_asked_for(playbook: Playbook, tmp_path: Path) -> None
     specs = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
     assert {"all", *standing} == set(specs["storage_tutorial_chapters"]["choices"])
     folders = {path.name for path in (role / "templates").iterdir() if path.is_dir()}
-    assert folders - set(standing) == {"external-storage", "iscsi", "local", "mysql", "mysql-9", "statefulset", "then"}
+    assert folders - set(standing) == {"external-storage", "iscsi", "local", "mysql", "mysql-9", "projected", "statefulset", "then"}
     names = [
         each["metadata"]["name"]
         for manifests in standing.values()
