@@ -34,6 +34,9 @@ class Vm:
     start: int = 1
     started_at: float = -3600.0
     frozen: bool = False
+    """Its kernel hangs, and nobody knows."""
+    paused: bool = False
+    """The hypervisor lets its processors stand."""
     cut_off: bool = False
     """Its node doesn't reach the API server."""
     heard: bool = True
@@ -92,7 +95,7 @@ class World:
         self.clock.rest(1.0)
         now = self.clock.seconds
         for name, vm in self.vms.items():
-            up = vm.state is State.ON and not vm.frozen and now - vm.started_at >= BOOT_SECONDS
+            up = vm.state is State.ON and not (vm.frozen or vm.paused) and now - vm.started_at >= BOOT_SECONDS
             if up and not vm.cut_off and not self.api_down:
                 self._kubelet(name, vm, now)
             elif now - self.renewed_at[name] > GRACE_SECONDS and not self.api_down and self.nodes[name].ready == "True":
@@ -127,7 +130,7 @@ class World:
     def power_off(self, name: str) -> None:
         """Take a VM's power."""
         vm = self.vms[name]
-        vm.state, vm.frozen = State.OFF, False
+        vm.state, vm.frozen, vm.paused = State.OFF, False, False
 
     def power_on(self, name: str) -> None:
         """Start a VM that is off; one that is saved goes on where it was."""
@@ -275,6 +278,12 @@ class SimHypervisor:
         if vm.state is State.OFF:
             vm.seen_off_at = now
         return Power(vm.state, 1000 + vm.start, now - vm.started_at) if vm.state is State.ON else Power(vm.state)
+
+    def paused(self, name: str) -> bool:
+        self.world.hook()
+        if self.world.blind:
+            raise UnreachableError("the hypervisor gave no answer")
+        return self.world.vms[name].paused
 
     def cut(self, name: str) -> None:
         assert not self.world.cut_hangs, "the loop waits for the power cut"

@@ -108,7 +108,9 @@ class Schedule:
     def _event(self) -> None:
         world, name = self.world, self.random.choice(list(WORKERS))
         vm = world.vms[name]
-        match self.random.randrange(10):
+        match self.random.randrange(11):
+            case 10:
+                vm.paused = vm.state is State.ON and not vm.paused
             case 0 | 1:
                 world.power_off(name)
             case 2 | 3 | 4:
@@ -136,7 +138,7 @@ class Schedule:
         world = self.world
         world.api_down = world.storage_down = world.blind = world.stubborn = False
         for vm in world.vms.values():
-            vm.frozen = vm.cut_off = False
+            vm.frozen = vm.paused = vm.cut_off = False
 
 
 @pytest.mark.parametrize("seed", range(25))

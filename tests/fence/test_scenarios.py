@@ -10,7 +10,7 @@ import pytest
 from outlive.fence.decisions import NodeState
 from outlive.fence.watcher import Lanes
 from outlive.lab.power import State
-from tests.fence.simulation import WORKERS, Hanging, SimApi, World
+from tests.fence.simulation import WORKERS, Hanging, SimApi, SimHypervisor, World
 
 
 def test_all_is_well(world: World) -> None:
@@ -99,6 +99,43 @@ def test_frozen_node_loses_its_power_first(world: World) -> None:
     assert world.cuts == ["n1"]
     assert world.fenced("n1")
     assert world.steps("n1") == ["suspected", "cut", "off", "revoked", "expired", "tainted"]
+
+
+def test_paused_vm_needs_no_more_time(world: World) -> None:
+    """A node whose processors stand isn't slow: its power is cut as soon as it is suspect."""
+    world.run(20)
+    world.vms["n1"].paused = True
+    world.run(28, until=lambda: world.fenced("n1"))
+    assert world.cuts == ["n1"]
+    assert world.fenced("n1")
+    assert world.steps("n1") == ["suspected", "cut", "off", "revoked", "expired", "tainted"]
+    assert world.texts("cut") == ["its VM is paused"]
+
+
+def test_paused_vm_that_goes_on_before_the_cut_is_let_live(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked again right before."""
+    world.run(20)
+    world.vms["n1"].paused = True
+    asked: list[str] = []
+
+    def paused(_: SimHypervisor, name: str) -> bool:
+        asked.append(name)
+        world.vms["n1"].paused = len(asked) < 2
+        return world.vms[name].paused
+
+    monkeypatch.setattr(SimHypervisor, "paused", paused)
+    world.run(100)
+    assert world.cuts == []
+    assert world.steps("n1") == ["suspected", "aborted", "cleared"]
+
+
+def test_all_workers_paused_are_left_alone(world: World) -> None:
+    """What all of them have is the host's: somebody suspended them, or their disk is full."""
+    world.run(20)
+    for vm in world.vms.values():
+        vm.paused = True
+    world.run(200)
+    assert world.cuts == []
 
 
 def test_saved_vm_is_not_off(world: World) -> None:

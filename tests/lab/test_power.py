@@ -218,7 +218,17 @@ def test_tools_speak_english_whatever_the_user_speaks(tools: Path, monkeypatch: 
     assert set(tools.read_text().splitlines()) == {"C.UTF-8,"}
 
 
-@pytest.mark.parametrize(("word", "paused"), [("paused (user)", True), ("running (booted)", False), ("shut off (saved)", False)])
+@pytest.mark.parametrize(
+    ("word", "paused"),
+    [
+        ("paused (user)", True),
+        ("paused (I/O error)", True),
+        ("paused (saving)", False),
+        ("paused (creating snapshot)", False),
+        ("running (booted)", False),
+        ("shut off (saved)", False),
+    ],
+)
 def test_a_paused_domain(tools: Path, word: str, paused: bool) -> None:
     says(tools, word)
     assert LibvirtMachine("n1", "11aa").paused() is paused

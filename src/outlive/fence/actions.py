@@ -65,6 +65,9 @@ class Hypervisor(Protocol):
     def look(self, name: str) -> Power:
         """Return the power of the VM under a node; only what is certain is returned."""
 
+    def paused(self, name: str) -> bool:
+        """Say whether the hypervisor lets a VM's processors stand, until somebody lets them go on."""
+
     def cut(self, name: str) -> None:
         """Take a VM's power, or drop its saved memory; ``look`` says whether it worked."""
 
@@ -175,6 +178,10 @@ class VagrantMachines:
         else:
             self._processes[name] = seen.process
         return seen
+
+    def paused(self, name: str) -> bool:
+        """Ask the hypervisor's tool."""
+        return power.find(name).paused()
 
     def cut(self, name: str) -> None:
         """Destroy the domain or power the VM off; one that is saved loses its memory."""

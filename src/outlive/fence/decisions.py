@@ -62,6 +62,8 @@ class Observation:
     """The NFS server turns its address away; None where that isn't known yet."""
     closed: bool
     """Revoked, and no NFSv4 client and no iSCSI session of its address is left."""
+    paused: bool = False
+    """The hypervisor says that the processors of its VM stand. Asked of a suspect only."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +209,8 @@ def _confirm(seen: Observation, memory: Memory, now: float, limits: Limits, all_
     """The VM runs, or could go on: only losing its power makes it safe."""
     if silent(seen.answered, now, limits):
         return Decision(held="the API server gives no answer, so nothing is known of the node and nothing is done")
-    if memory.suspect_since is None or now - memory.suspect_since < limits.confirm_after:
+    # More time is for a node that is slow, and one whose processors stand isn't.
+    if memory.suspect_since is None or (now - memory.suspect_since < limits.confirm_after and not seen.paused):
         return Decision()
     if all_suspect:
         return Decision(held="all workers are suspect, which says more about what they share than about them: no power is cut")

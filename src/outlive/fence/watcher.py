@@ -143,9 +143,9 @@ class Watcher:
             case Action.OPEN:
                 self._start("storage", name, action, lambda: self._open(name, address))
             case Action.CUT:
-                reason = self._memory[name].reason
+                reason = "its VM is paused" if seen.paused else self._memory[name].reason
                 # A lane for each VM: a hypervisor that hangs on one may well cut another.
-                if self._start(f"cut {name}", name, action, lambda: self._cut(name, reason)):
+                if self._start(f"cut {name}", name, action, lambda: self._cut(name, reason, seen.paused)):
                     self._memory[name] = replace(self._memory[name], cut_at=self._now())
             case Action.TAINT:
                 self._start("patch", name, action, lambda: self._taint(name))
@@ -160,7 +160,11 @@ class Watcher:
     def _start(self, lane: str, name: str, action: Action, job: Callable[[], None]) -> bool:
         return self._lanes.start(lane, lambda: self._try(name, action.value, job))
 
-    def _cut(self, name: str, reason: str) -> None:
+    def _cut(self, name: str, reason: str, paused: bool) -> None:
+        """Cut the power; of a VM that was paused only where it still is: one that goes on may be a node that is well."""
+        if paused and not self._tools.hypervisor.paused(name):
+            self._log.write("aborted", name, "its VM isn't paused any more")
+            return
         self._log.write("cut", name, reason)
         self._tools.hypervisor.cut(name)
 
@@ -253,7 +257,10 @@ class Watcher:
         address = self._workers[name]
         revoked = None if self._revoked is None else address in self._revoked
         closed = bool(revoked) and address in self._closed
-        return Observation(power[0] if power else None, self._nodes.get(name), self._answered, revoked, closed)
+        paused: list[bool] = []
+        if power and power[0].state is State.ON and self._memory[name].suspect_since is not None:
+            self._try(name, "look whether the VM is paused", lambda: paused.append(self._tools.hypervisor.paused(name)))
+        return Observation(power[0] if power else None, self._nodes.get(name), self._answered, revoked, closed, any(paused))
 
     def _look_at_api(self) -> None:
         def job() -> None:

@@ -62,6 +62,8 @@ LIBVIRT_STATES = {
 Not so: ``failed``, as a restore that fails leaves the saved file; ``from snapshot``, said of a VM that was saved before too; ``migrated``,
 where the memory lives on elsewhere; ``unknown``, as of all VMs once libvirt was restarted.
 """
+LIBVIRT_PAUSES = {f"paused ({reason})" for reason in ("user", "I/O error", "watchdog", "crashed")}
+"""What it says of a VM whose processors stand until somebody lets them go on; while its memory is saved or copied, they stand for a moment only."""
 VIRTUALBOX_STATES = {"poweroff": State.OFF, "aborted": State.OFF, "saved": State.SAVED, "aborted-saved": State.SAVED}
 """What ``VMState`` says, likewise."""
 
@@ -96,7 +98,7 @@ class Machine(ABC):
 
     @abstractmethod
     def paused(self) -> bool:
-        """Say whether the processors stand."""
+        """Say whether the processors stand, for as long as nobody lets them go on."""
 
     @abstractmethod
     def said(self) -> tuple[str, State | None]:
@@ -152,7 +154,7 @@ class LibvirtMachine(Machine):
 
     def paused(self) -> bool:
         """Ask for the domain's state."""
-        return self._domstate().startswith("paused ")
+        return self._domstate() in LIBVIRT_PAUSES
 
     def said(self) -> tuple[str, State | None]:
         """Ask for the domain's state, and whether libvirt keeps its memory."""
