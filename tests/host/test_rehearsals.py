@@ -302,7 +302,8 @@ def test_emulated_host_s_patience_is_settings_of_roles() -> None:
     ("version", "expected"),
     [
         ("QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)", (1, "single")),
-        ("QEMU emulator version 10.0.13 (Debian 1:10.0.13+ds-0+deb13u1)", (2, "multi")),
+        ("QEMU emulator version 10.0.13 (Debian 1:10.0.13+ds-0+deb13u1)", (1, "single")),
+        ("QEMU emulator version 11.1.3 (Debian 1:11.1.3+ds-1)", (2, "multi")),
         ("", (1, "single")),
     ],
 )
