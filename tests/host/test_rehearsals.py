@@ -298,19 +298,6 @@ def test_emulated_host_s_patience_is_settings_of_roles() -> None:
     assert wanted <= known
 
 
-@pytest.mark.parametrize(
-    ("version", "expected"),
-    [
-        ("QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)", (1, "single")),
-        ("QEMU emulator version 10.0.13 (Debian 1:10.0.13+ds-0+deb13u1)", (1, "single")),
-        ("QEMU emulator version 11.1.3 (Debian 1:11.1.3+ds-1)", (2, "multi")),
-        ("", (1, "single")),
-    ],
-)
-def test_two_processors_only_where_qemu_emulates_them_well(version: str, expected: tuple[int, str]) -> None:
-    assert emulated_host.processors_for(version) == expected
-
-
 def test_what_says_that_an_emulated_host_is_whole_is_gone_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (emulated_host.MADE, "disk.img", "key"):
         (tmp_path / name).touch()
