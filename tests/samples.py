@@ -90,10 +90,12 @@ def tolerations(seconds: int) -> list[dict[str, Any]]:
     ]
 
 
-def deployment(available: int = 1, wanted: int = 1, secret: bool = True, tolerated: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
+def deployment(
+    available: int = 1, wanted: int = 1, secret: bool = True, tolerated: Sequence[dict[str, Any]] = (), standby: bool = False
+) -> dict[str, Any]:
     """Return the JSON of MySQL's Deployment."""
     reference = {"name": "MYSQL_ROOT_PASSWORD", "valueFrom": {"secretKeyRef": {"name": "mysql-root", "key": "password"}}}
-    container = {"image": "mysql:5.6", "env": [reference] if secret else []}
+    container = {"image": "mysql:5.6", "env": [reference] * secret + [{"name": "MYSQL_STANDBY", "value": "true"}] * standby}
     return {
         "metadata": {"name": "mysql"},
         "spec": {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from outlive.drill.failover import MOMENTS, Outage, come_home, failover, replaces, spans
+from outlive.drill.failover import MOMENTS, Outage, cluster_moments, come_home, failover, replaces, spans
 from outlive.drill.recorder import Sighting
 from outlive.drill.timeline import Span
 from outlive.lab import objects
@@ -70,6 +70,28 @@ def test_moments_of_a_fail_over() -> None:
         "mysql-new",
         "mysql-new on n2",
     ]
+
+
+def test_a_pod_that_stood_by_is_no_replacement() -> None:
+    """It was there before the fault; what replaces the lost pod waits for a node, and stands by there."""
+    sightings = (
+        seen_pod(-9, "waits", ready=False),
+        seen_pod(-9, "gone", deleted=True),
+        seen_pod(1.5, "old", "n1", deleted=True),
+        seen_pod(1.6, "new", "", running=False, ready=False, phase="Pending"),
+        seen_pod(6.2, "waits"),
+        seen_pod(70, "new", "n1", ready=False),
+    )
+    moments = [each for each in cluster_moments(OLD, instant(0), sightings) if each]
+    assert {each.key: each.at.since(instant(0)) for each in moments} == {
+        "evicted": 1.5,
+        "replacement_created": 1.6,
+        "standby_ready": 6.2,
+        "replacement_scheduled": 70.0,
+        "replacement_running": 70.0,
+    }
+    (ready,) = [each for each in moments if each.key == "standby_ready"]
+    assert (ready.title, ready.detail) == ("standby pod Ready", "mysql-waits on n2")
 
 
 def test_an_answer_under_way_when_the_vm_died_is_not_the_new_one_s() -> None:

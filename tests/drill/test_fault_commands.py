@@ -70,6 +70,12 @@ def make(machine: StandIn, small_inventory: Inventory, fake_cluster: Cluster, cl
         ("kubelet-stop", {"is-active": ["active", "inactive"]}, "systemctl stop kubelet", "systemctl start kubelet"),
         ("containerd-kill", {"MainPID": ["7", "7", "9"], "ctr": ["yes"]}, "--signal=KILL containerd", "systemctl start containerd"),
         ("nfs-restart", {"ActiveEnter": ["5", "5", "8"]}, "systemctl restart nfs-server", "systemctl start nfs-server"),
+        (
+            "lock-lost",
+            {"grep": ["/proc/fs/nfsd/clients/7/states"], "test -e": ["", "gone"]},
+            "n1: echo expire > /proc/fs/nfsd/clients/7/ctl",
+            "",
+        ),
         ("nfs-full", {"stat": ["7\n1"], "df": ["9", "0"]}, "fallocate --length $left ", "rm -f /nfsdata/mysql-pv/.outlive-ballast"),
         (
             "cut-api",
@@ -96,11 +102,20 @@ def test_a_fault_is_seen_and_healed(make: Make, name: str, answers: dict[str, li
     fault, shell = make(name, answers)
     with injected(fault):
         assert any(breaks in command for command in shell.commands)
-        assert not any(heals in command for command in shell.commands)
+        assert not heals or not any(heals in command for command in shell.commands)
         assert fault.issued is not None
         assert fault.effect is not None
         assert fault.effect >= fault.issued
     assert any(heals in command for command in shell.commands)
+
+
+@pytest.mark.parametrize("found", ["", "/proc/fs/nfsd/clients/7/states\n/proc/fs/nfsd/clients/8/states"])
+def test_lock_of_nobody_knows_whom_is_not_taken(make: Make, found: str) -> None:
+    fault, shell = make("lock-lost", {"grep": [found]})
+    with pytest.raises(LabError, match=r"[02] clients of n1 have /nfsdata/mysql-pv/ibdata1 open, and it has to be one"), injected(fault):
+        pass
+    assert any('mysql-pv/ibdata1" ' in command for command in shell.commands)
+    assert not any("expire" in command for command in shell.commands)
 
 
 def test_killed_mysqld_is_gone_before_the_fault_counts(make: Make) -> None:

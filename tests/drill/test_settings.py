@@ -40,8 +40,10 @@ TUNED = {
     "shutdownGracePeriodCriticalPods of n1's kubelet": "10s",
     "shutdownGracePeriod of n2's kubelet": "40s",
     "shutdownGracePeriodCriticalPods of n2's kubelet": "10s",
+    "MySQL's waiting pods": 0,
 }
-DEFAULT = dict(zip(TUNED, ["50s", 300, 300, 90, 90, "0s", "0s", "0s", "0s"], strict=True))
+DEFAULT = dict(zip(TUNED, ["50s", 300, 300, 90, 90, "0s", "0s", "0s", "0s", 0], strict=True))
+STANDBY = DEFAULT | {"MySQL's waiting pods": 1}
 
 
 def described(**variables: object) -> Inventory:
@@ -96,7 +98,7 @@ def has(api: FakeApi, machines: Machines, found: Mapping[str, Any]) -> None:
         manager["spec"]["containers"][0]["command"].append(f"--node-monitor-grace-period={values[0]}")
     tolerated = [{**each, "tolerationSeconds": seconds} for each, seconds in zip(samples.tolerations(0), values[1:3], strict=True)]
     api.answers[MANAGER] = [listing(manager)]
-    api.answers[MYSQL] = [samples.deployment(tolerated=tolerated)]
+    api.answers[MYSQL] = [samples.deployment(tolerated=tolerated, wanted=1 + values[9], standby=values[9] > 0)]
     machines.lease, machines.grace = map(str, values[3:5])
     for path, periods in zip(KUBELETS.values(), (values[5:7], values[7:9]), strict=True):
         api.answers[path] = [{"kubeletconfig": {"kind": "KubeletConfiguration", **dict(zip(PERIODS, periods, strict=True))}}]
@@ -105,6 +107,7 @@ def has(api: FakeApi, machines: Machines, found: Mapping[str, Any]) -> None:
 def test_the_lab_has_the_profiles_that_the_program_knows() -> None:
     assert list(settings.of_profiles(described())) == list(PROFILES)
     assert settings.of_profiles(described())["tuned"] == TUNED
+    assert settings.differences(STANDBY, settings.of_profiles(described())["standby"]) == ()
     assert settings.chosen(described()) == "default"
 
 
@@ -126,7 +129,9 @@ def test_grace_period_that_logind_does_not_keep_is_none(lab: Lab, api: FakeApi, 
 
 
 @pytest.mark.parametrize(
-    ("found", "names"), [(DEFAULT, ("default", "fenced")), (TUNED, ("tuned",))], ids=["Kubernetes' own settings", "tuned"]
+    ("found", "names"),
+    [(DEFAULT, ("default", "fenced")), (TUNED, ("tuned",)), (STANDBY, ("standby",))],
+    ids=["Kubernetes' own settings", "tuned", "standby"],
 )
 def test_profiles_of_which_a_lab_has_all(lab: Lab, api: FakeApi, machines: Machines, found: Mapping[str, Any], names: tuple[str]) -> None:
     has(api, machines, found)
@@ -141,7 +146,14 @@ def test_profiles_of_which_a_lab_has_all(lab: Lab, api: FakeApi, machines: Machi
                 settings.check(lab, name)
 
 
-@pytest.mark.parametrize("setting", [*TUNED])
+def test_two_pods_of_which_none_waits_are_no_standby(lab: Lab, api: FakeApi, machines: Machines) -> None:
+    """As `kubectl scale` makes them: the second mysqld tries the first one's files."""
+    has(api, machines, DEFAULT)
+    api.answers[MYSQL] = [samples.deployment(tolerated=samples.tolerations(300), wanted=2)]
+    assert settings.matching(lab) == ("default", "fenced")
+
+
+@pytest.mark.parametrize("setting", [each for each in TUNED if TUNED[each] != DEFAULT[each]])
 @pytest.mark.parametrize(("whole", "other"), [(DEFAULT, TUNED), (TUNED, DEFAULT)], ids=["default but for", "tuned but for"])
 def test_a_single_setting_of_another_profile_is_found(
     lab: Lab, api: FakeApi, machines: Machines, whole: dict[str, Any], other: dict[str, Any], setting: str
@@ -153,7 +165,7 @@ def test_a_single_setting_of_another_profile_is_found(
         with pytest.raises(LabError, match="nor another as a whole") as refused:
             settings.check(lab, name)
         assert of_error(refused.value) is Verdict.UNKNOWN
-        wanted = TUNED if name == "tuned" else DEFAULT
+        wanted = {"tuned": TUNED, "standby": STANDBY}.get(name, DEFAULT)
         assert str(refused.value).count(" (in the profile ") == sum(
             (whole | {setting: other[setting]})[each] != wanted[each] for each in wanted
         )

@@ -184,12 +184,16 @@ def test_sets_of_the_turned_away_are_those_of_the_watcher_and_the_playbook() -> 
 
 def test_faults_that_say_nothing_of_a_disk_are_refused() -> None:
     with pytest.raises(LabError, match="MySQL's data lies on a disk over iSCSI, and nfs-full breaks NFS: choose another --fault"):
-        check_storage(DISK, KINDS["nfs-full"])
+        check_storage(DISK, KINDS["nfs-full"], "default")
     with pytest.raises(LabError, match="nfs-reboot takes the disk's server away, for longer than"):
-        check_storage(DISK, replace(KINDS["nfs-reboot"], of_nfs=False))
-    check_storage(DISK, KINDS["power-cut"])
+        check_storage(DISK, replace(KINDS["nfs-reboot"], of_nfs=False), "default")
+    with pytest.raises(
+        LabError, match=r"which belongs to one node at a time, and under standby a second pod waits .*: choose another --profile"
+    ):
+        check_storage(DISK, KINDS["power-cut"], "standby")
+    check_storage(DISK, KINDS["power-cut"], "fenced")
     for kind in KINDS.values():
-        check_storage(FOLDER, kind)
+        check_storage(FOLDER, kind, "standby")
 
 
 def test_proof_that_copies_a_folder_is_refused_where_there_is_none(fake_cluster: Cluster, api: FakeApi, clock: ManualClock) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from outlive.base.verdict import Verdict, of_error
@@ -17,6 +19,36 @@ DEPLOYMENT = "/apis/apps/v1/namespaces/default/deployments/mysql"
 
 def test_steady_lab(fake_cluster: Cluster) -> None:
     assert steady.check(fake_cluster, ["n1", "n2"]).name == "mysql-u1"
+
+
+WAITS = samples.pod("u2", "n2", ready=False)
+
+
+def test_lab_with_a_second_pod_that_waits(fake_cluster: Cluster, api: FakeApi) -> None:
+    api.answers[DEPLOYMENT] = [samples.deployment(wanted=2, standby=True)]
+    for pods in ([samples.pod("u1"), WAITS], [WAITS, samples.pod("u1")]):
+        api.answers[f"{NAMESPACE}/pods"] = [listing(*pods)]
+        assert steady.check(fake_cluster, ["n1", "n2"]).name == "mysql-u1"
+
+
+@pytest.mark.parametrize(
+    "pods",
+    [
+        [samples.pod("u1")],
+        [samples.pod("u1"), samples.pod("u2", "n2")],
+        [WAITS, samples.pod("u1", ready=False)],
+        [samples.pod("u1"), samples.pod("u2", "", ready=False, running=False, phase="Pending")],
+        [samples.pod("u1"), samples.pod("u2", "n2", ready=False, deleted=True)],
+    ],
+    ids=["one pod", "both serve", "nobody serves", "the other one is Pending", "the other one goes"],
+)
+def test_lab_whose_second_pod_does_not_wait(fake_cluster: Cluster, api: FakeApi, pods: list[dict[str, Any]]) -> None:
+    api.answers[DEPLOYMENT] = [samples.deployment(wanted=2, standby=True)]
+    api.answers[f"{NAMESPACE}/pods"] = [listing(*pods)]
+    with pytest.raises(
+        NotSteadyError, match=r"it has to be exactly 1 of 2 before its node is powered off, and the other one waiting, so wait"
+    ):
+        steady.check(fake_cluster, ["n1", "n2"])
 
 
 def test_a_pod_that_ended_for_good_is_only_a_record(fake_cluster: Cluster, api: FakeApi) -> None:

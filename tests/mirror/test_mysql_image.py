@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,6 +18,7 @@ import pytest
 import yaml
 
 from outlive.base.paths import ROOT, cache
+from outlive.base.wait import wait_for
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="a root file system is entered by root only"),
@@ -145,6 +147,28 @@ class Server:
         assert self._process is not None
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
         return int(children[0])
+
+    def wait_for_lock(self) -> None:
+        """Wait until it is one of those that wait for a lock."""
+        wait_for(
+            "the lock",
+            "waited for",
+            lambda: self._members() & {int(line.split()[5]) for line in Path("/proc/locks").read_text().splitlines() if "->" in line},
+            bool,
+            within=LIMIT_SECONDS,
+            every=0.05,
+        )
+
+    def _members(self) -> set[int]:
+        """Give the processes of the server's namespace."""
+        assert self._process is not None
+        found, members = [self._process.pid], set()
+        while found:
+            pid = found.pop()
+            members.add(pid)
+            with suppress(OSError):  # it has ended
+                found += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+        return members
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> None:
         """End the server: SIGTERM as the kubelet does, SIGKILL as a power cut does to the process."""
@@ -340,6 +364,39 @@ def test_data_of_another_series_is_refused_before_anything_is_written(server: Se
                 in server.said()
             )
             assert _data(server) == before
+
+
+def test_the_second_of_two_waits_for_the_first_s_end(server: Server) -> None:
+    """However that comes; and who waits serves nobody, writes nothing, and ends at once when it is told to."""
+    _tutorial_s_script(server)
+    told = {"MYSQL_STANDBY": "true", "MYSQL_ROOT_PASSWORD": "a"}
+    servers = [server, Server(server.root, server.series), Server(server.root, server.series)]
+    for number, each in enumerate(servers):
+        each.log = server.root.parent / f"log{number}"
+    try:
+        first, second, third = servers
+        first.start("sh", "/run/start.sh", "--skip-networking", **told)
+        first.wait_until_ready()
+        assert first.query("CREATE DATABASE shop", password="a").returncode == 0
+        for ends, follows, number in ((first, second, signal.SIGKILL), (second, third, signal.SIGTERM)):
+            waiting = follows.start("sh", "/run/start.sh", "--skip-networking", **told)
+            follows.wait_for_lock()
+            assert "ready for connections" not in follows.said()
+            ends.end(number)
+            follows.wait_until_ready()
+            assert "shop" in follows.query("SHOW DATABASES", password="a").stdout.split()
+            assert waiting.poll() is None
+        waiting = first.start("sh", "/run/start.sh", "--skip-networking", **told)
+        first.wait_for_lock()
+        before = _data(first)
+        first.end()
+        assert waiting.returncode == 143
+        assert _data(first).keys() == before.keys()
+        assert first.said() == ""
+        assert "shop" in third.query("SHOW DATABASES", password="a").stdout.split()
+    finally:
+        for each in servers[1:]:
+            each.end(signal.SIGKILL)
 
 
 @pytest.fixture

@@ -190,6 +190,26 @@ def test_mysql_keeps_the_tutorials_names(playbook: Playbook, tmp_path: Path) -> 
     assert "livenessProbe" not in container
 
 
+def test_second_pod_of_mysql_stands_by(playbook: Playbook, tmp_path: Path) -> None:
+    """On a node of its own, for as long as it takes; the server beside the tutorial's has none."""
+    manifests = render(playbook, tmp_path, "storage_tutorial", storage_tutorial_mysql_standby="true")
+    (deployment,) = [each for each in yaml.safe_load_all(manifests["mysql/mysql.yml"]) if each["kind"] == "Deployment"]
+    assert deployment["spec"]["replicas"] == 2
+    pod = deployment["spec"]["template"]["spec"]
+    (term,) = pod["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert term == {"topologyKey": "kubernetes.io/hostname", "labelSelector": deployment["spec"]["selector"]}
+    (container,) = pod["containers"]
+    assert {"name": "MYSQL_STANDBY", "value": "true"} in container["env"]
+    # One that waits isn't Ready, and nothing ends it for that.
+    assert container["readinessProbe"]["tcpSocket"] == {"port": "mysql"}
+    assert not {"startupProbe", "livenessProbe"} & container.keys()
+    for manifest in (manifests["mysql-9/mysql.yml"], render(playbook, tmp_path, "storage_tutorial")["mysql/mysql.yml"]):
+        (deployment,) = [each for each in yaml.safe_load_all(manifest) if each["kind"] == "Deployment"]
+        assert deployment["spec"]["replicas"] == 1
+        assert "startupProbe" in deployment["spec"]["template"]["spec"]["containers"][0]
+        assert "MYSQL_STANDBY" not in manifest
+
+
 def test_old_manifests_are_what_the_text_says(playbook: Playbook, tmp_path: Path) -> None:
     """Of the old manifests only MySQL's Deployment is in no schema any more."""
     manifests = render(playbook, tmp_path, "storage_tutorial")

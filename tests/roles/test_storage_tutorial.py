@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from roles.storage_tutorial.filter_plugins.storage_tutorial import misplaced, other_data, states
+from roles.storage_tutorial.filter_plugins.storage_tutorial import misplaced, other_data, ready, serves, states
 
 from . import role_tasks
 from .conftest import ROOT, Playbook
@@ -202,6 +202,50 @@ def test_states_have_the_last_words() -> None:
     ]
     assert states(pods) == "a Running (The volume holds other data.), b Pending"
     assert states([]) == "none"
+
+
+WHOLE = {"observedGeneration": 3, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 1}
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (WHOLE, True),
+        (WHOLE | {"availableReplicas": 2}, True),
+        (WHOLE | {"observedGeneration": 2}, False),
+        (WHOLE | {"updatedReplicas": 1}, False),
+        (WHOLE | {"replicas": 3}, False),
+        ({each: WHOLE[each] for each in list(WHOLE)[:3]}, False),
+        ({}, False),
+    ],
+)
+def test_a_deployment_serves_by_one_of_its_present_pods(status: dict[str, int], expected: bool) -> None:
+    assert serves({"metadata": {"generation": 3}, "spec": {"replicas": 2}, "status": status}) == expected
+
+
+def test_who_is_asked_is_ready_and_stays() -> None:
+    is_ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+    pods: list[dict[str, Any]] = [
+        {"metadata": {"name": "goes", "deletionTimestamp": "2026-01-02T03:04:05Z"}, "status": is_ready},
+        {"metadata": {"name": "waits"}, "status": {"conditions": [{"type": "Ready", "status": "False"}]}},
+        {"metadata": {"name": "serves"}, "status": is_ready},
+    ]
+    assert ready(pods) == ["serves"]
+
+
+@pytest.mark.parametrize(
+    ("given", "ends"),
+    [
+        ({"storage_tutorial_workers": ["n1", "n2"]}, ""),
+        ({"storage_tutorial_workers": ["n1"]}, "storage_tutorial_mysql_storage is nfs and storage_tutorial_workers has n1;"),
+        ({"storage_tutorial_mysql_storage": "iscsi"}, "storage_tutorial_mysql_storage is iscsi and storage_tutorial_workers has"),
+    ],
+)
+def test_second_pod_of_mysql_needs_a_folder_and_a_node(playbook: Playbook, tmp_path: Path, given: dict[str, Any], ends: str) -> None:
+    check = role_tasks.task_of(role_tasks.read("storage_tutorial", "preflight"), "Check that a second pod of MySQL could wait")
+    result = role_tasks.run(playbook, tmp_path, "storage_tutorial", [check], {"storage_tutorial_mysql_standby": True, **given})
+    assert (result.returncode == 0) == (not ends), result.stdout + result.stderr
+    assert ends in sentence(result.stdout + result.stderr) if ends else True
 
 
 def refused(playbook: Playbook, tmp_path: Path, volumes: list[dict[str, Any]], note: str) -> str:

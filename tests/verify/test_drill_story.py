@@ -246,6 +246,12 @@ def test_a_fault_makes_only_its_own_statements() -> None:
     assert not {"test_mysql_stayed[power-cut-fenced]", "test_mysql_runs_on_another_node[cut-api-fenced]"} & set(told)
 
 
+def test_who_stands_by_may_take_over_from_a_mysqld_that_ended() -> None:
+    told = collected("--fault", "mysqld-kill", "--fault", "kubelet-stop", "--profile", "fenced", "--profile", "standby")
+    stayed = {each for each in told if each.startswith("test_mysql_stayed")}
+    assert stayed == {f"test_mysql_stayed[{each}]" for each in ("mysqld-kill-fenced", "kubelet-stop-fenced", "kubelet-stop-standby")}
+
+
 def test_drills_are_repeated_in_rounds_over_the_faults() -> None:
     told = collected("--fault", "mysqld-kill", "--fault", "power-cut", "--profile", "tuned", "--times", "2")
     cells = dict.fromkeys(line.partition("[")[2].rstrip("]") for line in told if line.startswith("test_"))
@@ -256,7 +262,7 @@ def test_drills_are_repeated_in_rounds_over_the_faults() -> None:
     ("options", "sentence"),
     [
         (("--fault", "earthquake"), "--fault is 'earthquake', which isn't known: choose one of power-off, power-cut, "),
-        (("--profile", "swift"), "--profile is 'swift', which isn't known: choose one of default, tuned, fenced"),
+        (("--profile", "swift"), "--profile is 'swift', which isn't known: choose one of default, tuned, fenced, standby"),
         (("--times", "0"), "--times is 0, and a drill is run once at least"),
     ],
 )

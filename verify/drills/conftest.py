@@ -34,6 +34,11 @@ class Cell:
     profile: str
     round: int = 1
 
+    def claims(self, what: str) -> bool:
+        """Say whether the fault is one that ``moves``, ``stays`` or the like; where mysqld ends, one that stands by takes over."""
+        moved = self.profile == settings.STANDBY and self.kind.ends_mysqld
+        return bool(getattr(self.kind, what)) and not (what == "stays" and moved)
+
     def __str__(self) -> str:
         """Return its name in reports and on the command line."""
         return f"{self.kind.name}-{self.profile}" + (f"#{self.round}" if self.round > 1 else "")
@@ -73,7 +78,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave out the statements that a fault doesn't make, and give each drill a report of its own."""
     ours = [item for item in items if "cell" in getattr(item, "fixturenames", ())]
     begin_story(ours, lambda item: f"drill-{_cell(item)}")
-    idle = [item for item in ours if any(not getattr(_cell(item).kind, mark.args[0]) for mark in item.iter_markers("of_faults_that"))]
+    idle = [item for item in ours if not all(_cell(item).claims(mark.args[0]) for mark in item.iter_markers("of_faults_that"))]
     if idle:
         config.hook.pytest_deselected(items=idle)
         items[:] = [item for item in items if item not in idle]
@@ -118,7 +123,7 @@ def drill(cell: Cell, whole_lab: Lab, matrix_page: None, narrator: Narrator, pyt
     # Nothing is applied to a lab that the drill can't run on.
     drilling.target_of(whole_lab, node)
     try:
-        drilling.check_storage(mysql_storage.of(whole_lab.cluster, whole_lab.inventory), cell.kind)
+        drilling.check_storage(mysql_storage.of(whole_lab.cluster, whole_lab.inventory), cell.kind, cell.profile)
     except LabError as error:
         if pytestconfig.getoption("--fault") and pytestconfig.getoption("--profile"):
             raise
@@ -130,7 +135,7 @@ def drill(cell: Cell, whole_lab: Lab, matrix_page: None, narrator: Narrator, pyt
     narrator.say(f"drill: {cell.kind.title}, profile {cell.profile}")
     with ExitStack() as stack:
         stack.enter_context(narrator.clock(f"{cell}"))
-        watcher = WatcherProcess(report.folder / "fence.jsonl", whole_lab.workers) if cell.profile == "fenced" else None
+        watcher = WatcherProcess(report.folder / "fence.jsonl", whole_lab.workers) if cell.profile in settings.WATCHED else None
         if watcher:
             with steady.before_fault():
                 stack.enter_context(watcher)
@@ -147,8 +152,8 @@ def _run(cell: Cell, lab: Lab, report: Report, narrator: Narrator, watcher: Watc
         begun[:] = [seen]
         seen.notes = watcher.moments(seen.pod.node, seen.fault.issued) if watcher else []
         timeline = seen.timeline()
-        # Under `fenced` the watcher is faster than Kubernetes' patience.
-        patient = cell.kind.moves and cell.profile != "fenced"
+        # The watcher is faster than Kubernetes' patience.
+        patient = cell.kind.moves and cell.profile not in settings.WATCHED
         news = narrator.tell(timeline, waits_for(seen.pod)) if patient else narrator.tell(timeline)
         if news or seen.ledger is not None:
             report.run.timelines["drill"] = timeline

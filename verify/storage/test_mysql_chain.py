@@ -58,12 +58,12 @@ def test_its_volume_is_on_the_storage_that_was_chosen(lab: Inventory, cluster: C
 
 
 def test_mysql_is_available(cluster: Cluster) -> None:
-    """The Deployment mysql has its one pod available."""
+    """The Deployment mysql has one pod available, and all that it wants: a second one only waits, under the recovery profile standby."""
     wait_for(
         f"deployment {DEPLOYMENT}",
-        "1 of 1 available",
+        "1 available of 1, or of 2 of which one waits",
         lambda: cluster.deployment(NAMESPACE, DEPLOYMENT),
-        lambda deployment: (deployment.available, deployment.wanted) == (1, 1),
+        lambda deployment: (deployment.available, deployment.wanted) == (1, 2 if deployment.standby else 1),
         within=600,
         describe=lambda deployment: f"{deployment.available} of {deployment.wanted}",
     )

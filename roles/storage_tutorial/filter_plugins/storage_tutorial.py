@@ -137,6 +137,21 @@ def other_data(note: str, uuid: str, image: str) -> str:
     return ""
 
 
+def serves(deployment: dict[str, Any]) -> bool:
+    """Return whether all pods of a Deployment are of its present generation and one of them serves at least: others may wait for that one."""
+    wanted, status = deployment["spec"]["replicas"], deployment.get("status", {})
+    return (
+        status.get("observedGeneration") == deployment["metadata"]["generation"]
+        and status.get("updatedReplicas", 0) == status.get("replicas", 0) == wanted
+        and status.get("availableReplicas", 0) > 0
+    )
+
+
+def ready(pods: list[dict[str, Any]]) -> list[str]:
+    """Return the names of the pods that are Ready and stay."""
+    return [each["metadata"]["name"] for each in pods if "deletionTimestamp" not in each["metadata"] and _is_ready(each)]
+
+
 def states(pods: list[dict[str, Any]]) -> str:
     """Return the pods' names and phases, and the last words of each container that ended."""
     found = []
@@ -161,6 +176,8 @@ class FilterModule:
             "storage_tutorial_misplaced": misplaced,
             "storage_tutorial_not_ready": not_ready,
             "storage_tutorial_other_data": other_data,
+            "storage_tutorial_ready": ready,
             "storage_tutorial_remaining": remaining,
+            "storage_tutorial_serves": serves,
             "storage_tutorial_states": states,
         }

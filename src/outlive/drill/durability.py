@@ -95,9 +95,10 @@ def kept(stage: Lab) -> Iterator[None]:
 @contextmanager
 def _stopped(stage: Lab) -> Iterator[None]:
     """Stop MySQL in order, and start it again."""
+    wanted = stage.cluster.deployment(NAMESPACE, mysql.DEPLOYMENT).wanted
 
     def start() -> None:
-        stage.cluster.scale(NAMESPACE, mysql.DEPLOYMENT, 1)
+        stage.cluster.scale(NAMESPACE, mysql.DEPLOYMENT, wanted)
         run.await_steady(stage)
 
     stage.cluster.scale(NAMESPACE, mysql.DEPLOYMENT, 0)

@@ -61,7 +61,11 @@ def cluster_moments(pod: Pod, issued: Instant, sightings: Iterable[Sighting]) ->
     after = [each for each in sightings if each.at >= issued]
     nodes = [each for each in after if isinstance(each.seen, Node) and each.seen.name == pod.node]
     old = [each for each in after if isinstance(each.seen, Pod) and each.seen.uid == pod.uid]
-    new = [each for each in after if replaces(each.seen, pod)]
+    others = [each for each in sightings if replaces(each.seen, pod)]
+    # A pod that stood by before the fault; what replaces the lost one stands by after it.
+    before = {each.seen.uid for each in others if each.at < issued and not each.seen.deleted}
+    standing_by = [each for each in others if each.at >= issued and each.seen.uid in before]
+    new = [each for each in others if each.at >= issued and each.seen.uid not in before]
     return (
         _first(nodes, lambda seen: isinstance(seen, Node) and seen.ready != "True", "not_ready", f"{pod.node} NotReady"),
         _first(old, lambda seen: isinstance(seen, Pod) and seen.deleted, "evicted", "old pod evicted"),
@@ -69,6 +73,7 @@ def cluster_moments(pod: Pod, issued: Instant, sightings: Iterable[Sighting]) ->
         _first(
             old, lambda seen: isinstance(seen, Pod) and seen.restarts > pod.restarts and seen.running, "restarted", "container restarted"
         ),
+        _first(standing_by, lambda seen: isinstance(seen, Pod) and seen.ready, "standby_ready", "standby pod Ready"),
         _first(new, lambda _: True, "replacement_created", "replacement created"),
         _first(new, lambda seen: isinstance(seen, Pod) and bool(seen.node), "replacement_scheduled", "replacement scheduled"),
         _first(new, lambda seen: isinstance(seen, Pod) and seen.running, "replacement_running", "container running"),

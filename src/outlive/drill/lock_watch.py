@@ -22,8 +22,10 @@ from outlive.base.errors import LabError, UnreachableError
 from outlive.base.process import start
 from outlive.lab.mysql_storage import MysqlStorage
 
-EVERY = 2
-"""Seconds between two samples."""
+EVERY = 2.0
+"""Seconds from the end of a sample to the next one."""
+OFTEN = 0.5
+"""The same where a second mysqld stands by, and starts within the second in which the lock is free."""
 AGAIN = 3.0
 """Seconds until a server that gave no answer is asked anew."""
 KNOCK_EVERY = 1.0
@@ -33,7 +35,7 @@ HOLE = 30.0
 lets nobody log in for up to 20 s after its ports are open."""
 END = "=== end"
 TWICE = "=== again"
-LOOP = f"while :; do %s; echo '{TWICE}'; %s; echo '{END}'; sleep {EVERY}; done"
+LOOP = f"while :; do %s; echo '{TWICE}'; %s; echo '{END}'; sleep %g; done"
 """One login for all samples: a login costs an emulated server more than the look. It ends with its reader.
 
 Clients are read one after the other, so a lock that is handed over meanwhile is seen with both: only who is seen in both of two looks held it
@@ -129,9 +131,9 @@ class Sampler:
                 self._samples.append(Sample(self._clock.now(), tuple(sorted(holders))))
 
 
-def command(login: Sequence[str], storage: MysqlStorage) -> list[str]:
-    """Return the command that tells samples without end, from the one that logs in to the server."""
-    return [*login, f"sudo sh -c {shlex.quote(LOOP % (storage.look, storage.look))}"]
+def command(login: Sequence[str], storage: MysqlStorage, every: float = EVERY) -> list[str]:
+    """Return the command that tells samples without end, from the one that logs in to the server, with so many seconds between two of them."""
+    return [*login, f"sudo sh -c {shlex.quote(LOOP % (storage.look, storage.look, every))}"]
 
 
 def doubles(samples: Sequence[Sample]) -> tuple[Sample, ...]:

@@ -13,6 +13,7 @@ PROFILES = {
     DEFAULT: "Kubernetes' own settings",
     "tuned": "less patience of Kubernetes with a node that is silent, and a shorter lease of the NFS server",
     "fenced": "Kubernetes' own settings, and the watcher that fences a lost node beside them",
+    settings.STANDBY: "as fenced, and a second pod of MySQL that waits for the first one's lock",
 }
 """The profiles and what each is."""
 

@@ -92,7 +92,7 @@ class Drill:
             and (until is None or each.at < until)
             for each in self.recorder.sightings()
         )
-        return self.kind.moves and self.data.attached and self.profile != "fenced" and not ended
+        return self.kind.moves and self.data.attached and self.profile not in settings.WATCHED and not ended
 
     def returned(self) -> Instant | None:
         """Return when the node for which MySQL waited was seen Ready again; None where it wasn't."""
@@ -210,14 +210,19 @@ def check_way(lab: Lab) -> None:
         )
 
 
-def check_storage(data: MysqlStorage, kind: Kind) -> None:
-    """See that a fault says something of the storage that MySQL's data lies on.
+def check_storage(data: MysqlStorage, kind: Kind, profile: str) -> None:
+    """See that a fault under a recovery profile says something of the storage that MySQL's data lies on.
 
     Raises:
-        LabError: it is one of the NFS server, and the data isn't there.
+        LabError: the fault is one of the NFS server, or the profile is for its lock, and the data isn't there.
     """
     if not data.attached:
         return
+    if profile == settings.STANDBY:
+        raise LabError(
+            f"MySQL's data lies on a disk over {data.kind}, which belongs to one node at a time, and under {profile} a second pod waits for the lock of "
+            "a folder: choose another --profile, or set storage_tutorial_mysql_storage to nfs in a lab made anew."
+        )
     if kind.of_nfs:
         raise LabError(
             f"MySQL's data lies on a disk over {data.kind}, and {kind.name} breaks NFS: choose another --fault, "
@@ -293,7 +298,7 @@ def run(
     seen: list[Drill] = []
     target = target_of(lab, node, lambda: [on_change(drill) for drill in seen])
     data = mysql_storage.of(lab.cluster, lab.inventory)
-    check_storage(data, kind)
+    check_storage(data, kind, profile)
     settings.check(lab, profile)
     check_way(lab)
     account = mysql.account(lab.cluster, deployment)
@@ -307,7 +312,10 @@ def run(
         recorder = stack.enter_context(Recorder(lab.cluster, NAMESPACE, lab.clock))
         server = data.server
         sampler = Sampler(
-            lock_watch.command(ssh_command(server), data), data.holders, partial(lock_watch.answers, server.address, data.port), lab.clock
+            lock_watch.command(ssh_command(server), data, lock_watch.OFTEN if profile == settings.STANDBY else lock_watch.EVERY),
+            data.holders,
+            partial(lock_watch.answers, server.address, data.port),
+            lab.clock,
         )
         stack.enter_context(sampler)
         drill = Drill(kind, profile, target.pod, kind.make(target), history.operations, sampler, recorder, data)

@@ -26,8 +26,13 @@ GRACE_PERIOD = "50s"
 FOR_EVER = "for ever"
 ANSWER_WITHIN = 300.0
 """Seconds for machines and API server to answer: a playbook may just have restarted what is asked."""
-KEYS = ("node_monitor_grace_period", "toleration_seconds", "nfs_lease_time", "nfs_grace_time", "kubelet_configuration")
+KEYS = ("node_monitor_grace_period", "toleration_seconds", "nfs_lease_time", "nfs_grace_time", "kubelet_configuration", "mysql_standby")
 """What each of the inventory's profiles has."""
+STANDBY = "standby"
+"""The profile under which a second pod of MySQL waits."""
+WATCHED = frozenset({"fenced", STANDBY})
+"""The profiles beside which the fencing watcher runs."""
+WAITING = "MySQL's waiting pods"
 GRACE_PERIOD_KEY = "shutdownGracePeriod"
 """What a kubelet calls the time for which it holds up its node's shutdown."""
 UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -134,6 +139,7 @@ def of_profiles(inventory: Inventory) -> dict[str, Settings]:
             f"the NFSv4 lease of {server} (s)": each["nfs_lease_time"],
             f"the NFSv4 grace period of {server} (s)": each["nfs_grace_time"],
             **{_kubelet(key, worker): each["kubelet_configuration"].get(key) for worker in workers for key in keys},
+            WAITING: int(each["mysql_standby"]),
         }
         for name, each in written.items()
     }
@@ -169,6 +175,7 @@ def _read(lab: Lab, kubelet_keys: Sequence[str]) -> Settings:
         f"the NFSv4 lease of {server} (s)": nfs.lease_seconds(lab.remote, server),
         f"the NFSv4 grace period of {server} (s)": nfs.grace_seconds(lab.remote, server),
         **{_kubelet(key, worker): each.get(key) for worker, each in kubelets.items() for key in kubelet_keys},
+        WAITING: deployment.wanted - 1 if deployment.standby else 0,
     }
 
 

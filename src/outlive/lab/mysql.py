@@ -227,12 +227,12 @@ def _remove_client(cluster: Cluster) -> None:
 
 
 def await_elsewhere(cluster: Cluster, node: str, within: float) -> None:
-    """Wait up to ``within`` seconds until MySQL is one pod, Ready, on another node than the one that it had."""
-    selector = cluster.deployment(NAMESPACE, DEPLOYMENT).selector
+    """Wait up to ``within`` seconds until MySQL is one pod, Ready, on another node than the one that it had; pods that only wait don't count."""
+    deployment = cluster.deployment(NAMESPACE, DEPLOYMENT)
     wait_for(
         "MySQL",
         f"one pod, Ready, on another node than {node}",
-        lambda: cluster.pods(NAMESPACE, selector),
+        lambda: [pod for pod in cluster.pods(NAMESPACE, deployment.selector) if pod.ready or not deployment.standby],
         lambda pods: [pod.ready and pod.node != node for pod in pods] == [True],
         within=within,
         describe=lambda pods: ", ".join(f"{pod.name} {pod.state} on {pod.node}" for pod in pods) or "no pod",

@@ -98,6 +98,8 @@ class Deployment:
     """Where MYSQL_ROOT_PASSWORD comes from."""
     tolerations: tuple[Json, ...] = ()
     """What its pods tolerate."""
+    standby: bool = False
+    """One of its pods serves, and the others wait for its lock."""
 
     def tolerated_seconds(self, condition: str) -> int | None:
         """Return for how long its pods tolerate that their node is ``not-ready`` or ``unreachable``; None where for ever."""
@@ -192,6 +194,7 @@ def deployment(data: Json) -> Deployment:
         selector=",".join(f"{key}={value}" for key, value in data["spec"]["selector"]["matchLabels"].items()),
         password=SecretKey(reference["name"], reference["key"]) if reference else None,
         tolerations=tuple(data["spec"]["template"]["spec"].get("tolerations", [])),
+        standby="MYSQL_STANDBY" in references,
     )
 
 

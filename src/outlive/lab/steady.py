@@ -67,14 +67,21 @@ def _mysql(workers: Sequence[str], deployment: Deployment | None, pods: Sequence
     if deployment is None:
         return "MySQL is not deployed: its Deployment has to be there before its node is powered off, so run `outlive tutorial apply`."
     states = ", ".join(f"{pod.name} {pod.state}" for pod in pods) or "no pod"
-    if (deployment.wanted, deployment.available, len(pods)) != (1, 1, 1) or pods[0].deleted:
+    expected = 2 if deployment.standby else 1
+    serving = [pod for pod in pods if pod.ready or expected == 1]
+    if (
+        (deployment.wanted, deployment.available, len(pods), len(serving)) != (expected, 1, expected, 1)
+        or any(pod.deleted for pod in pods)
+        or not all(pod.running for pod in pods if pod not in serving)
+    ):
         return (
-            f"MySQL has {deployment.available} available of {deployment.wanted} wanted ({states}): it has to be exactly 1 of 1 before "
-            "its node is powered off, so wait, or see `kubectl describe deployment mysql` and repair it."
+            f"MySQL has {deployment.available} available of {deployment.wanted} wanted ({states}): it has to be exactly 1 of {expected} before "
+            f"its node is powered off{', and the other one waiting' if deployment.standby else ''}, so wait, or see `kubectl describe deployment "
+            "mysql` and repair it."
         )
-    if pods[0].node not in workers:
+    if serving[0].node not in workers:
         return (
-            f"MySQL's pod runs on {pods[0].node}, which isn't in the inventory's group workers ({', '.join(workers)}): only a worker "
+            f"MySQL's pod runs on {serving[0].node}, which isn't in the inventory's group workers ({', '.join(workers)}): only a worker "
             "is powered off, so delete the pod and let it be scheduled again."
         )
     return None
@@ -104,4 +111,4 @@ def check(cluster: Cluster, workers: Sequence[str]) -> Pod:
     sentence = objection(cluster.nodes(), workers, deployment, pods)
     if sentence:
         raise NotSteadyError(sentence)
-    return pods[0]
+    return next((pod for pod in pods if pod.ready), pods[0])

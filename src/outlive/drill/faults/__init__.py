@@ -36,6 +36,8 @@ class Kind:
     """Seconds that the fault lasts where nothing has to move."""
     spares_server: bool = True
     """The control plane and the NFS server go on working."""
+    ends_mysqld: bool = False
+    """mysqld itself ends, and with it its lock: who stands by takes over, though no node is lost."""
     of_nfs: bool = False
     """It breaks NFS, or the way to it, and nothing where MySQL's data lies on a disk."""
     bounded: bool = False
@@ -50,7 +52,7 @@ KINDS: Mapping[str, Kind] = {
         Kind("freeze", "a freeze of MySQL's node, resumed after its replacement runs", power.Freeze.of, moves=True),
         Kind("kubelet-stop", "a stop of the kubelet on MySQL's node", process.KubeletStopped.of, moves=False, stays=True, hold=STOP),
         Kind("containerd-kill", "a kill of containerd on MySQL's node", process.ContainerdKilled.of, moves=False, stays=True),
-        Kind("mysqld-kill", "a kill of mysqld", process.MysqldKilled.of, moves=False, stays=True),
+        Kind("mysqld-kill", "a kill of mysqld", process.MysqldKilled.of, moves=False, stays=True, ends_mysqld=True),
         Kind("pod-delete", "the deletion of MySQL's pod", pods.PodDeleted.of, moves=False),
         Kind("pod-force-delete", "the forced deletion of MySQL's pod", pods.PodForceDeleted.of, moves=False),
         Kind("cut-api", "a cut between MySQL's node and the API server", network.CutApi.of, moves=False, stays=True, hold=BLACK_OUT),
@@ -60,6 +62,15 @@ KINDS: Mapping[str, Kind] = {
         Kind("cut-both", "a cut between MySQL's node and API and NFS server", network.CutBoth.of, moves=True, of_nfs=True),
         Kind("nfs-slow", "a slow network to the NFS server", network.NfsSlow.of, moves=False, stays=True, hold=30.0, of_nfs=True),
         Kind("nfs-restart", "a restart of the NFS server", storage.NfsRestarted.of, moves=False, stays=True, of_nfs=True),
+        Kind(
+            "lock-lost",
+            "the loss of MySQL's lock at the NFS server",
+            storage.LockLost.of,
+            moves=False,
+            stays=True,
+            ends_mysqld=True,
+            of_nfs=True,
+        ),
         Kind("nfs-full", "a full NFS export", storage.ExportFull.of, moves=False, stays=True, hold=30.0, of_nfs=True),
         Kind("nfs-reboot", "a reboot of the NFS server's VM", power.ServerReboot.of, moves=False, spares_server=False),
         Kind(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import Self
 
 from outlive.base.errors import LabError
 from outlive.drill.faults.base import Command, Target
+from outlive.lab.mysql_storage import LOCKED
 
 STARTED = "systemctl show --property=ActiveEnterTimestampMonotonic --value nfs-server"
 
@@ -79,3 +81,41 @@ class NfsRestarted(Command):
     def repair(self) -> None:
         """Make sure that it runs."""
         self.run("systemctl start nfs-server")
+
+
+class LockLost(Command):
+    """The NFS server gives up the client that has MySQL's files locked, as it does when a lease has ended, while mysqld lives.
+
+    The client begins anew at once, but not with a lock that somebody else may have had meanwhile: what mysqld reads and writes by it gets an I/O error.
+    """
+
+    @classmethod
+    def of(cls, target: Target) -> Self:
+        """Make the fault for the NFS server."""
+        return cls(target, target.server.name)
+
+    def prepare(self) -> None:
+        """Find the client.
+
+        Raises:
+            LabError: not exactly one has them open; nothing was touched.
+        """
+        file = PurePosixPath(self.target.export).name + f'/{LOCKED}"'
+        found = self.run("grep --files-with-matches --no-messages %s /proc/fs/nfsd/clients/*/states || true", file).split()
+        if len(found) != 1:
+            raise LabError(
+                f"{len(found)} clients of {self.host} have {self.target.export}/{LOCKED} open, and it has to be one, MySQL's node, to take its lock "
+                "away: see `cat /proc/fs/nfsd/clients/*/states` there."
+            )
+        self._client = str(PurePosixPath(found[0]).parent)
+
+    def break_it(self) -> None:
+        """Expire it."""
+        self.run(f"echo expire > {self._client}/ctl")
+
+    def await_effect(self) -> None:
+        """See that the server has forgotten it: a client that comes back is another one there."""
+        self.watch("MySQL's client", "forgotten", f"test -e {self._client} || echo gone", lambda said: said == "gone")
+
+    def repair(self) -> None:
+        """Do nothing: mysqld ends by itself, and starts where it gets the lock."""
