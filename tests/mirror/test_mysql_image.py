@@ -148,27 +148,20 @@ class Server:
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
         return int(children[0])
 
-    def wait_for_lock(self) -> None:
-        """Wait until it is one of those that wait for a lock."""
-        wait_for(
-            "the lock",
-            "waited for",
-            lambda: self._members() & {int(line.split()[5]) for line in Path("/proc/locks").read_text().splitlines() if "->" in line},
-            bool,
-            within=LIMIT_SECONDS,
-            every=0.05,
-        )
+    def wait_until_it_waits(self) -> None:
+        """Wait until it has asked for its lock in vain, and pauses."""
+        wait_for("the lock", "waited for", lambda: "sleep" in self._members(), bool, within=LIMIT_SECONDS, every=0.05)
 
-    def _members(self) -> set[int]:
-        """Give the processes of the server's namespace."""
+    def _members(self) -> set[str]:
+        """Give the names of the processes of the server's namespace."""
         assert self._process is not None
-        found, members = [self._process.pid], set()
+        found, names = [self._process.pid], set()
         while found:
-            pid = found.pop()
-            members.add(pid)
+            process = Path("/proc") / str(found.pop())
             with suppress(OSError):  # it has ended
-                found += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
-        return members
+                names.add((process / "comm").read_text().strip())
+                found += map(int, (process / "task" / process.name / "children").read_text().split())
+        return names
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> None:
         """End the server: SIGTERM as the kubelet does, SIGKILL as a power cut does to the process."""
@@ -380,14 +373,14 @@ def test_the_second_of_two_waits_for_the_first_s_end(server: Server) -> None:
         assert first.query("CREATE DATABASE shop", password="a").returncode == 0
         for ends, follows, number in ((first, second, signal.SIGKILL), (second, third, signal.SIGTERM)):
             waiting = follows.start("sh", "/run/start.sh", "--skip-networking", **told)
-            follows.wait_for_lock()
+            follows.wait_until_it_waits()
             assert "ready for connections" not in follows.said()
             ends.end(number)
             follows.wait_until_ready()
             assert "shop" in follows.query("SHOW DATABASES", password="a").stdout.split()
             assert waiting.poll() is None
         waiting = first.start("sh", "/run/start.sh", "--skip-networking", **told)
-        first.wait_for_lock()
+        first.wait_until_it_waits()
         before = _data(first)
         first.end()
         assert waiting.returncode == 143
