@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from _pytest.outcomes import Skipped  # pytest.skip.Exception, by a name that is a class for mypy
 
-from outlive.base.clock import HOST_CLOCK
+from outlive.base.clock import HOST_CLOCK, Instant
 from outlive.base.process import interrupt_by
 from outlive.base.screen import Screen
 from outlive.base.verdict import Verdict, combined
@@ -99,7 +99,7 @@ class Narrator:
         self._capture: Any = config.pluginmanager.get_plugin("capturemanager")
         self._writer = config.get_terminal_writer()
         self._screen: Screen | None = None
-        self._told: set[tuple[str, str]] = set()
+        self._told: set[tuple[str, Instant, str]] = set()
 
     def say(self, text: str) -> None:
         """Write a line of its own, past what pytest keeps of a test's output."""
@@ -131,9 +131,11 @@ class Narrator:
             timeline: What was seen so far.
             hint: Given a moment's key, what to expect from there on, or None.
         """
-        news = [moment for moment in timeline.moments if (timeline.title, moment.key) not in self._told]
+        # With its origin: the same drill may be run again.
+        keys = {moment.key: (timeline.title, timeline.origin, moment.key) for moment in timeline.moments}
+        news = [moment for moment in timeline.moments if keys[moment.key] not in self._told]
         for moment in news:
-            self._told.add((timeline.title, moment.key))
+            self._told.add(keys[moment.key])
             self.say(f"{moment.at.since(timeline.origin):8.1f} s  {moment.title}  {moment.detail}".rstrip())
             expected = hint(moment.key)
             if expected:

@@ -323,6 +323,8 @@ def test_moments_are_told_as_they_are_seen_once_and_with_what_to_expect() -> Non
     assert narrator.tell(found.timeline())
     assert narrator.lines[0].startswith("     0.0 s  fault injected  a power cut of MySQL's node")
     assert not narrator.tell(found.timeline())
+    # The same drill in another round.
+    assert narrator.tell(replace(found.timeline(), origin=instant(400)))
     gone = Timeline("Fail-over", instant(0), (Moment("not_ready", "n1 NotReady", instant(45), "NotReady"),))
     pod = objects.pod(samples.pod())
     narrator.tell(gone, waits_for(replace(pod, tolerations=({"key": "node.kubernetes.io/unreachable", "tolerationSeconds": 300},))))
