@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import pytest
 
+from outlive.base.clock import Instant
 from outlive.base.errors import LabError, UnreachableError
 from outlive.base.paths import ROOT
 from outlive.base.verdict import Verdict, of_error
@@ -276,7 +277,7 @@ class Said(Narrator):
     def __init__(self) -> None:
         """Nothing is said yet."""
         self.lines: list[str] = []
-        self._told: set[tuple[str, str]] = set()
+        self._told: set[tuple[str, Instant, str]] = set()
 
     def say(self, text: str) -> None:
         """Remember it."""

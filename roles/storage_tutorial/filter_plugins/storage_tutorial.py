@@ -140,7 +140,7 @@ def other_data(note: str, uuid: str, image: str) -> str:
 def serves(deployment: dict[str, Any]) -> bool:
     """Return whether all pods of a Deployment are of its present generation and one of them serves at least: others may wait for that one."""
     wanted, status = deployment["spec"]["replicas"], deployment.get("status", {})
-    return (
+    return bool(
         status.get("observedGeneration") == deployment["metadata"]["generation"]
         and status.get("updatedReplicas", 0) == status.get("replicas", 0) == wanted
         and status.get("availableReplicas", 0) > 0

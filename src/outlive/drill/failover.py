@@ -58,14 +58,14 @@ def failover(outage: Outage, sightings: Iterable[Sighting], answers: Iterable[An
 
 def cluster_moments(pod: Pod, issued: Instant, sightings: Iterable[Sighting]) -> tuple[Moment | None, ...]:
     """Return what the API told after a fault about the node of ``pod``, about ``pod`` and about its replacement."""
-    after = [each for each in sightings if each.at >= issued]
+    told = tuple(sightings)
+    after = [each for each in told if each.at >= issued]
     nodes = [each for each in after if isinstance(each.seen, Node) and each.seen.name == pod.node]
     old = [each for each in after if isinstance(each.seen, Pod) and each.seen.uid == pod.uid]
-    others = [each for each in sightings if replaces(each.seen, pod)]
     # A pod that stood by before the fault; what replaces the lost one stands by after it.
-    before = {each.seen.uid for each in others if each.at < issued and not each.seen.deleted}
-    standing_by = [each for each in others if each.at >= issued and each.seen.uid in before]
-    new = [each for each in others if each.at >= issued and each.seen.uid not in before]
+    before = {each.seen.uid for each in told if each.at < issued and replaces(each.seen, pod) and not each.seen.deleted}
+    standing_by = [each for each in after if replaces(each.seen, pod) and each.seen.uid in before]
+    new = [each for each in after if replaces(each.seen, pod) and each.seen.uid not in before]
     return (
         _first(nodes, lambda seen: isinstance(seen, Node) and seen.ready != "True", "not_ready", f"{pod.node} NotReady"),
         _first(old, lambda seen: isinstance(seen, Pod) and seen.deleted, "evicted", "old pod evicted"),
