@@ -31,7 +31,8 @@ def test_a_damaged_file_is_as_none(tmp_path: Path, text: str) -> None:
     ("seconds", "english", "chinese"),
     [
         (58.2, "When it was last run here, on 2026-11-30, it took 58 s.", "上次在这里运行：2026-11-30，用时 58 秒。"),
-        (257.0, "When it was last run here, on 2026-11-30, it took 4 min 17 s.", "上次在这里运行：2026-11-30，用时 4 分 17 秒。"),
+        (59.7, "When it was last run here, on 2026-11-30, it took 1 min 00 s.", "上次在这里运行：2026-11-30，用时 1 分 0 秒。"),
+        (256.9, "When it was last run here, on 2026-11-30, it took 4 min 17 s.", "上次在这里运行：2026-11-30，用时 4 分 17 秒。"),
     ],
 )
 def test_in_both_languages(seconds: float, english: str, chinese: str) -> None:

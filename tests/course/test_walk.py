@@ -573,12 +573,15 @@ def test_lab_is_put_right_after_a_page_that_stopped_halfway(fake_cluster: Cluste
         ("ansible-playbook playbooks/site.yml --tags recovery_profile -e recovery_profile=tuned", {"lab/profile"}),
         ("kubectl taint node n1 node.kubernetes.io/out-of-service=nodeshutdown:NoExecute", {"lab/out-of-service/n1"}),
         ("kubectl taint node n1 node.kubernetes.io/out-of-service-", set[str]()),
+        ("systemctl stop kubelet", {"lab/kubelet"}),
+        ("systemctl start kubelet", set[str]()),
         ("vagrant up", set[str]()),
     ):
         assert ground.names(Command(1, "", text)) == names
-    ground.clear(frozenset({"lab/off", "lab/profile", "lab/out-of-service/n1"}))
+    ground.clear(frozenset({"lab/off", "lab/profile", "lab/kubelet", "lab/out-of-service/n1"}))
     assert told == [
         "vagrant up",
+        "ansible cluster --become -m ansible.builtin.service -a 'name=kubelet state=started'",
         "ansible-playbook playbooks/site.yml playbooks/tutorial.yml --tags recovery_profile",
         "kubectl taint node n1 node.kubernetes.io/out-of-service-",
     ]

@@ -243,7 +243,8 @@ def test_revoke_and_allow_are_one_transaction_each() -> None:
     remote = FakeRemote()
     _server(remote).revoke("192.0.2.11")
     _server(remote).allow("192.0.2.11")
-    revoke, allow = remote.commands
+    revoke, ended, allow = remote.commands
+    assert ended == "ss --kill --tcp dst 192.0.2.11 sport = :3260; true"
     assert "th dport { 2049, 3260 } counter drop" in revoke
     assert revoke.endswith("add element inet outlive_fence fenced { 192.0.2.11 }")
     assert "2049" not in allow

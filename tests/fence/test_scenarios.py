@@ -7,10 +7,11 @@ import threading
 
 import pytest
 
+from outlive.base.errors import LabError, UnreachableError
 from outlive.fence.decisions import NodeState
 from outlive.fence.watcher import Lanes
 from outlive.lab.power import State
-from tests.fence.simulation import WORKERS, Hanging, SimApi, SimHypervisor, World
+from tests.fence.simulation import WORKERS, Hanging, SimApi, SimHypervisor, SimStorage, World
 
 
 def test_all_is_well(world: World) -> None:
@@ -130,12 +131,53 @@ def test_paused_vm_that_goes_on_before_the_cut_is_let_live(world: World, monkeyp
 
 
 def test_all_workers_paused_are_left_alone(world: World) -> None:
-    """What all of them have is the host's: somebody suspended them, or their disk is full."""
-    world.run(20)
+    """What all of them have is the host's: somebody suspended them, or their disk is full. Their leases end one after the other."""
+    world.renewed_at["n2"] = 5.0
+    world.run(24)
     for vm in world.vms.values():
         vm.paused = True
     world.run(200)
     assert world.cuts == []
+
+
+def test_paused_vm_is_given_time_while_nothing_is_known_of_the_others(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.run(20)
+    world.vms["n1"].paused = True
+
+    def paused(_: SimHypervisor, name: str) -> bool:
+        if name == "n2":
+            raise UnreachableError("the hypervisor gave no answer")
+        return world.vms[name].paused
+
+    monkeypatch.setattr(SimHypervisor, "paused", paused)
+    world.run(40)
+    assert world.cuts == []
+    world.run(20)
+    assert world.cuts == ["n1"]
+
+
+def test_server_that_fails_for_one_node_serves_the_others(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though it is tried again at once, and n1 comes first in the inventory."""
+    lanes = Hanging("storage")
+    world.lanes = lambda done: lanes
+    world.restart()
+    world.run(20)
+    expire = SimStorage.expire
+
+    def fails(self: SimStorage, address: str) -> None:
+        if address == WORKERS["n1"]:
+            raise LabError("a session is left.")
+        expire(self, address)
+
+    monkeypatch.setattr(SimStorage, "expire", fails)
+    for name in WORKERS:
+        world.power_off(name)
+    for _ in range(8):
+        world.run(1)
+        for job in list(lanes.jobs):
+            lanes.jobs.pop(job)()
+    assert not world.clients[WORKERS["n2"]]
+    assert WORKERS["n2"] in world.revoked
 
 
 def test_saved_vm_is_not_off(world: World) -> None:

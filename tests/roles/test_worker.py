@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from outlive.fence.actions import EXPIRE, NFT_OBJECTS, NFT_RULES
+from outlive.fence.actions import EXPIRE, KILL, NFT_OBJECTS, NFT_RULES
 from outlive.lab import nft
 
 from . import role_tasks
@@ -547,7 +547,7 @@ def test_fence_is_the_watcher_s(playbook: Playbook, tmp_path: Path) -> None:
     (rule,) = re.findall(r"meta l4proto .* drop", NFT_RULES)
     assert rule in (ROOT / "roles/nfs_server/templates/lost.nft.j2").read_text(encoding="utf-8")
     text = (ROOT / "roles/nfs_server/tasks/fence.yml").read_text(encoding="utf-8")
-    for part in re.findall(r"/proc/\S+|grep -qsF|echo expire|:3260", EXPIRE):
+    for part in re.findall(r"/proc/\S+|grep -qsF|echo expire|:3260", EXPIRE + KILL):
         assert part.rstrip(";") in text
 
 

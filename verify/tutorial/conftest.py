@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache, partial
 
 import pytest
-from _pytest.runner import CallInfo
 
 from outlive.base.clock import HOST_CLOCK
 from outlive.base.errors import LabError
@@ -15,6 +14,7 @@ from outlive.base.paths import ROOT
 from outlive.course import times
 from outlive.course.exercises import EXERCISES, Exercise, Stage
 from outlive.course.ownership import MANIFESTS
+from outlive.course.pages import Page
 from outlive.course.walk import Ground, Shells, Walk
 from outlive.lab.inventory import Inventory
 from outlive.lab.kube import Cluster
@@ -24,21 +24,19 @@ from outlive.lab.ssh import Remote
 from outlive.report.model import Report
 from verify.tutorial.class_room import AT_ONCE, await_rest, is_of_an_exercise, work_on
 
-SPENT = pytest.StashKey[dict[str, dict[str, float]]]()
-"""By page, what each of its steps took so far that did what the page says."""
 
+@pytest.fixture(scope="session")
+def spent() -> Callable[[Page, str, float], None]:
+    """Return what is told the seconds of each step of a page that did what the page says; it writes down what a page took once all have."""
+    steps: dict[str, dict[str, float]] = {}
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Add up what a page's steps take, and write it down when all of them were run and passed: for the site, not for the verdict."""
-    report = yield
-    step = getattr(item, "callspec", None) and item.callspec.params.get("step")  # type: ignore[attr-defined]  # of the function items that have one
-    if step and report.when == "call" and report.passed:
-        spent = item.config.stash.setdefault(SPENT, {}).setdefault(step.page.name, {})
-        spent[str(step)] = call.duration
-        if len(spent) == len(step.page.blocks) + 1:
-            times.keep(step.page.name, times.Took(round(sum(spent.values()), 1), f"{HOST_CLOCK.now().wall:%Y-%m-%d}"))
-    return report
+    def take(page: Page, step: str, seconds: float) -> None:
+        known = steps.setdefault(page.name, {})
+        known[step] = seconds
+        if len(known) == len(page.blocks) + 1:
+            times.keep(page.name, times.Took(round(sum(known.values()), 1), f"{HOST_CLOCK.now().wall:%Y-%m-%d}"))
+
+    return take
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -12,12 +12,15 @@ from dataclasses import dataclass
 
 import pytest
 
+from outlive.base.clock import HOST_CLOCK
 from outlive.base.paths import ROOT
 from outlive.course import pages
 from outlive.course.pages import Block, Page
 from outlive.course.walk import Walk
 from outlive.lab import steady
 from outlive.lab.inventory import Inventory
+
+Spent = Callable[[Page, str, float], None]
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,9 @@ STEPS = [Step(page, block) for page in pages.load(pages.FOLDER, ROOT) if page.bl
 
 
 @pytest.mark.parametrize("step", STEPS, ids=str)
-def test_page(walk: Walk, lab: Inventory, lacks: Callable[[str], bool], outcomes: Mapping[str, Future[None]], step: Step) -> None:
+def test_page(
+    walk: Walk, lab: Inventory, lacks: Callable[[str], bool], outcomes: Mapping[str, Future[None]], spent: Spent, step: Step
+) -> None:
     """What the tutorial shows is what the lab does, and nothing is left of it."""
     few = steady.too_few([host.name for host in lab.workers]) if step.page.moves_between_nodes else None
     if few:
@@ -59,11 +64,13 @@ def test_page(walk: Walk, lab: Inventory, lacks: Callable[[str], bool], outcomes
         pytest.skip(f"the page shows {shown}, and this lab's MySQL is of another image (storage_tutorial_mysql_image)")
     if step.block and any(re.search("kubectl cordon|systemctl (poweroff|stop)", command.text) for command in step.block.commands):
         wait(outcomes.values())  # A node that takes no pods, is off, or isn't heard, would be wrong with each exercise.
+    began = HOST_CLOCK.now()
     try:
         if step.block is None:
             walk.leave(step.page)
         else:
             walk.take(step.page, step.block)
+        spent(step.page, str(step), HOST_CLOCK.now().since(began))
     except AssertionError as lie:
         # The sentence says it all: the way to it through this project's code helps nobody.
         pytest.fail(str(lie), pytrace=False)

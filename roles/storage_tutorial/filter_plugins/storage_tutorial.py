@@ -26,7 +26,7 @@ def not_ready(wanted: list[dict[str, Any]], found: list[dict[str, Any]], namespa
 
 
 def remaining(found: list[dict[str, Any]], leaving: list[dict[str, Any]]) -> list[str]:
-    """Return the names of those in `found` that are to leave, the pods that a Deployment made among them.
+    """Return the names of those in `found` that are to leave, the pods that a Deployment or a StatefulSet made among them.
 
     A Deployment with a namespace of its own goes with that, where nobody looks for its pods.
     """
@@ -36,6 +36,7 @@ def remaining(found: list[dict[str, Any]], leaving: list[dict[str, Any]]) -> lis
         for each in leaving
         if each["kind"] == "Deployment" and "namespace" not in each["metadata"]
     ]
+    made += [rf"{re.escape(each['metadata']['name'])}-[0-9]+" for each in leaving if each["kind"] == "StatefulSet"]
     leaves = re.compile("|".join([*names, *made]))
     return [each["metadata"]["name"] for each in found if leaves.fullmatch(each["metadata"]["name"])]
 

@@ -28,6 +28,8 @@ CHANGED = "lab/"
 """How a change of the lab itself stands among the page's names; no look lists it."""
 OFF = f"{CHANGED}off"
 """A machine is switched off."""
+UNHEARD = f"{CHANGED}kubelet"
+"""A machine's kubelet is stopped."""
 PROFILE = f"{CHANGED}profile"
 """Another recovery profile is in force."""
 OUT_OF_SERVICE = f"{CHANGED}out-of-service/"
@@ -84,6 +86,8 @@ def named_by_command(text: str, export: str) -> frozenset[str]:
             names |= _made_by_kubectl(words[1:])
     if "systemctl poweroff" in text:
         names.add(OFF)
+    if "systemctl stop kubelet" in text:
+        names.add(UNHEARD)
     names |= {f"{OUT_OF_SERVICE}{node}" for node in re.findall(r"kubectl taint nodes? (\S+) node.kubernetes.io/out-of-service=", text)}
     if "recovery_profile=" in text:
         names.add(PROFILE)

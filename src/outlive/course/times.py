@@ -41,7 +41,8 @@ def read(file: Path = FILE) -> dict[str, Took]:
 
 def sentence(took: Took, language: str) -> str:
     """Return it for a reader of `en` or `zh`."""
+    whole = round(took.seconds)
     if language == "zh":
-        minutes, seconds = divmod(round(took.seconds), 60)
+        minutes, seconds = divmod(whole, 60)
         return f"上次在这里运行：{took.day}，用时 {f'{minutes} 分 ' if minutes else ''}{seconds} 秒。"
-    return f"When it was last run here, on {took.day}, it took {duration(took.seconds)}."
+    return f"When it was last run here, on {took.day}, it took {duration(whole)}."

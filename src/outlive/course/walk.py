@@ -24,7 +24,7 @@ from outlive.base.paths import ROOT
 from outlive.base.process import environment, output, start
 from outlive.base.wait import StateNotReachedError, WaitTimeoutError, persist, wait_for
 from outlive.course import ownership
-from outlive.course.ownership import CHANGED, CORDONED, MOUNTED, NAMESPACE, OFF, OUT_OF_SERVICE, PROFILE
+from outlive.course.ownership import CHANGED, CORDONED, MOUNTED, NAMESPACE, OFF, OUT_OF_SERVICE, PROFILE, UNHEARD
 from outlive.course.pages import Block, Command, Page, PageError, Ran, objection
 from outlive.course.terminals import SecondTerminal, converse
 from outlive.lab import nfs
@@ -69,7 +69,11 @@ FIND = 'find "$1" -print -path "$2" -prune -o -path "$3" -prune'
 """Lists an export, itself first, and of two of its folders the names alone."""
 UNMOUNT = 'mountpoint -q "$1" && umount "$1"; [ ! -d "$1" ] || { chattr -i "$1" && rmdir "$1"; }'
 """Takes a mount of the export away, with the mount point that nobody could write to."""
-CURES = {OFF: "vagrant up", PROFILE: "ansible-playbook playbooks/site.yml playbooks/tutorial.yml --tags recovery_profile"}
+CURES = {
+    OFF: "vagrant up",
+    UNHEARD: "ansible cluster --become -m ansible.builtin.service -a 'name=kubelet state=started'",
+    PROFILE: "ansible-playbook playbooks/site.yml playbooks/tutorial.yml --tags recovery_profile",
+}
 """What takes back how a page left the lab itself, machines first."""
 EMPTY_ANSWER = re.compile(r"kubectl (?:-n \S+ )?exec [^;|&]* -- (?:cat|df|grep|ls) [^;|&]*")
 """Commands that are run again where they ended well and printed nothing though the page shows something: a stream may break unnoticed."""

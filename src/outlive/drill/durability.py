@@ -95,7 +95,7 @@ def kept(stage: Lab) -> Iterator[None]:
 @contextmanager
 def _stopped(stage: Lab) -> Iterator[None]:
     """Stop MySQL in order, and start it again."""
-    wanted = stage.cluster.deployment(NAMESPACE, mysql.DEPLOYMENT).wanted
+    wanted = 2 if stage.cluster.deployment(NAMESPACE, mysql.DEPLOYMENT).standby else 1
 
     def start() -> None:
         stage.cluster.scale(NAMESPACE, mysql.DEPLOYMENT, wanted)

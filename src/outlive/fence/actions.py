@@ -29,12 +29,10 @@ NFT_RULES = (
 )
 """What ``nft`` is told, all in one transaction; said twice it changes nothing."""
 
-EXPIRE = (
-    'for each in /proc/fs/nfsd/clients/*/; do if grep -qsF %s "$each/info"; then echo expire > "$each/ctl" || true; fi; done; '
-    # LIO ends a session that has lost its connection. By itself it notices 45 s after a power cut that nobody answers any more.
-    "ss --kill --tcp dst %s sport = :3260; "
-)
-"""Ends an address's NFSv4 clients and iSCSI sessions; its two places are ``address: "ADDRESS:`` and ADDRESS."""
+KILL = "ss --kill --tcp dst %s sport = :3260; "
+"""Ends an address's iSCSI connections. LIO ends a session that has lost its connection; by itself it notices after 45 s that nobody answers any more."""
+EXPIRE = 'for each in /proc/fs/nfsd/clients/*/; do if grep -qsF %s "$each/info"; then echo expire > "$each/ctl" || true; fi; done; '
+"""Ends an address's NFSv4 clients; its place is ``address: "ADDRESS:``."""
 LEFT = f"{nfs.READ_CLIENTS}; {iscsi.ALL_SESSIONS}"
 ENDED_WITHIN = 10.0
 """Seconds that a session has to end in after its connection: the disk may have commands of it to finish."""
@@ -227,7 +225,7 @@ class NfsServer:
 
     def expire(self, address: str) -> None:
         """Write to the clients' ctl files, which returns when they are gone, end the sessions' connections, and look until all are gone."""
-        self._remote.check(self._server, f"{EXPIRE}true", f'address: "{_ipv4(address)}:', address)
+        self._remote.check(self._server, f"{EXPIRE}{KILL}true", f'address: "{_ipv4(address)}:', address)
         wait_for(
             f"{self._server}",
             f"no NFSv4 client and no iSCSI session of {address}",
@@ -243,7 +241,11 @@ class NfsServer:
         return sum(each.address == address for each in nfs.parse_clients(listing)) + iscsi.connected(listing).count(address)
 
     def allow(self, address: str) -> None:
-        """Take the address out of the set; added before, since to delete what isn't there is an error."""
+        """Take the address out of the set; added before, since to delete what isn't there is an error.
+
+        Sessions that are there then are a dead kernel's, which ``expire`` came too late for, or one's that will log in again.
+        """
+        self._remote.check(self._server, f"{KILL}true", _ipv4(address))
         element = f"element {nft.FENCED} {{ {_ipv4(address)} }}"
         self._nft(f"{NFT_OBJECTS}add {element}; delete {element}")
 

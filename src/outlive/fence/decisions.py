@@ -62,8 +62,8 @@ class Observation:
     """The NFS server turns its address away; None where that isn't known yet."""
     closed: bool
     """Revoked, and no NFSv4 client and no iSCSI session of its address is left."""
-    paused: bool = False
-    """The hypervisor says that the processors of its VM stand. Asked of a suspect only."""
+    paused: bool | None = None
+    """The hypervisor says that the processors of its VM stand, or that they don't; None where it wasn't asked, or gave no answer."""
 
 
 @dataclass(frozen=True)
@@ -152,8 +152,22 @@ def silent(answered: float | None, now: float, limits: Limits) -> bool:
     return answered is None or now - answered > limits.suspect_after
 
 
-def decide(seen: Observation, memory: Memory, now: float, limits: Limits, all_suspect: bool) -> Decision:
-    """Return what to do about a worker; ``all_suspect`` says that no other worker is above suspicion either."""
+def wants_more_time(memory: Memory, now: float, limits: Limits) -> bool:
+    """Say whether a worker is suspect, and not yet for so long that its power is cut whatever its VM does."""
+    return memory.suspect_since is not None and now - memory.suspect_since < limits.confirm_after
+
+
+def decide(seen: Observation, memory: Memory, now: float, limits: Limits, all_suspect: bool, others_run: bool = False) -> Decision:
+    """Return what to do about a worker.
+
+    Args:
+        seen: What is known of it.
+        memory: What was.
+        now: Seconds of the host's monotonic clock.
+        limits: The watcher's patience.
+        all_suspect: No other worker is above suspicion either.
+        others_run: The hypervisor says of another worker's VM that its processors run.
+    """
     power, node = seen.power, seen.node
     if node is None:
         return Decision()
@@ -165,7 +179,7 @@ def decide(seen: Observation, memory: Memory, now: float, limits: Limits, all_su
         return _fence(seen, node, now, limits)
     if node.fenced is not None or (seen.revoked and power.state is State.ON):
         return _take_back(seen, node, power, memory, now, limits)
-    return _confirm(seen, memory, now, limits, all_suspect)
+    return _confirm(seen, memory, now, limits, all_suspect, others_run)
 
 
 def returned(node: NodeState) -> bool:
@@ -205,12 +219,12 @@ def _take_back(seen: Observation, node: NodeState, power: Power, memory: Memory,
     return Decision()
 
 
-def _confirm(seen: Observation, memory: Memory, now: float, limits: Limits, all_suspect: bool) -> Decision:
+def _confirm(seen: Observation, memory: Memory, now: float, limits: Limits, all_suspect: bool, others_run: bool) -> Decision:
     """The VM runs, or could go on: only losing its power makes it safe."""
     if silent(seen.answered, now, limits):
         return Decision(held="the API server gives no answer, so nothing is known of the node and nothing is done")
-    # More time is for a node that is slow, and one whose processors stand isn't.
-    if memory.suspect_since is None or (now - memory.suspect_since < limits.confirm_after and not seen.paused):
+    # More time is for a node that is slow, and one whose processors stand isn't. Where all stand, that is the host's: their leases only end one by one.
+    if memory.suspect_since is None or (wants_more_time(memory, now, limits) and not (seen.paused and others_run)):
         return Decision()
     if all_suspect:
         return Decision(held="all workers are suspect, which says more about what they share than about them: no power is cut")

@@ -6,6 +6,7 @@ the VMs are looked at each second whatever the rest does. A job is decided upon 
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -14,7 +15,19 @@ from dataclasses import dataclass, field, replace
 from outlive.base.clock import HOST_CLOCK, Clock
 from outlive.base.errors import LabError
 from outlive.fence.actions import Api, Hypervisor, Storage
-from outlive.fence.decisions import Action, Fenced, Limits, Memory, NodeState, Observation, decide, marked, remember, returned
+from outlive.fence.decisions import (
+    Action,
+    Fenced,
+    Limits,
+    Memory,
+    NodeState,
+    Observation,
+    decide,
+    marked,
+    remember,
+    returned,
+    wants_more_time,
+)
 from outlive.fence.log import Log
 from outlive.lab.objects import Pod
 from outlive.lab.power import Power, State
@@ -99,6 +112,8 @@ class Watcher:
         # Written on the lane of the storage only.
         self._revoked: frozenset[str] | None = None
         self._closed: frozenset[str] = frozenset()
+        self._stored = dict.fromkeys(workers, -math.inf)
+        """When the server was last asked to close or open to each worker."""
         self._deleted: set[str] = set()
         """Uids of pods that were deleted by force; one that something else holds back is left to that."""
 
@@ -123,14 +138,19 @@ class Watcher:
         self._ask("api", API_EVERY, self._look_at_api)
         self._ask("storage", STORAGE_EVERY, self._look_at_storage)
         now, limits = self._now(), self._tools.limits
-        seen = {name: self._look(name) for name in self._workers}
+        # Of all of them: one that is paused alone isn't as well as the others.
+        ask = any(wants_more_time(memory, now, limits) for memory in self._memory.values())
+        seen = {name: self._look(name, ask) for name in self._workers}
         for name, each in seen.items():
             before = self._memory[name]
             self._memory[name] = remember(each, before, now, limits)
             self._tell(name, before, self._memory[name], each)
         all_suspect = all(self._memory[name].suspect_since is not None or _is_fenced(each) for name, each in seen.items())
-        for name, each in seen.items():
-            decision = decide(each, self._memory[name], now, limits, all_suspect)
+        # Who waited longest comes first: a server that gives no answer about one address mustn't keep another one waiting.
+        for name in sorted(seen, key=lambda name: self._stored[name]):
+            each = seen[name]
+            others_run = any(other.paused is False for worker, other in seen.items() if worker != name)
+            decision = decide(each, self._memory[name], now, limits, all_suspect, others_run)
             self._log.once("held", name, decision.held)
             for action in decision.actions:
                 self._act(name, action, each)
@@ -139,13 +159,16 @@ class Watcher:
         address = self._workers[name]
         match action:
             case Action.CLOSE:
-                self._start("storage", name, action, lambda: self._close(name, address))
+                if self._start("storage", name, action, lambda: self._close(name, address)):
+                    self._stored[name] = self._now()
             case Action.OPEN:
-                self._start("storage", name, action, lambda: self._open(name, address))
+                if self._start("storage", name, action, lambda: self._open(name, address)):
+                    self._stored[name] = self._now()
             case Action.CUT:
-                reason = "its VM is paused" if seen.paused else self._memory[name].reason
+                early = wants_more_time(self._memory[name], self._now(), self._tools.limits)
+                reason = "its VM is paused" if early else self._memory[name].reason
                 # A lane for each VM: a hypervisor that hangs on one may well cut another.
-                if self._start(f"cut {name}", name, action, lambda: self._cut(name, reason, seen.paused)):
+                if self._start(f"cut {name}", name, action, lambda: self._cut(name, reason, early)):
                     self._memory[name] = replace(self._memory[name], cut_at=self._now())
             case Action.TAINT:
                 self._start("patch", name, action, lambda: self._taint(name))
@@ -160,9 +183,9 @@ class Watcher:
     def _start(self, lane: str, name: str, action: Action, job: Callable[[], None]) -> bool:
         return self._lanes.start(lane, lambda: self._try(name, action.value, job))
 
-    def _cut(self, name: str, reason: str, paused: bool) -> None:
-        """Cut the power; of a VM that was paused only where it still is: one that goes on may be a node that is well."""
-        if paused and not self._tools.hypervisor.paused(name):
+    def _cut(self, name: str, reason: str, early: bool) -> None:
+        """Cut the power; early, since the VM is paused, only where it still is: one that goes on may be a node that is well."""
+        if early and not self._tools.hypervisor.paused(name):
             self._log.write("aborted", name, "its VM isn't paused any more")
             return
         self._log.write("cut", name, reason)
@@ -251,16 +274,18 @@ class Watcher:
             known = self._nodes.get(node.name, node)
             self._nodes = {**self._nodes, node.name: replace(node, renewed=known.renewed)}
 
-    def _look(self, name: str) -> Observation:
+    def _look(self, name: str, ask_paused: bool) -> Observation:
         power: list[Power] = []  # stays empty where the hypervisor gives no answer
         self._try(name, "look at the VM", lambda: power.append(self._tools.hypervisor.look(name)))
         address = self._workers[name]
         revoked = None if self._revoked is None else address in self._revoked
         closed = bool(revoked) and address in self._closed
         paused: list[bool] = []
-        if power and power[0].state is State.ON and self._memory[name].suspect_since is not None:
+        if ask_paused and power and power[0].state is State.ON:
             self._try(name, "look whether the VM is paused", lambda: paused.append(self._tools.hypervisor.paused(name)))
-        return Observation(power[0] if power else None, self._nodes.get(name), self._answered, revoked, closed, any(paused))
+        return Observation(
+            power[0] if power else None, self._nodes.get(name), self._answered, revoked, closed, paused[0] if paused else None
+        )
 
     def _look_at_api(self) -> None:
         def job() -> None:

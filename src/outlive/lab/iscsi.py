@@ -10,8 +10,8 @@ from outlive.lab.inventory import Host, Inventory
 
 SESSIONS = "cat /sys/kernel/config/target/iscsi/%s/tpgt_1/acls/*/info"
 """Tells of each node's initiator whether it is logged in to a target, and by which connections; of Linux' own server, LIO."""
-ALL_SESSIONS = f"{SESSIONS % '*'} 2>/dev/null; true"
-"""The same of all targets; nothing where the server offers no disks."""
+ALL_SESSIONS = "[ ! -d /sys/kernel/config/target/iscsi ] || find /sys/kernel/config/target/iscsi -path '*/acls/*/info' -exec cat {} +"
+"""The same of all targets; nothing where the server offers no disks, and an error where what it offers can't be read."""
 PORT = 3260
 LOGGED_IN = "TARG_CONN_STATE_LOGGED_IN"
 """A connection by which an initiator reads and writes."""
