@@ -241,6 +241,8 @@ FREE = {"exercise-6-diary", "exercise-7-orders"}
 """Volumes whose claim the learner makes, by a name of his own."""
 WITHOUT_CLAIM = {"csi-ebs", "csi-cephfs", "csi-glusterfs"}
 """Volumes that are there to be read."""
+TEMPLATED = {"counterpv0", "counterpv1", "scratchpv"}
+"""Volumes of claims that are made from a template of a StatefulSet or a pod, which can't name a volume each: they are kept for these by their names."""
 PROVISIONED = {"sharedpvc", "keptpvc", "waitpvc", "defaultpvc"}
 """Claims for which a provisioner makes a volume, which names them."""
 NEVER_BOUND = {"mypvc2", "noclasspvc"}
@@ -264,7 +266,9 @@ def test_volumes_and_claims_name_each_other(playbook: Playbook, tmp_path: Path) 
     objects = objects_of(render(playbook, tmp_path, "storage_tutorial"))
     again = [each for each in objects if each["metadata"]["name"] == "againpvc"]
     assert [each["spec"]["volumeName"] for each in again] == ["retainpv"], "the page hands the volume on to it"
-    assert unbound(objects, "default") == ({"mismatchpv", *WITHOUT_CLAIM}, PROVISIONED | NEVER_BOUND)
+    assert unbound(objects, "default") == ({"mismatchpv", *WITHOUT_CLAIM, *TEMPLATED}, PROVISIONED | NEVER_BOUND)
+    kept = {each["spec"]["claimRef"]["name"] for each in objects if each["metadata"]["name"] in TEMPLATED}
+    assert kept == {"data-counter-0", "data-counter-1", "sorter-scratch"}
 
 
 @pytest.mark.parametrize("exercise", EXERCISES, ids=lambda each: each.slug)
@@ -301,7 +305,7 @@ def test_folder_for_learners(playbook: Playbook, tmp_path: Path) -> None:
     known = [
         "__storage_tutorial_leaving | length == count",
         "leaving[0] == 'pvc-made'",
-        "['mypv1', 'mysql-root', 'mysql-client'] | difference(leaving) | length == 0",
+        "['mypv1', 'mysql-root', 'mysql-client', 'data-counter-1'] | difference(leaving) | length == 0",
         "leaving | intersect(['pvc-other', 'my-own-pv']) | length == 0",
     ]
     volumes: list[dict[str, Any]] = [
@@ -310,8 +314,8 @@ def test_folder_for_learners(playbook: Playbook, tmp_path: Path) -> None:
         {"kind": "PersistentVolume", "metadata": {"name": "my-own-pv"}, "spec": {}},
     ]
     variables = {
-        # The old manifests' objects are today's; of each password there is an object, and of the clients' pods, and one volume was made.
-        "count": len(objects_of(manifests)) - len(SECRETS) + len(SECRETS) + 2 + 1,
+        # The old manifests' objects are today's; of each password there is an object, of the clients' pods, and of the claims of a StatefulSet, and one volume was made.
+        "count": len(objects_of(manifests)) - len(SECRETS) + len(SECRETS) + 2 + 2 + 1,
         "leaving": "{{ __storage_tutorial_leaving | map(attribute='metadata.name') }}",
         "__storage_tutorial_volumes": {"resources": volumes},
     }
@@ -436,6 +440,8 @@ def test_chapters_that_are_waited_for(playbook: Playbook, tmp_path: Path) -> Non
         ("mysql-9-84bdf65dd5-bjz8b", True),
         # A Deployment with a namespace of its own goes with it.
         ("provisioner-84bdf65dd5-bjz8b", False),
+        ("counter-1", True),
+        ("counter-own", False),
         ("my-own-pv", False),
         ("mypv1-copy", False),
         ("mypvx", False),
@@ -448,6 +454,7 @@ def test_what_still_has_to_leave(name: str, leaves: bool) -> None:
         {"kind": "Secret", "metadata": {"name": "mysql-root"}},
         {"kind": "Deployment", "metadata": {"name": "mysql"}},
         {"kind": "Deployment", "metadata": {"name": "mysql-9"}},
+        {"kind": "StatefulSet", "metadata": {"name": "counter"}},
         {"kind": "Deployment", "metadata": {"name": "provisioner", "namespace": "provisioning"}},
     ]
     assert remaining([{"metadata": {"name": name}}], leaving) == ([name] if leaves else [])

@@ -182,7 +182,7 @@ def test_unknown_recovery_profile(playbook: Playbook) -> None:
     """A recovery profile that isn't known is refused before a machine is touched."""
     result = playbook(SITE, "-e", "recovery_profile=swift")
     assert result.returncode != 0
-    assert "recovery_profile is 'swift', which isn't known: set it to one of default, tuned, fenced." in sentence(
+    assert "recovery_profile is 'swift', which isn't known: set it to one of default, tuned, fenced, standby." in sentence(
         result.stdout + result.stderr
     )
 
