@@ -37,6 +37,14 @@ def test_deployments_that_lack_a_pod(wanted: int, status: dict[str, Any], named:
     assert found == (["kube-system/coredns"] if named else [])
 
 
+@pytest.mark.parametrize(("available", "named"), [(1, False), (0, True)])
+def test_deployment_of_which_a_pod_stands_by(available: int, named: bool) -> None:
+    """It says in an annotation how many are available when all is well."""
+    found = deployment("mysql", 2, {"availableReplicas": available, "replicas": 2})
+    found["metadata"]["annotations"] = {"outlive/available": "1"}
+    assert not_available([found]) == (["kube-system/mysql"] if named else [])
+
+
 def test_the_role_knows_its_filter(playbook: Playbook, tmp_path: Path) -> None:
     """Where a Deployment never becomes available, the sentence names it."""
     check = yaml.safe_load((ROOT / "roles/upgrade/tasks/wait_deployments.yml").read_text())[1]
