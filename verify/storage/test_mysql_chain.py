@@ -63,7 +63,7 @@ def test_mysql_is_available(cluster: Cluster) -> None:
         f"deployment {DEPLOYMENT}",
         "1 available of 1, or of 2 of which one waits",
         lambda: cluster.deployment(NAMESPACE, DEPLOYMENT),
-        lambda deployment: (deployment.available, deployment.wanted) == (1, 2 if deployment.standby else 1),
+        lambda deployment: (deployment.available, deployment.wanted) == (1, deployment.expected),
         within=600,
         describe=lambda deployment: f"{deployment.available} of {deployment.wanted}",
     )

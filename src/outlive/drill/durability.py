@@ -95,10 +95,10 @@ def kept(stage: Lab) -> Iterator[None]:
 @contextmanager
 def _stopped(stage: Lab) -> Iterator[None]:
     """Stop MySQL in order, and start it again."""
-    wanted = 2 if stage.cluster.deployment(NAMESPACE, mysql.DEPLOYMENT).standby else 1
+    expected = stage.cluster.deployment(NAMESPACE, mysql.DEPLOYMENT).expected
 
     def start() -> None:
-        stage.cluster.scale(NAMESPACE, mysql.DEPLOYMENT, wanted)
+        stage.cluster.scale(NAMESPACE, mysql.DEPLOYMENT, expected)
         run.await_steady(stage)
 
     stage.cluster.scale(NAMESPACE, mysql.DEPLOYMENT, 0)

@@ -157,7 +157,7 @@ def wants_more_time(memory: Memory, now: float, limits: Limits) -> bool:
     return memory.suspect_since is not None and now - memory.suspect_since < limits.confirm_after
 
 
-def decide(seen: Observation, memory: Memory, now: float, limits: Limits, all_suspect: bool, others_run: bool = False) -> Decision:
+def decide(seen: Observation, memory: Memory, now: float, limits: Limits, all_suspect: bool, others_run: bool) -> Decision:
     """Return what to do about a worker.
 
     Args:

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from outlive.base.errors import LabError
 from outlive.lab.inventory import Host, Inventory
 
-SESSIONS = "cat /sys/kernel/config/target/iscsi/%s/tpgt_1/acls/*/info"
+TARGETS = "/sys/kernel/config/target/iscsi"
+"""Where Linux' own server has its targets, a folder each."""
+SESSIONS = f"cat {TARGETS}/%s/tpgt_1/acls/*/info"
 """Tells of each node's initiator whether it is logged in to a target, and by which connections; of Linux' own server, LIO."""
-ALL_SESSIONS = "[ ! -d /sys/kernel/config/target/iscsi ] || find /sys/kernel/config/target/iscsi -path '*/acls/*/info' -exec cat {} +"
+ALL_SESSIONS = f"[ ! -d {TARGETS} ] || find {TARGETS} -path '*/acls/*/info' -exec cat {{}} +"
 """The same of all targets; nothing where the server offers no disks, and an error where what it offers can't be read."""
 PORT = 3260
 LOGGED_IN = "TARG_CONN_STATE_LOGGED_IN"

@@ -101,6 +101,11 @@ class Deployment:
     standby: bool = False
     """One of its pods serves, and the others wait for its lock."""
 
+    @property
+    def expected(self) -> int:
+        """How many pods MySQL's has when all is well: one, and where that is asked for another one that waits."""
+        return 2 if self.standby else 1
+
     def tolerated_seconds(self, condition: str) -> int | None:
         """Return for how long its pods tolerate that their node is ``not-ready`` or ``unreachable``; None where for ever."""
         key = f"node.kubernetes.io/{condition}"

@@ -67,7 +67,7 @@ def _mysql(workers: Sequence[str], deployment: Deployment | None, pods: Sequence
     if deployment is None:
         return "MySQL is not deployed: its Deployment has to be there before its node is powered off, so run `outlive tutorial apply`."
     states = ", ".join(f"{pod.name} {pod.state}" for pod in pods) or "no pod"
-    expected = 2 if deployment.standby else 1
+    expected = deployment.expected
     serving = [pod for pod in pods if pod.ready or expected == 1]
     if (
         (deployment.wanted, deployment.available, len(pods), len(serving)) != (expected, 1, expected, 1)
